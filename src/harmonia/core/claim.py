@@ -121,8 +121,10 @@ def claim(
         >>> two.check().verdict
         'exact'
     """
-    if better in ("near", "zero") and better == "near" and paper is None:
-        raise InputError(f"claim '{name}' is judged by nearness to the paper", "no number of the paper", "Give `paper`.")
+    if better == "near" and paper is None:
+        raise InputError(
+            f"claim '{name}' is judged by nearness to the paper", "no number of the paper", "Give `paper`."
+        )
 
     def declare(measure: Callable[[int], Measured | None]) -> Claim:
         return Claim(name, place, unit, better, tier, measure, paper, tolerance)

@@ -63,5 +63,7 @@ def require(module: str, extra: str) -> ModuleType:
     except ImportError as error:
         missing = error.name or module
         raise MissingDependency(
-            f"this needs the Python package '{missing}'", "an installation without it", f"Run: pip install 'harmonia[{extra}]'."
+            f"this needs the Python package '{missing}'",
+            "an installation without it",
+            f"Run: pip install 'harmonia[{extra}]'.",
         ) from error
