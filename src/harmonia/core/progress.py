@@ -33,7 +33,8 @@ class Silent:
     def say(self, message: str) -> None: ...
 
 
-_watcher: ContextVar[Watcher] = ContextVar("watcher", default=Silent())
+_SILENT = Silent()
+_watcher: ContextVar[Watcher] = ContextVar("watcher", default=_SILENT)
 
 
 @contextmanager

@@ -6,14 +6,18 @@ import importlib.metadata
 import os
 import platform
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from harmonia.core.claim import HOLDS, Finding
 from harmonia.core.errors import InputError
 from harmonia.core.media import whole_file
+
+
+Entry = TypeVar("Entry")
 
 
 class RaceResult(msgspec.Struct, frozen=True):
@@ -77,16 +81,21 @@ def record(
     findings: Iterable[Finding] = (),
     races: Iterable[RaceResult] = (),
 ) -> Results:
-    """Merge new findings and races into a method's record and write it. Same name: the new one replaces the old."""
+    """Merge new findings and races into a method's record and write it. Same name: the new one replaces the old.
+
+    The record counts as measured on the present code only when none of its findings is left over from older code.
+    """
     old = read_results(slug)
+    findings = list(findings)
+    kept = {finding.name for finding in old.findings} - {finding.name for finding in findings} if old else set()
     results = Results(
         slug=slug,
         commit=commit(),
-        code=code,
+        code=old.code if old and kept else code,
         machine=machine(),
         versions=versions(),
-        findings=_merged(old.findings if old else [], findings, lambda f: f.name),
-        races=_merged(old.races if old else [], races, lambda r: (r.peer, r.workload, r.device)),
+        findings=_merged(old.findings if old else [], findings, lambda finding: finding.name),
+        races=_merged(old.races if old else [], races, lambda race: (race.peer, race.workload, race.device)),
     )
     path = results_folder() / f"{slug}.json"
     with whole_file(path) as temporary:
@@ -94,7 +103,7 @@ def record(
     return results
 
 
-def _merged(old, new, key):  # type: ignore[no-untyped-def]
+def _merged(old: Iterable[Entry], new: Iterable[Entry], key: Callable[[Entry], object]) -> list[Entry]:
     merged = {key(entry): entry for entry in old}
     merged.update({key(entry): entry for entry in new})
     return list(merged.values())
