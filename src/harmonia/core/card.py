@@ -25,7 +25,7 @@ class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """A table of the card; unknown keys are refused."""
 
 
-class ReleasedWeights(_Record):
+class ReleasedWeights(_Record, frozen=True):
     """One file of weights that somebody published.
 
     Attributes:
@@ -52,7 +52,7 @@ class ReleasedWeights(_Record):
             raise ValueError("`sha256` is 64 lower-case hexadecimal digits")
 
 
-class PaperClaim(_Record):
+class PaperClaim(_Record, frozen=True):
     """A statement of the paper, as a number where it is one."""
 
     name: str
@@ -62,7 +62,7 @@ class PaperClaim(_Record):
     note: str = ""
 
 
-class DataSet(_Record):
+class DataSet(_Record, frozen=True):
     """Data the paper uses, or real data that stands in for it here."""
 
     name: str
@@ -70,7 +70,7 @@ class DataSet(_Record):
     note: str = ""
 
 
-class Peer(_Record):
+class Peer(_Record, frozen=True):
     """Other software that does the job."""
 
     name: str
@@ -78,7 +78,7 @@ class Peer(_Record):
     note: str = ""
 
 
-class Erratum(_Record):
+class Erratum(_Record, frozen=True):
     """A defect of the official release.
 
     Attributes:
@@ -92,7 +92,7 @@ class Erratum(_Record):
     compat: str = ""
 
 
-class Card(_Record):
+class Card(_Record, frozen=True):
     """A method: its paper, what it gives a user, and what is known about its release.
 
     Example:

@@ -7,7 +7,7 @@ shows a bar, the web page another, a library call nothing. The watcher may also 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Protocol, TypeVar
@@ -54,7 +54,7 @@ def track(items: Iterable[T], label: str, total: int | None = None) -> Iterator[
         >>> sum(track([1, 2, 3], "Adding"))
         6
     """
-    total = total if total is not None else (len(items) if hasattr(items, "__len__") else None)
+    total = len(items) if total is None and isinstance(items, Sized) else total
     watcher = _watcher.get()
     watcher.step(label, 0, total)
     for done, item in enumerate(items, start=1):

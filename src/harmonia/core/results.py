@@ -16,7 +16,6 @@ from harmonia.core.claim import HOLDS, Finding
 from harmonia.core.errors import InputError
 from harmonia.core.media import whole_file
 
-
 Entry = TypeVar("Entry")
 
 

@@ -286,7 +286,8 @@ def _parameter(parameter: inspect.Parameter, hints: Mapping[str, Any]) -> Parame
 
 def _plain(hint: Any) -> tuple[type, Field, tuple[Any, ...], bool, bool]:
     """Strip ``Annotated``, ``| None``, ``list[...]`` and ``Literal`` from an annotation."""
-    field, choices, many, optional = Field(""), (), False, False
+    field, many, optional = Field(""), False, False
+    choices: tuple[Any, ...] = ()
     while True:
         origin = get_origin(hint)
         if origin is typing.Annotated:
@@ -307,13 +308,3 @@ def _plain(hint: Any) -> tuple[type, Field, tuple[Any, ...], bool, bool]:
     if not (isinstance(hint, type) and (issubclass(hint, Media) or hint in _SCALARS)):
         raise TypeError(f"a job takes and gives media, numbers, words, paths and choices, not {hint}")
     return hint, field, choices, many, optional
-
-
-def human(value: float) -> str:
-    """A number as a person writes it.
-
-    Example:
-        >>> human(0.000123456), human(12.0), human(float("inf"))
-        ('0.0001235', '12', 'inf')
-    """
-    return str(value) if math.isinf(value) or math.isnan(value) else f"{value:.4g}"
