@@ -1,0 +1,11 @@
+"""Audio: methods that take sound apart, clean it, or read it."""
+
+from harmonia.core.lazy import lazy
+
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    {
+        "MelBandRoformer": "mel_roformer",
+        "MelBandRoformerConfig": "mel_roformer",
+    },
+)
