@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -33,7 +34,7 @@ def map_blocks(
     """Yield ``function(block)`` for each block, in order.
 
     Arguments:
-        function: Pure function of one block; for ``processes`` a module-level one.
+        function: Pure function of one block; for ``processes`` one that can be imported by name.
         engine: ``serial``, ``threads`` (NumPy and torch release the interpreter lock), ``processes``, or ``ray``
             (extra ``scale``; connects to the running cluster, or starts a local one).
         workers: How many blocks at once; by default the number of cores.
@@ -53,7 +54,8 @@ def map_blocks(
     runners: dict[str, Callable[[], Iterable[Result]]] = {
         "serial": lambda: map(function, blocks),
         "threads": lambda: _pooled(ThreadPoolExecutor(workers), function, blocks),
-        "processes": lambda: _pooled(ProcessPoolExecutor(workers), function, blocks),
+        # Spawned, not forked: a fork of a process whose torch threads have run can hang.
+        "processes": lambda: _pooled(ProcessPoolExecutor(workers, get_context("spawn")), function, blocks),
         "ray": lambda: _on_ray(function, blocks, workers),
     }
     if engine not in runners:
