@@ -136,6 +136,15 @@ def time_axis(axes: Axes, seconds: float) -> None:
     axes.set_xlabel("time (min:s)")
 
 
+def concise_dates(axes: Axes) -> None:
+    """Label a horizontal axis of dates briefly, each part of a date once."""
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    locator = AutoDateLocator(minticks=3, maxticks=7)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+
+
 @dataclass(frozen=True, eq=False)
 class Figure(Media):
     """A picture of results, given back by a job and written as ``.png`` or ``.svg``.
