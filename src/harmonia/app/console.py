@@ -82,10 +82,12 @@ def number(value: float | None) -> str:
     """A number as a person writes it.
 
     Example:
-        >>> number(0.000123456), number(12.0), number(None)
-        ('0.0001235', '12', '-')
+        >>> number(0.000123456), number(12.0), number(71215.0), number(None)
+        ('0.0001235', '12', '71,215', '-')
     """
-    return "-" if value is None else f"{value:.4g}"
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.4g}"
 
 
 def findings_table(title: str, findings: Sequence[Finding]) -> Table:

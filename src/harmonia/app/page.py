@@ -17,7 +17,8 @@ def page_of(method: Method) -> str:
     state = method.status + (", results older than the code" if method.outdated else "")
     parts = [
         f"# {card.slug}\n\n**{card.summary}**\n\n{card.gives}",
-        f"*{card.title}* ([arXiv {card.arxiv}]({card.url}), {card.year}). Field: `harmonia.{card.field}`. Status: {state}.",
+        f"*{card.title}* ([arXiv {card.arxiv}]({card.url}), {card.year}). "
+        f"Field: `harmonia.{card.field}`. Status: {state}.",
         _jobs(method) if method.built else "Planned: there is no code yet.",
         findings_markdown(method.results),
         _paper_claims(card),
@@ -137,9 +138,9 @@ def _race_row(race: RaceResult) -> list[str]:
 
 def _paper_claims(card: Card) -> str:
     lines = (
-        f"{claim.name}: {number(claim.value)} {claim.unit} ({claim.place})"
-        if claim.value is not None
-        else f"{claim.name} ({claim.place})"
+        claim.name
+        + (f": {number(claim.value)} {claim.unit}".rstrip() if claim.value is not None else "")
+        + f" ({'; '.join(filter(None, [claim.place, claim.note]))})"
         for claim in card.claims
     )
     return _section("What the paper reports", lines)
@@ -150,11 +151,12 @@ def _weights(card: Card) -> Iterable[str]:
         where = f"`hub:{entry.repo}/{entry.file}`" if entry.repo and entry.file else entry.repo or "not on the hub"
         size = f", {entry.bytes / 1e6:.1f} MB" if entry.bytes else ""
         licence = " / ".join(entry.license)
-        contradiction = " - **the stated licences contradict each other**" if len(entry.license) > 1 else ""
-        yield f"**{entry.name}**: {where}{size}. Licence: {licence}{contradiction}.{_note(entry.note)}"
+        several = " - **more than one licence is stated; read them all**" if len(entry.license) > 1 else ""
+        yield f"**{entry.name}**: {where}{size}. Licence: {licence}{several}.{_note(entry.note)}"
 
 
 def _errata(card: Card) -> Iterable[str]:
     for erratum in card.errata:
-        kept = f' The official behaviour is kept behind `compat="{erratum.compat}"`.' if erratum.compat else ""
-        yield f"{erratum.defect} Ours: {erratum.ours}{kept}"
+        flag = erratum.compat if "=" in erratum.compat else f'compat="{erratum.compat}"'
+        kept = f" The official behaviour is kept behind `{flag}`." if erratum.compat else ""
+        yield f"{erratum.defect.rstrip('.')}. Ours: {erratum.ours.rstrip('.')}.{kept}"

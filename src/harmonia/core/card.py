@@ -84,7 +84,8 @@ class Erratum(_Record, frozen=True):
     Attributes:
         defect: What is wrong, in a line.
         ours: What our default does.
-        compat: The value of ``compat=`` that reproduces the official behaviour, or empty.
+        compat: What reproduces the official behaviour: the value of ``compat=``, or another argument as it is written
+            in a call (``mask="zero"``); empty when it is not kept.
     """
 
     defect: str
