@@ -1,0 +1,1 @@
+"""Kernel matrices: blocked, lazy, and their eigendecomposition."""

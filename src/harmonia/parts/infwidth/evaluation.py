@@ -1,0 +1,149 @@
+"""From inputs to kernels: check the inputs, start the recursion, keep the result exact where rounding would spoil it.
+
+The tangent kernel of a kinked activation depends on the angle between inputs, ``arccos(1 - e) ~ sqrt(2e)``: a rounding
+error of 1e-7 in a float32 covariance becomes 3e-4 in the kernel of (nearly) equal inputs. Two measures keep it out:
+the diagonal of ``kernel(x)`` comes from the recursion of every input with itself, and pairs that are nearly parallel
+are evaluated again, in float64, from their difference instead of their product.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from harmonia.core.errors import InputError
+from harmonia.parts.infwidth.layers import Layer
+from harmonia.parts.infwidth.state import KernelState, Spatial, position_diagonal
+
+NEARLY_PARALLEL = {torch.float32: 1e-3, torch.float64: 1e-7}
+"""Pairs whose cosine exceeds one minus this are evaluated again from their difference."""
+
+MANY = 0.05
+"""Share of nearly parallel pairs above which a whole float32 block is evaluated in float64 instead."""
+
+
+def kernel_of(network: Layer, x1: Tensor, x2: Tensor | None, ntk: bool) -> KernelState:
+    """State of all pairs of two sets of inputs after the network; `x2` None: of `x1` with itself."""
+    x1 = checked(x1, "x1")
+    if x2 is None:
+        return _block(network, x1, x1, ntk)
+    x2 = checked(x2, "x2")
+    if x1.ndim != x2.ndim or x1.shape[1] != x2.shape[1]:
+        raise InputError("x1 and x2 do not fit", f"{tuple(x1.shape)} and {tuple(x2.shape)}", "Use the same features.")
+    if x1.dtype != x2.dtype:
+        raise InputError("x1 and x2 differ in dtype", f"{x1.dtype} and {x2.dtype}", "Convert one of them.")
+    return _block(network, x1, x2.view_as(x2), ntk)
+
+
+def diagonal_of(network: Layer, x: Tensor, ntk: bool) -> KernelState:
+    """Paired state of every input with itself after the network."""
+    return _paired_outputs(network, checked(x, "x"), None, ntk)
+
+
+def checked(x: Tensor, name: str) -> Tensor:
+    """The inputs, if a kernel can be computed of them."""
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
+        raise InputError(f"{name} must be a floating-point torch tensor", kind, "Convert it with .float().")
+    if x.ndim < 2 or x.shape[1] == 0:
+        raise InputError(f"{name} must have the shape (n, channels, *positions)", tuple(x.shape), "Reshape it.")
+    finite = x.detach().flatten(1).isfinite().all(1)
+    if not finite.all():
+        row = int((~finite).nonzero()[0])
+        raise InputError(f"{name} is not finite", f"NaN or infinity in row {row}", "Impute or drop such rows.")
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def _block(network: Layer, x1: Tensor, x2: Tensor, ntk: bool) -> KernelState:
+    close = _nearly_parallel(x1, x2)
+    if x1.dtype == torch.float32 and len(close) > MANY * len(x1) * len(x2):
+        first = x1.double()
+        state = _block(network, first, first if x1 is x2 else x2.double(), ntk)
+        return state.with_kernels(state.nngp.float(), None if state.ntk is None else state.ntk.float())
+    state = network(_start(network, x1, x2, ntk))
+    for pairs in close.split(4096):
+        i, j = pairs.unbind(1)
+        state = _replaced(state, i, j, _paired_outputs(network, x1[i].double(), x2[j].double(), ntk))
+    if x1 is x2:
+        i = torch.arange(len(x1), device=x1.device)
+        state = _replaced(state, i, i, _paired_outputs(network, x1, None, ntk))
+    return state
+
+
+def _nearly_parallel(x1: Tensor, x2: Tensor) -> Tensor:
+    """Indices, shape (pairs, 2), of nearly parallel inputs apart from the diagonal of inputs with themselves."""
+    if x1.shape[1:] != x2.shape[1:]:
+        return torch.empty(0, 2, dtype=torch.long, device=x1.device)
+    first, second = x1.detach().flatten(1), x2.detach().flatten(1)
+    limit = 1 - NEARLY_PARALLEL[x1.dtype]
+    excess = torch.addr(first @ second.T, first.norm(dim=1), second.norm(dim=1), alpha=-limit)
+    if x1 is x2:
+        excess.fill_diagonal_(0)
+    return (excess > 0).nonzero()
+
+
+def _replaced(state: KernelState, i: Tensor, j: Tensor, exact: KernelState) -> KernelState:
+    """The state with the kernels of the pairs (i, j) taken from a paired state."""
+
+    def put(kernel: Tensor, values: Tensor) -> Tensor:
+        if kernel.requires_grad or values.requires_grad:
+            return kernel.index_put((i, j), values.to(kernel.dtype))
+        return kernel.index_put_((i, j), values.to(kernel.dtype))
+
+    ntk = None if state.ntk is None or exact.ntk is None else put(state.ntk, exact.ntk)
+    return state.with_kernels(put(state.nngp, exact.nngp), ntk)
+
+
+def _paired_outputs(network: Layer, x1: Tensor, x2: Tensor | None, ntk: bool) -> KernelState:
+    """Paired state of ``x1[i]`` and ``x2[i]`` after the network; `x2` None: of every input with itself."""
+    covariance, variance = _needs(network, x1)
+    if x2 is None:
+        return network(_paired(x1, x1, covariance, ntk))
+    state = _paired(x1, x2, covariance, ntk)
+    left, right = _paired(x1, x1, variance, False), _paired(x2, x2, variance, False)
+    same_position = position_diagonal(state.nngp, 1) if covariance == "full" else state.nngp
+    same_position.copy_((x1.square() + x2.square() - (x1 - x2).square()).mean(1) / 2)
+    return network(replace(state, left=left, right=right))
+
+
+def _start(network: Layer, x1: Tensor, x2: Tensor, ntk: bool) -> KernelState:
+    """State of all pairs of inputs before the first layer: ``K = x . x' / channels``, ``T = 0``."""
+    covariance, variance = _needs(network, x1)
+    if covariance != "full" and x1.shape[2:] != x2.shape[2:]:
+        raise InputError("x1 and x2 differ in size", f"{x1.shape[2:]} and {x2.shape[2:]}", "Pool, do not flatten.")
+    channels = x1.shape[1]
+    if covariance == "none":
+        nngp = x1 @ x2.T
+    elif covariance == "diag":
+        nngp = torch.einsum("ic...,jc...->ij...", x1, x2)
+    else:
+        product = torch.einsum("icp,jcr->ijpr", x1.flatten(2), x2.flatten(2))
+        nngp = _interleave(product, x1.shape[2:], x2.shape[2:])
+    left = _paired(x1, x1, variance, False)
+    right = left if x2 is x1 else _paired(x2, x2, variance, False)
+    nngp = nngp / channels
+    return KernelState(nngp, torch.zeros_like(nngp) if ntk else None, covariance, left, right, fan_in=channels)
+
+
+def _paired(x1: Tensor, x2: Tensor, spatial: Spatial, ntk: bool) -> KernelState:
+    channels = x1.shape[1]
+    if spatial == "full":
+        product = torch.einsum("icp,icr->ipr", x1.flatten(2), x2.flatten(2)) / channels
+        nngp = _interleave(product, x1.shape[2:], x2.shape[2:])
+    else:
+        nngp = (x1 * x2).mean(1)
+    return KernelState(nngp, torch.zeros_like(nngp) if ntk else None, spatial, paired=True, fan_in=channels)
+
+
+def _interleave(covariance: Tensor, shape1: tuple[int, ...], shape2: tuple[int, ...]) -> Tensor:
+    """``(*batch, P, P') -> (*batch, H, H', W, W')``."""
+    batch = covariance.ndim - 2
+    unfolded = covariance.unflatten(-1, shape2).unflatten(batch, shape1)
+    order = [batch + axis + side for axis in range(len(shape1)) for side in (0, len(shape1))]
+    return unfolded.permute(*range(batch), *order)
+
+
+def _needs(network: Layer, x: Tensor) -> tuple[Spatial, Spatial]:
+    return network.requires("diag", "diag") if x.ndim > 2 else ("none", "none")

@@ -1,0 +1,134 @@
+"""Layers as maps of kernels, and networks made of them.
+
+A layer maps the `KernelState` of a block of input pairs: the covariance (NNGP kernel) and the tangent kernel (NTK).
+This module has what all layers share and the fully connected one; `harmonia.parts.infwidth.network` composes them.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from harmonia.core.errors import InputError
+from harmonia.parts.infwidth.state import KernelState, Spatial
+
+Parameterization = Literal["ntk", "standard"]
+_ORDER: tuple[Spatial, ...] = ("none", "diag", "full")
+
+
+def finer(*spatials: Spatial) -> Spatial:
+    """The one that keeps the most pairs of positions."""
+    return max(spatials, key=_ORDER.index)
+
+
+class Layer(ABC):
+    """One map of kernels."""
+
+    fresh: ClassVar[bool | None] = None
+    """Whether new weights make the output centred given the input; None: as the input."""
+
+    @abstractmethod
+    def propagate(self, state: KernelState) -> KernelState:
+        """Kernels of the output from those of the input; `left` and `right` are taken care of by ``__call__``."""
+
+    def requires(self, covariance: Spatial, variance: Spatial) -> tuple[Spatial, Spatial]:
+        """What the layer needs of its input, given what the layers after it need of its output.
+
+        Arguments:
+            covariance: Pairs of positions needed between two inputs.
+            variance: Pairs of positions needed of every input with itself.
+        """
+        return covariance, variance
+
+    def __call__(self, state: KernelState) -> KernelState:
+        after = self.propagate(state)
+        if state.left is None or state.right is None:
+            return after
+        left = self(state.left)
+        return replace(after, left=left, right=left if state.x1_is_x2 else self(state.right))
+
+
+def affine(covariance: Tensor, weight_std: float | Tensor, bias_std: float | Tensor) -> Tensor:
+    """``W_std^2 K + b_std^2``, the covariance after a random affine map."""
+    scaled = covariance if _is(weight_std, 1.0) else covariance * weight_std**2
+    return scaled if _is(bias_std, 0.0) else scaled + bias_std**2
+
+
+def _is(value: float | Tensor, constant: float) -> bool:
+    return not isinstance(value, Tensor) and value == constant
+
+
+@dataclass(frozen=True)
+class Affine(Layer):
+    """Base of the layers with random weights; subclasses say over what the covariance is averaged.
+
+    With `average` the mean ``A`` over the weights' fan-in, the kernels become (Jacot et al. 2018, Thm. 1)
+
+        K' = w_std^2 A(K) + b_std^2,    T' = K' + w_std^2 A(T)                               (NTK parameterisation)
+                                        T' = fan_in A(K) + [b_std > 0] + w_std^2 A(T)         (standard)
+    """
+
+    w_std: float | Tensor = 1.0
+    b_std: float | Tensor = 0.0
+    width: int | None = None
+    parameterization: Parameterization = "ntk"
+
+    fresh: ClassVar[bool | None] = True
+
+    def __post_init__(self) -> None:
+        for name in ("w_std", "b_std"):
+            if not isinstance(value := getattr(self, name), Tensor) and not 0 <= value < math.inf:
+                raise InputError(
+                    f"{name} of {type(self).__name__} must be finite and >= 0", value, f"Pass {name} >= 0."
+                )
+        if self.parameterization not in ("ntk", "standard"):
+            raise InputError("unknown parameterization", self.parameterization, 'Use "ntk" or "standard".')
+
+    def average(self, covariance: Tensor, state: KernelState) -> Tensor:
+        """Mean of the covariance over the fan-in of one output unit, apart from channels."""
+        return covariance
+
+    @property
+    def receptive_field(self) -> int:
+        """Number of positions one output unit sees."""
+        return 1
+
+    def propagate(self, state: KernelState) -> KernelState:
+        mean = self.average(state.nngp, state)
+        nngp = affine(mean, self.w_std, self.b_std)
+        ntk = None
+        if state.ntk is not None:
+            carried = affine(self.average(state.ntk, state), self.w_std, 0.0)
+            if self.parameterization == "ntk":
+                ntk = carried + nngp
+            elif state.fan_in is None:
+                raise InputError("standard parameterization needs the width of every layer", None, "Pass width=.")
+            else:
+                ntk = carried + mean * (state.fan_in * self.receptive_field)
+                ntk = ntk if _is(self.b_std, 0.0) else ntk + 1.0
+        return state.with_kernels(nngp, ntk, is_gaussian=True, fan_in=self.width)
+
+
+@dataclass(frozen=True)
+class Dense(Affine):
+    """A fully connected layer over the channels (at every position, if there are positions).
+
+    ``K' = w_std^2 K + b_std^2``, ``T' = K' + w_std^2 T`` (NTK parameterisation; see `Affine`).
+
+    Arguments:
+        w_std: Standard deviation of the weights, times ``sqrt(fan_in)``.
+        b_std: Standard deviation of the biases.
+        width: Output channels; matters only for standard parameterisation and for `Sequential.to_torch`.
+        parameterization: ``"ntk"`` or ``"standard"``.
+
+    Example:
+        >>> import torch
+        >>> from harmonia.parts.infwidth import Sequential
+        >>> Sequential(Dense(1.5, 0.3)).kernel(torch.eye(2), get="nngp")
+        tensor([[1.2150, 0.0900],
+                [0.0900, 1.2150]])
+    """
