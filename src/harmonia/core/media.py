@@ -50,7 +50,7 @@ class Media(ABC):
         """Write to a file; the file appears whole or not at all.
 
         Raises:
-            InputError: a suffix this medium is not written to.
+            InputError: a suffix this medium is not written to, or a place where nothing can be written.
         """
         from harmonia.core.errors import InputError
 
@@ -59,8 +59,12 @@ class Media(ABC):
             raise InputError(
                 f"{self.kind} is not written to this kind of file", path.name, f"Use one of {', '.join(self.suffixes)}."
             )
-        with whole_file(path) as temporary:
-            self._write(temporary)
+        try:
+            with whole_file(path) as temporary:
+                self._write(temporary)
+        except OSError as error:
+            got = f"{path}: {error.strerror or error}"
+            raise InputError(f"the {self.kind} cannot be written", got, "Choose another place.") from error
         return path
 
 

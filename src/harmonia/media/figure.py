@@ -105,7 +105,8 @@ def style_axes(axes: Axes, *, grid: bool = True) -> None:
     axes.xaxis.label.set(color=INK, fontsize=9.5)
     axes.yaxis.label.set(color=INK, fontsize=9.5)
     axes.title.set(color=INK, fontsize=10.5)
-    axes.grid(grid, color=GRID, linewidth=0.8)
+    if grid:
+        axes.grid(True, color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
 
 
