@@ -1,0 +1,30 @@
+"""Songs with exact ground truth: speaking voices sing composed melodies over a synthesised band.
+
+Everything here is rendered, not recorded, and says so in its `provenance`. It proves alignment, pitch and separation
+on material whose truth is known; it is no evidence of how natural anything sounds.
+
+    sing(lyrics, notes, voice)     one sung line, with F0, syllables and phonemes
+    render_song(seed, split)       a song: stems that add up to the mixture bit for bit, notes, chords, beats
+    corpus(split, count)           many songs, cached;   write_corpus(folder, split, count) the same as folders of FLAC
+    voices(split)                  who sings, under which licence; test voices never sing in training songs
+"""
+
+from __future__ import annotations
+
+from harmonia.core.lazy import lazy
+
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    {
+        "Manner": "singing",
+        "Song": "song",
+        "Sung": "singing",
+        "Voice": "speakers",
+        "corpus": "bulk",
+        "prompts": "speakers",
+        "render_song": "song",
+        "sing": "singing",
+        "voices": "speakers",
+        "write_corpus": "bulk",
+    },
+)

@@ -1,0 +1,297 @@
+"""A whole song with everything known: stems that add up to the mixture exactly, notes, chords, beats, phonemes, words.
+
+    mixture = vocals + drums + bass + other,  bit for bit,
+
+because every stem lies on the 16-bit grid: the equality survives writing to 16-bit FLAC, and any order of adding.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.signal import lfilter, oaconvolve
+
+from harmonia.core.errors import InputError
+from harmonia.core.media import whole_file
+from harmonia.data.render.band import Chord, arrange, chart
+from harmonia.data.render.lyrics import lines
+from harmonia.data.render.singing import Manner, Note, Track
+from harmonia.data.render.speakers import Phone, Split, Voice, prompts, voices
+from harmonia.data.render.speech import FRAME, Source, analyse
+from harmonia.data.render.synth import SOUNDFONTS, play
+from harmonia.media import Audio
+
+_TRUTH = ("notes", "chords", "beats", "phonemes", "lines", "provenance")
+STEMS = ("vocals", "drums", "bass", "other")
+
+
+@dataclass(frozen=True)
+class Song:
+    """A rendered song and the truth about it. Times in seconds.
+
+    Attributes:
+        stems: ``vocals, drums, bass, other``; stereo.
+        notes: The lead singer's notes: onset, offset, MIDI pitch.
+        chords: Onset, offset, label in Harte's syntax (``"A:min"``).
+        beats: Time, number in the bar from 1.
+        phonemes: Onset, offset, symbol; empty for voices that don't tell.
+        lines: Onset, offset, words of each sung line.
+        f0: The lead singer's F0 in Hz, a value every 5 ms, 0 where unvoiced.
+        provenance: What was rendered from what, under which licence.
+    """
+
+    stems: dict[str, Audio]
+    notes: tuple[Note, ...]
+    chords: tuple[tuple[float, float, str], ...]
+    beats: tuple[tuple[float, int], ...]
+    phonemes: tuple[Phone, ...]
+    lines: tuple[tuple[float, float, str], ...]
+    f0: np.ndarray
+    provenance: str
+
+    @property
+    def mixture(self) -> Audio:
+        """The sum of the stems."""
+        return self._sum(STEMS)
+
+    @property
+    def instrumental(self) -> Audio:
+        """The sum of the stems without the vocals."""
+        return self._sum(STEMS[1:])
+
+    def sound(self, name: str) -> Audio:
+        """A stem, ``"mixture"`` or ``"instrumental"``."""
+        if name in ("mixture", "instrumental"):
+            return self.mixture if name == "mixture" else self.instrumental
+        if name not in self.stems:
+            known = ", ".join(("mixture", "instrumental", *STEMS))
+            raise InputError("a song has no such sound", name, f"Use one of {known}.")
+        return self.stems[name]
+
+    def write(self, folder: str | Path, names: Sequence[str] = STEMS) -> Path:
+        """Write ``<name>.flac`` for each name, then the truth as ``notes.json`` (last, so it marks a whole song)."""
+        folder = Path(folder)
+        for name in names:
+            self.sound(name).write(folder / f"{name}.flac")
+        truth = {key: getattr(self, key) for key in _TRUTH} | {"f0": self.f0.tolist()}
+        with whole_file(folder / "notes.json") as temporary:
+            temporary.write_text(json.dumps(truth))
+        return folder
+
+    @classmethod
+    def read(cls, folder: str | Path) -> Song:
+        """Read what `write` wrote with all stems."""
+        folder = Path(folder)
+        truth = json.loads((folder / "notes.json").read_text())
+        told = {key: _tuples(truth[key]) for key in _TRUTH}
+        return cls({name: Audio.read(folder / f"{name}.flac") for name in STEMS}, f0=np.array(truth["f0"]), **told)
+
+    def _sum(self, names: Sequence[str]) -> Audio:
+        first = self.stems[names[0]]
+        samples = np.zeros_like(first.samples)
+        for name in names:
+            samples = samples + self.stems[name].samples
+        return Audio(samples, first.rate)
+
+
+def render_song(
+    seed: int,
+    split: Split = "train",
+    *,
+    seconds: float = 12.0,
+    rate: int = 44100,
+    voice: str | None = None,
+    font: str | None = None,
+) -> Song:
+    """Compose, sing and play a song; the same arguments give the same bits.
+
+    Voices, words and songs of ``split="test"`` never occur in ``"train"``.
+
+    Arguments:
+        seed: Which song.
+        split: ``"train"`` or ``"test"``.
+        seconds: Length of the result, 4 to 600.
+        rate: Sample rate, Hz.
+        voice: A name of `voices(split)`; drawn by the seed when not given.
+        font: ``"TimGM6mb"`` or ``"FluidR3_GM"``; drawn by the seed when not given.
+
+    Raises:
+        InputError: an unknown split or voice, or a length out of range.
+        MissingDependency: a program, voice or soundfont that is not installed, naming its Debian package.
+    """
+    if split not in ("train", "test"):
+        raise InputError("there is no such split", repr(split), "Use 'train' or 'test'.")
+    if not 4 <= seconds <= 600:
+        raise InputError("the song length is out of range", f"{seconds} s", "Use 4 to 600 seconds.")
+    rng = np.random.default_rng([seed, ("train", "test").index(split), 0x50E6])
+    singer = _singer(rng, split, voice)
+    bar = 240 / rng.uniform(76, 136)
+    bars = int(np.ceil(seconds / bar))
+    tonic, scale, chords = chart(rng, bars, bar)
+    manner = Manner(
+        vibrato=float(rng.uniform(5, 40)),
+        vibrato_rate=float(rng.uniform(4.8, 6.4)),
+        glide=float(rng.uniform(0.05, 0.09)),
+        formants=float(rng.uniform(0.9, 1.15)),
+    )
+    track = Track(bars * bar + 0.5, rate)
+    choir = Track(bars * bar + 0.5, rate) if rng.random() < 0.3 else None
+    register = float(rng.uniform(3, 10))
+    notes: list[Note] = []
+    phonemes: list[Phone] = []
+    sung: list[tuple[float, float, str]] = []
+    first_bar = int(rng.integers(0, 2)) if bars > 4 else 0
+    for number in range(first_bar, bars - 1, 2):
+        if number > first_bar and rng.random() < 0.12:
+            continue  # the band plays alone for two bars
+        words, source = _line(rng, singer, split)
+        count = len(source.syllables)
+        centre = source.natural_pitch + register
+        phrase = _melody(rng, count, number * bar, bar, chords, tonic, scale, centre, seconds)
+        if phrase is None:
+            continue
+        told, _ = track.add(source, [[note] for note in phrase], manner, rng)
+        if choir is not None:
+            below = [[(on, off, _third_below(pitch, tonic, scale))] for on, off, pitch in phrase]
+            choir.add(source, below, manner, rng)
+        notes.extend(phrase)
+        phonemes.extend(told)
+        sung.append((phrase[0][0], phrase[-1][1], words))
+    voice_signal = track.synthesise()
+    if choir is not None:
+        voice_signal = voice_signal + 0.4 * choir.synthesise()
+    frames = round(seconds * rate)
+    parts = arrange(rng, chords, scale, _rests(sung, bars * bar), bar)
+    drawn_font = str(rng.choice(tuple(SOUNDFONTS)))
+    font = font or drawn_font
+    stems = {name: np.zeros((2, frames)) for name in STEMS}
+    for part in parts:
+        sound = play(part, frames, rate, font)
+        level = np.sqrt(np.mean(sound**2)) + 1e-9
+        stems[part.stem] += sound / level * 0.06 * 10 ** (part.gain_db / 20)
+    mono = np.zeros(frames)
+    mono[: min(frames, len(voice_signal))] = voice_signal[:frames]
+    stems["vocals"] = np.stack([mono, mono])
+    return Song(
+        stems={name: Audio(samples, rate) for name, samples in _mix(rng, stems, rate).items()},
+        notes=tuple(note for note in notes if note[1] <= seconds),
+        chords=tuple((c.onset, min(c.offset, seconds), c.label) for c in chords if c.onset < seconds),
+        beats=tuple((b * bar / 4, b % 4 + 1) for b in range(4 * bars) if b * bar / 4 < seconds),
+        phonemes=tuple(p for p in phonemes if p[1] <= seconds),
+        lines=tuple(sung),
+        f0=np.round(track.f0[: round(seconds / FRAME)], 3),
+        provenance=f"rendered, not recorded: voice {singer.name} ({singer.licence}), soundfont {font}, "
+        f"split {split}, seed {seed}",
+    )
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+
+
+def _singer(rng: np.random.Generator, split: Split, name: str | None) -> Voice:
+    table = voices(split)
+    drawn = list(table)[rng.integers(len(table))]
+    if name is not None and name not in table:
+        raise InputError(f"the {split} split has no such voice", name, f"Use one of {', '.join(table)}.")
+    return table[name or drawn]
+
+
+def _line(rng: np.random.Generator, singer: Voice, split: Split) -> tuple[str, Source]:
+    choices = prompts(singer.name) if singer.recorded else lines(split)
+    for _ in range(20):
+        words = choices[rng.integers(len(choices))]
+        source = analyse(singer.name, words)
+        if 2 <= len(source.syllables) <= 14:
+            return words, source
+    raise InputError("this voice has no line of 2 to 14 syllables", singer.name, "Use another voice.")
+
+
+def _melody(
+    rng: np.random.Generator,
+    count: int,
+    start: float,
+    bar: float,
+    chords: Sequence[Chord],
+    tonic: int,
+    scale: Sequence[int],
+    centre: float,
+    limit: float,
+) -> list[Note] | None:
+    """`count` notes in two bars on a grid of eighths (or sixteenths when there are many): chord tones on the beats,
+    steps of the scale between, the last note long, then a breath."""
+    cells = 16 if count <= 9 else 32
+    unit = 2 * bar / cells
+    last_onset = round(cells * rng.uniform(0.66, 0.78))
+    weights = np.array([4.0 if i % (cells // 8) == 0 else 1.5 for i in range(last_onset)])
+    onsets = sorted(rng.choice(last_onset, size=min(count - 1, last_onset), replace=False, p=weights / weights.sum()))
+    onsets = [*onsets, last_onset]
+    if len(onsets) < count:
+        return None
+    offsets = [*onsets[1:], min(cells - 1, last_onset + round(cells * rng.uniform(0.12, 0.2)) + 1)]
+    ladder = [p for p in range(24, 97) if (p - tonic) % 12 in scale and abs(p - centre) <= 8]
+    place = int(np.argmin([abs(p - centre - rng.normal(0, 2)) for p in ladder]))
+    phrase: list[Note] = []
+    for on, off in zip(onsets, offsets):
+        onset, offset = start + on * unit, start + off * unit
+        chord = next(c for c in reversed(chords) if c.onset <= onset + 1e-6)
+        if phrase:
+            place = int(np.clip(place + rng.choice([-3, -2, -1, -1, 0, 1, 1, 2, 3]), 0, len(ladder) - 1))
+        strong = on % (cells // 8) == 0 or on == last_onset
+        if strong:
+            near = sorted(range(len(ladder)), key=lambda i: (ladder[i] % 12 not in chord.pitch_classes, abs(i - place)))
+            place = near[0]
+        phrase.append((float(onset), float(offset), float(ladder[place])))
+    return phrase if phrase[-1][1] <= limit else None
+
+
+def _third_below(pitch: float, tonic: int, scale: Sequence[int]) -> float:
+    below = [p for p in range(int(pitch) - 1, int(pitch) - 6, -1) if (p - tonic) % 12 in scale]
+    return float(below[1])
+
+
+def _rests(sung: Sequence[tuple[float, float, str]], end: float) -> list[tuple[float, float]]:
+    starts = [0.0, *(off for _, off, _ in sung)]
+    ends = [*(on for on, _, _ in sung), end]
+    return [(start, stop) for start, stop in zip(starts, ends) if stop - start > 0.3]
+
+
+def _mix(rng: np.random.Generator, stems: dict[str, np.ndarray], rate: int) -> dict[str, np.ndarray]:
+    """Tilt, room, levels; then the 16-bit grid."""
+    shaped = {}
+    for name in STEMS:
+        wet = {"vocals": (0.02, 0.25), "drums": (0.0, 0.12), "bass": (0.0, 0.02), "other": (0.0, 0.25)}[name]
+        shaped[name] = _room(rng, _tilt(stems[name], rng.uniform(-3, 3), rate), rate, rng.uniform(*wet))
+    voice, band = shaped["vocals"], shaped["drums"] + shaped["bass"] + shaped["other"]
+    sounding = np.abs(voice).max(axis=0) > 1e-3 * (np.abs(voice).max() + 1e-12)
+    voice_level = np.sqrt(np.mean(voice[:, sounding] ** 2)) if sounding.any() else 1.0
+    band_level = np.sqrt(np.mean(band**2)) + 1e-9
+    shaped["vocals"] = voice / voice_level * band_level * 10 ** (rng.uniform(-6, 4) / 20)
+    peak = np.abs(sum(shaped.values())).max() + 1e-9
+    scale = rng.uniform(0.6, 0.95) / peak
+    return {name: (np.round(samples * scale * 32768) / 32768).astype(np.float32) for name, samples in shaped.items()}
+
+
+def _tilt(samples: np.ndarray, decibels: float, rate: int) -> np.ndarray:
+    """A gentle shelf: `decibels` more (or less) above about 1.5 kHz."""
+    pole = np.exp(-2 * np.pi * 1500 / rate)
+    low = lfilter([1 - pole], [1, -pole], samples, axis=-1)
+    return np.asarray(low + 10 ** (decibels / 20) * (samples - low))
+
+
+def _room(rng: np.random.Generator, samples: np.ndarray, rate: int, wet: float) -> np.ndarray:
+    """Early silence, then exponentially fading noise, different in the two ears; `wet` is its amplitude share."""
+    decay = rng.uniform(0.3, 1.2)
+    length = round(decay * rate)
+    time = np.arange(length) / rate
+    response = rng.standard_normal((2, length)) * 10 ** (-3 * time / decay)
+    response[:, : round(rng.uniform(0.005, 0.03) * rate)] = 0
+    response = lfilter([0.4], [1, -0.6], response, axis=-1)
+    response /= np.sqrt((response**2).sum(axis=1, keepdims=True))
+    tail = oaconvolve(samples, response, axes=-1)[:, : samples.shape[1]]
+    return (1 - wet) * samples + wet * np.asarray(tail)

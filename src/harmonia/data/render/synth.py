@@ -1,0 +1,70 @@
+"""Instruments: a part of the band played with a General MIDI soundfont by symusic's synthesiser."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harmonia.core.errors import InputError, MissingDependency, require
+from harmonia.data.render.band import Part
+
+# Name to Debian package.
+SOUNDFONTS = {"TimGM6mb": "timgm6mb-soundfont", "FluidR3_GM": "fluid-soundfont-gm"}
+_SOUND_FOLDERS = (Path("/usr/share/sounds/sf2"), Path("/usr/share/soundfonts"))
+
+
+def soundfont(name: str = "TimGM6mb") -> Path:
+    """The file of a soundfont: the MUSIC_SOUNDFONT variable first, then the system's folders.
+
+    Raises:
+        MissingDependency: neither is there; names the Debian package.
+    """
+    if name not in SOUNDFONTS:
+        raise InputError("there is no such soundfont", name, f"Use one of {', '.join(SOUNDFONTS)}.")
+    own = os.environ.get("MUSIC_SOUNDFONT")
+    if own:
+        if Path(own).is_file():
+            return Path(own)
+        raise InputError("MUSIC_SOUNDFONT names no file", own, "Point it to a .sf2 or .sf3 file, or unset it.")
+    for folder in _SOUND_FOLDERS:
+        if (folder / f"{name}.sf2").is_file():
+            return folder / f"{name}.sf2"
+    raise MissingDependency(
+        f"this needs the soundfont '{name}'",
+        "a machine without it",
+        f"Run: apt-get install {SOUNDFONTS[name]}; or set MUSIC_SOUNDFONT to a .sf2 file.",
+    )
+
+
+@lru_cache(maxsize=4)
+def _synthesiser(path: Path, rate: int) -> Any:
+    symusic = require("symusic", extra="render")
+    return symusic.Synthesizer(sf_path=str(path), sample_rate=rate, quality=0)
+
+
+def play(part: Part, frames: int, rate: int, font: str = "TimGM6mb") -> np.ndarray:
+    """One part as stereo float64 ``[2, frames]``; the drum stem is played on the drum channel.
+
+    Raises:
+        MissingDependency: symusic or the soundfont is not installed.
+    """
+    symusic = require("symusic", extra="render")
+    per_second = 9600
+    score = symusic.Score(per_second)
+    score.tempos.append(symusic.Tempo(0, qpm=60))
+    track = symusic.Track(program=part.program, is_drum=part.stem == "drums")
+    for note in sorted(part.notes):
+        start = round(note.onset * per_second)
+        length = max(1, round(note.offset * per_second) - start)
+        track.notes.append(symusic.Note(start, length, note.pitch, note.velocity))
+    score.tracks.append(track)
+    rendered = np.asarray(_synthesiser(soundfont(font), rate).render(score, stereo=True), dtype=np.float64)
+    out = np.zeros((2, frames))
+    length = min(frames, rendered.shape[1])
+    out[:, :length] = rendered[:, :length]
+    left, right = np.cos((part.pan + 1) * np.pi / 4), np.sin((part.pan + 1) * np.pi / 4)
+    return out * np.sqrt(2) * np.array([[left], [right]])
