@@ -89,7 +89,8 @@ def races_of(method: Method) -> list[Race]:
     if not path.is_file():
         raise InputError(f"'{method.slug}' has no benchmark", path.name, "Benchmarks live in a checkout's benchmarks/.")
     spec = importlib.util.spec_from_file_location(f"benchmark_{method.card.module}", path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return list(module.RACES)
@@ -112,7 +113,7 @@ def run_race(race: Race, file: Path, repeats: int) -> RaceResult:
             ours.close()
             theirs.close()
     ratio = statistics.median(b["seconds"] / a["seconds"] for a, b in turns)
-    memory = max(a["own_kib"] for a, _ in turns) / max(1, *(b["own_kib"] for _, b in turns))
+    memory = max(a["peak_kib"] for a, _ in turns) / max(b["peak_kib"] for _, b in turns)
     seconds = [statistics.median(side["seconds"] for side in sides) for sides in zip(*turns)]
     notes = [
         f"{seconds[0]:.3g} s beside {seconds[1]:.3g} s, median of {len(turns)} turns",

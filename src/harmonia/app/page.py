@@ -13,22 +13,36 @@ from harmonia.core.task import Job, jobs_in
 
 def page_of(method: Method) -> str:
     """The whole page."""
+    jobs = jobs_markdown(method) if method.built else ""
+    return "\n\n".join(part for part in (introduction(method), jobs, evidence(method)) if part) + "\n"
+
+
+def introduction(method: Method) -> str:
+    """What the method does for a user, and which paper it is."""
     card = method.card
     state = method.status + (", results older than the code" if method.outdated else "")
-    parts = [
+    lines = [
         f"# {card.slug}\n\n**{card.summary}**\n\n{card.gives}",
         f"*{card.title}* ([arXiv {card.arxiv}]({card.url}), {card.year}). "
         f"Field: `harmonia.{card.field}`. Status: {state}.",
-        _jobs(method) if method.built else "Planned: there is no code yet.",
-        findings_markdown(method.results),
+        "" if method.built else "Planned: there is no code yet.",
+    ]
+    return "\n\n".join(filter(None, lines))
+
+
+def evidence(method: Method) -> str:
+    """Claims beside measurements, races, weights with licences, errata, data and peers."""
+    card, results = method.card, method.results
+    parts = [
+        findings_markdown(results),
         _paper_claims(card),
-        races_markdown(method.results),
+        races_markdown(results),
         _section("Released weights", _weights(card)),
         _section("Errata of the official release", _errata(card)),
         _section("Data sets", (f"**{d.name}**{_note(d.license)}{_note(d.note)}" for d in card.datasets)),
         _section("Other software for this", (f"**{p.name}** {p.version}{_note(p.note)}" for p in card.peers)),
     ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return "\n\n".join(filter(None, parts))
 
 
 def _note(text: str) -> str:
@@ -56,7 +70,8 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join([line(header), "|" + "---|" * len(header), *map(line, rows)])
 
 
-def _jobs(method: Method) -> str:
+def jobs_markdown(method: Method) -> str:
+    """Every job: its command, parameters and outputs."""
     jobs = jobs_in(method.module("task"))
     return "## Use it\n\n" + "\n\n".join(job_markdown(method.slug, job, default=job is jobs[0]) for job in jobs)
 

@@ -93,6 +93,24 @@ class Erratum(_Record, frozen=True):
     compat: str = ""
 
 
+class Tour(_Record, frozen=True):
+    """A stop of ``harmonia demo``: a job run on its embedded example.
+
+    Attributes:
+        order: Place in the tour.
+        title: Headline of the stop.
+        text: What there is to see or hear, for someone who has not read the paper.
+        job: The job to run; the default one when empty.
+        options: Its options.
+    """
+
+    order: int
+    title: str
+    text: str
+    job: str = ""
+    options: dict[str, str | int | float | bool] = {}
+
+
 class Card(_Record, frozen=True):
     """A method: its paper, what it gives a user, and what is known about its release.
 
@@ -118,6 +136,7 @@ class Card(_Record, frozen=True):
     datasets: list[DataSet] = []
     peers: list[Peer] = []
     errata: list[Erratum] = []
+    tour: Tour | None = None
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", self.slug):

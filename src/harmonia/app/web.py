@@ -1,0 +1,270 @@
+"""The web page: a catalogue, and for every built method a form made from its jobs.
+
+It listens on loopback by default. Uploads and outputs of a visitor stay in a folder of that visit, which is removed
+when the visit ends; a bad upload shows the same sentence as the command line.
+"""
+
+from __future__ import annotations
+
+import html
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harmonia.app.console import number
+from harmonia.app.page import evidence, introduction
+from harmonia.core.card import FIELDS
+from harmonia.core.errors import Cancelled, HarmoniaError, require
+from harmonia.core.media import Media
+from harmonia.core.progress import watched
+from harmonia.core.registry import Method, methods, search
+from harmonia.core.task import Job, Output, Parameter, jobs_in
+
+if TYPE_CHECKING:
+    import gradio as gr
+
+MAX_UPLOAD = "512mb"
+_STYLE = """
+.gradio-container {max-width: 1080px !important; margin: auto}
+.cards {display: grid; grid-template-columns: repeat(auto-fill, minmax(280px, 1fr)); gap: 12px}
+.cards a {display: block; text-align: left; padding: 14px 16px; border-radius: 10px;
+  border: 1px solid var(--border-color-primary);
+  text-decoration: none; color: var(--body-text-color); background: var(--block-background-fill)}
+.cards a:hover {border-color: var(--color-accent)}
+.cards b {font-size: 1.05em} .cards small {opacity: .65} .cards p {margin: 6px 0 0 0}
+.cards .built, .cards .measured {float: right; color: #009e73} .cards .planned {float: right; opacity: .5}
+"""
+
+
+def serve(host: str, port: int) -> None:
+    """Open the page and stay until interrupted."""
+    with page() as blocks:
+        blocks.launch(server_name=host, server_port=port, **launch_options())
+
+
+def launch_options() -> dict[str, Any]:
+    """What `gradio.Blocks.launch` needs to be private and bounded."""
+    return {"max_file_size": MAX_UPLOAD, "ssr_mode": False, "quiet": True, "css": _STYLE, "theme": _theme()}
+
+
+def _theme() -> Any:
+    """Fonts of the system: nothing is fetched."""
+    import gradio as gr
+
+    return gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
+
+
+@contextmanager
+def page() -> Iterator[gr.Blocks]:
+    """The page, with the folder its visits use; the folder goes when the context ends."""
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    folder = Path(tempfile.mkdtemp(prefix="harmonia-web-"))
+    os.environ["GRADIO_TEMP_DIR"] = str(folder / "uploads")
+    require("gradio", extra="web")
+    try:
+        yield _build(Visits(folder))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class Visits:
+    """A folder and a stop signal for every visitor."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._stops: dict[str, threading.Event] = {}
+
+    def folder(self, visit: str) -> Path:
+        """A fresh folder for the outputs of one run."""
+        home = self._folder / "visits" / visit
+        home.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(dir=home))
+
+    def started(self, visit: str) -> threading.Event:
+        """A stop signal for the run that starts now."""
+        self._stops[visit] = threading.Event()
+        return self._stops[visit]
+
+    def stop(self, visit: str) -> None:
+        """Ask the visitor's run to stop."""
+        if visit in self._stops:
+            self._stops[visit].set()
+
+    def end(self, visit: str) -> None:
+        """Stop the visitor's run and forget the visit."""
+        self.stop(visit)
+        self._stops.pop(visit, None)
+        shutil.rmtree(self._folder / "visits" / visit, ignore_errors=True)
+
+
+class _Watcher:
+    """Shows progress on the page and stops the work when asked to."""
+
+    def __init__(self, progress: Callable[..., Any], stop: threading.Event) -> None:
+        self._progress, self._stop = progress, stop
+
+    def step(self, label: str, done: int, total: int | None) -> None:
+        if self._stop.is_set():
+            raise Cancelled("stopped")
+        self._progress((done, total), desc=label)
+
+    def say(self, message: str) -> None:
+        import gradio as gr
+
+        gr.Info(message)
+
+
+def _build(visits: Visits) -> gr.Blocks:
+    import gradio as gr
+
+    with gr.Blocks(title="Harmonia", analytics_enabled=False, delete_cache=(3600, 86400)) as blocks:
+        gr.Markdown("# Harmonia\nPublished research methods that run, with each paper's claim measured.")
+        with gr.Row():
+            words = gr.Textbox(label="What do you want to do?", placeholder="separate vocals", scale=3)
+            field = gr.Dropdown(["all", *FIELDS], value="all", label="Field")
+            status = gr.Dropdown(["all", "measured", "built", "planned"], value="all", label="Status")
+        cards = gr.HTML(_cards("", "all", "all"))
+        for control in (words, field, status):
+            control.change(_cards, [words, field, status], cards, show_progress="hidden", api_visibility="private")
+        blocks.unload(_with_visit(visits.end))
+    for method in methods():
+        with blocks.route(method.slug, f"/{method.slug}", show_in_navbar=False):
+            gr.Markdown("[All methods](/)")
+            gr.Markdown(introduction(method))
+            if method.built:
+                with gr.Tabs():
+                    for job in jobs_in(method.module("task")):
+                        with gr.Tab(job.name):
+                            _form(method, job, visits)
+            gr.Markdown(evidence(method))
+    return blocks
+
+
+def _cards(words: str, field: str, status: str) -> str:
+    found = search(words) if words.strip() else sorted(methods(), key=lambda m: (m.status == "planned", m.slug))
+    chosen = [m for m in found if field in ("all", m.card.field) and status in ("all", m.status)]
+    if not chosen:
+        return "<p>No method fits.</p>"
+    return f'<div class="cards">{"".join(map(_card, chosen))}</div>'
+
+
+def _card(method: Method) -> str:
+    card = method.card
+    return (
+        f'<a href="/{card.slug}"><span class="{method.status}">{method.status}</span><b>{card.slug}</b> '
+        f"<small>{card.field}, {card.year}</small><p>{html.escape(card.summary)}</p></a>"
+    )
+
+
+def _form(method: Method, job: Job, visits: Visits) -> None:
+    """Controls for a job's parameters, a run and a stop button, and a place for each output."""
+    import gradio as gr
+
+    gr.Markdown("\n\n".join(filter(None, [job.summary, job.description])))
+    controls = [_control(parameter) for parameter in job.inputs]
+    if job.options:
+        with gr.Accordion("Options", open=not job.inputs):
+            controls += [_control(parameter) for parameter in job.options]
+    with gr.Row():
+        start = gr.Button("Run", variant="primary")
+        stop = gr.Button("Stop")
+    places = [place for output in job.outputs for place in _places(output)]
+    files = gr.Files(label="files", interactive=False)
+
+    def run(*values: Any, progress: gr.Progress = gr.Progress(), request: gr.Request) -> list[Any]:  # noqa: B008
+        visit = str(request.session_hash)
+        given = {parameter.name: value for parameter, value in zip(job.parameters, values) if value not in (None, "")}
+        try:
+            with watched(_Watcher(progress, visits.started(visit))):
+                outputs = job.run(given)
+                folder = visits.folder(visit)
+                written = job.save(outputs, folder, _stem(given, job, method.slug))
+        except Cancelled:
+            raise gr.Error("Stopped.", print_exception=False) from None
+        except HarmoniaError as error:
+            raise gr.Error(str(error), duration=None, print_exception=False) from error
+        return [*_shown(job, outputs, folder), [str(path) for path in written]]
+
+    start.click(run, controls, [*places, files], api_visibility="private", concurrency_limit=1)
+    stop.click(_with_visit(visits.stop), None, None, api_visibility="private", queue=False)
+
+
+def _with_visit(act: Callable[[str], None]) -> Callable[..., None]:
+    """An event handler that acts on the visit it comes from."""
+    import gradio as gr
+
+    def handler(request: gr.Request) -> None:
+        act(str(request.session_hash))
+
+    handler.__annotations__["request"] = gr.Request
+    return handler
+
+
+def _stem(given: Mapping[str, Any], job: Job, slug: str) -> str:
+    for parameter in job.inputs:
+        value = given.get(parameter.name)
+        if parameter.is_media and isinstance(value, str):
+            return Path(value).stem
+    return slug
+
+
+def _control(parameter: Parameter) -> gr.components.Component:
+    """One form field."""
+    import gradio as gr
+
+    label, info = parameter.name.replace("_", " "), parameter.field.text
+    default = parameter.default if isinstance(parameter.default, (bool, int, float, str)) else None
+    if parameter.is_media or parameter.type is Path:
+        if parameter.field.example is not None:
+            label += " (left empty: the embedded example)"
+        if parameter.many:
+            return gr.Files(label=f"{label}: {info}")
+        kind = getattr(parameter.type, "kind", "path")
+        if kind == "audio":
+            return gr.Audio(label=f"{label}: {info}", type="filepath")
+        return gr.File(label=f"{label}: {info}", type="filepath")
+    if parameter.choices:
+        return gr.Dropdown(list(parameter.choices), value=default, label=label, info=info)
+    if parameter.type is bool:
+        return gr.Checkbox(value=bool(default), label=f"{label}: {info}")
+    if parameter.type in (int, float) and not parameter.many:
+        return gr.Number(value=default, label=label, info=info, precision=0 if parameter.type is int else None)  # type: ignore[arg-type]
+    return gr.Textbox(value=default, label=label, info=info)  # type: ignore[arg-type]
+
+
+def _places(output: Output) -> list[gr.components.Component]:
+    """Where an output is shown: a player for sound, a picture for every medium, a line for a value."""
+    import gradio as gr
+
+    label = output.name.replace("_", " ")
+    if not output.is_media:
+        return [gr.Textbox(label=label, interactive=False)]
+    picture = gr.Image(label=label, interactive=False, buttons=["download", "fullscreen"])
+    if output.type.kind == "audio":  # type: ignore[attr-defined]
+        return [gr.Audio(label=label, interactive=False), picture]
+    return [picture]
+
+
+def _shown(job: Job, outputs: Mapping[str, Any], folder: Path) -> list[str | None]:
+    """Values for the places of `_places`, in the same order."""
+    shown: list[str | None] = []
+    for output in job.outputs:
+        value = outputs[output.name]
+        if not output.is_media:
+            shown.append(number(value) if isinstance(value, float) else str(value))
+            continue
+        places: list[str | None] = [None]
+        if isinstance(value, Media):
+            picture = folder / f"{output.name}.shown.png"
+            value.show().savefig(picture)
+            places = [str(picture)]
+        if output.type.kind == "audio":  # type: ignore[attr-defined]
+            sound = next(iter(folder.glob(f"*_{output.name}.wav")), None)
+            places.insert(0, str(sound) if sound else None)
+        shown += places
+    return shown
