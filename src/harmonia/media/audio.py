@@ -20,6 +20,7 @@ from jaxtyping import Float32
 from harmonia.core.errors import InputError, require
 from harmonia.core.media import Media
 from harmonia.core.progress import say
+from harmonia.media.container import DEMUXERS, decode_audio
 from harmonia.media.files import GIB, MIB, content, existing, too_large, unreadable
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ RATES = (1_000, 768_000)
 MAX_CHANNELS = 64
 
 _LIBSNDFILE = ("wav", "w64", "flac", "ogg", "mp3", "aiff", "au", "caf")
-_CONTAINERS = ("mp4", "aac", "matroska", "avi")
 _BLOCK = 1 << 18
 _LOST_UNNOTICED_S = 0.5
 _CONVERT = "Convert it first, for example: ffmpeg -i {name} sound.wav"
@@ -100,27 +100,24 @@ class Audio(Media):
         """
         path = existing(path, cls.kind, DECODED_LIMIT)
         form = content(path)
-        if form in _CONTAINERS:
-            from harmonia.media.container import decode_audio
-
-            return cls(*decode_audio(path, DECODED_LIMIT))
-        if form in _LIBSNDFILE or path.suffix.lower() == ".mp3":
+        if form in DEMUXERS:
+            samples, rate, promised_s = decode_audio(path, DECODED_LIMIT)
+        elif form in _LIBSNDFILE or path.suffix.lower() == ".mp3":
             samples, rate, promised_s = _decode(path)
             if form == "ogg" and not _has_end_mark(path):
                 say(f"{path.name} has no end mark; its end may be missing.")
-            got_s = samples.shape[1] / rate
-            if promised_s - got_s > _LOST_UNNOTICED_S:
-                if not partial:
-                    raise InputError(
-                        "the audio file ends early",
-                        f"{got_s:.1f} s of the {promised_s:.1f} s that {path.name} promises",
-                        "Pass the complete file, or save the part that plays as a file of its own.",
-                    )
-                say(f"{path.name} ends early: read {got_s:.1f} s of {promised_s:.1f} s.")
-            return cls(samples, rate)
-        raise InputError(
-            "the file is no sound we can read", f"{form} data in {path.name}", "Pass wav, flac, ogg or mp3."
-        )
+        else:
+            raise InputError("the file is no known sound", f"{form} data in {path.name}", "Pass wav, flac, ogg or mp3.")
+        got_s = samples.shape[1] / rate
+        if promised_s - got_s > _LOST_UNNOTICED_S:
+            if not partial:
+                raise InputError(
+                    "the audio file ends early",
+                    f"{got_s:.1f} s of the {promised_s:.1f} s that {path.name} promises",
+                    "Pass the complete file, or save the part that plays as a file of its own.",
+                )
+            say(f"{path.name} ends early: read {got_s:.1f} s of {promised_s:.1f} s.")
+        return cls(samples, rate)
 
     def _write(self, path: Path) -> None:
         soundfile = require("soundfile", extra="audio")
