@@ -40,7 +40,8 @@ def command_of(method: Method, job: Job, others: Sequence[str] = ()) -> typer.Ty
         else:
             _run_once(method, job, given, folder)
 
-    parameters = [_typer_parameter(parameter) for parameter in job.parameters]
+    last = next((parameter for parameter in reversed(job.inputs) if parameter.is_media), None)
+    parameters = [_typer_parameter(parameter, takes_rest=parameter is last) for parameter in job.parameters]
     parameters += [
         _option("out", str, ".", "folder that the outputs are written to"),
         _option("each", bool, False, "run once for every file given; continues where an earlier run stopped"),
@@ -62,15 +63,18 @@ def _option(name: str, type_: Any, default: Any, text: str) -> inspect.Parameter
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
-def _typer_parameter(parameter: Parameter) -> inspect.Parameter:
-    """Inputs become arguments, options become flags; every word is parsed by `Parameter.parse`, in one place."""
+def _typer_parameter(parameter: Parameter, takes_rest: bool) -> inspect.Parameter:
+    """Inputs become arguments, options become flags; every word is parsed by `Parameter.parse`, in one place.
+
+    Arguments:
+        takes_rest: Whether it takes all words that are left: with --each any number of files may be given.
+    """
     text = parameter.field.text
     if parameter.is_input:
         metavar = parameter.name.upper()
         if parameter.field.example is not None:
             text = f"{text} (left out: the embedded example)"
-        # With --each any number of files may stand here, so every medium is taken as a list.
-        type_: Any = list[str] | None if parameter.many or parameter.is_media else str | None
+        type_: Any = list[str] | None if takes_rest else str | None
         annotation: Any = Annotated[type_, typer.Argument(help=text, metavar=metavar, show_default=False)]
         return inspect.Parameter(parameter.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
     flag = parameter.name.replace("_", "-")
@@ -93,7 +97,7 @@ def _spread(job: Job, given: Mapping[str, Any]) -> dict[str, Any]:
     """Share the words given for media out to the job's inputs, in order."""
     values = dict(given)
     media = [p for p in job.inputs if p.is_media]
-    words = [word for p in media for word in (values.pop(p.name, None) or [])]
+    words = [word for p in media for word in _listed(values.pop(p.name, None))]
     for parameter in media:
         if parameter.many:
             values[parameter.name], words = words, []
@@ -106,6 +110,10 @@ def _spread(job: Job, given: Mapping[str, Any]) -> dict[str, Any]:
             "Add --each to run once for every file.",
         )
     return values
+
+
+def _listed(words: str | list[str] | None) -> list[str]:
+    return [words] if isinstance(words, str) else words or []
 
 
 def _stem(job: Job, given: Mapping[str, Any], slug: str) -> str:
@@ -135,7 +143,7 @@ def _run_each(
     media = [p for p in job.inputs if p.is_media]
     if not media or media[0].many:
         raise InputError("--each needs a job that takes one file", job.name, "Leave out --each.")
-    files = [word for p in media for word in (given.get(p.name) or [])]
+    files = [word for p in media for word in _listed(given.get(p.name))]
     if not files:
         raise InputError("--each needs files", "none", "Name the files to run on.")
     options = {p.name: given[p.name] for p in job.parameters if p not in media and given.get(p.name) is not None}
