@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from harmonia.core.errors import InputError, MissingDependency
-from harmonia.data.render import Manner, Song, corpus, prompts, render_song, sing, voices, write_corpus
+from harmonia.data.render import Manner, corpus, prompts, render_song, sing, voices, write_corpus
 from harmonia.data.render.lyrics import lines
 from harmonia.data.render.speakers import speak
 from harmonia.data.render.speech import FRAME
+from harmonia.data.song import Song
 
 FONT = "TimGM6mb"
 LINE = "tell me again what the moon said"

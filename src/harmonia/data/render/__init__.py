@@ -17,12 +17,11 @@ __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
         "Manner": "singing",
-        "Song": "song",
+        "render_song": "compose",
         "Sung": "singing",
         "Voice": "speakers",
         "corpus": "bulk",
         "prompts": "speakers",
-        "render_song": "song",
         "sing": "singing",
         "voices": "speakers",
         "write_corpus": "bulk",

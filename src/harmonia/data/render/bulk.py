@@ -12,8 +12,9 @@ from pathlib import Path
 
 from harmonia.core.errors import InputError
 from harmonia.core.progress import track
-from harmonia.data.render.song import STEMS, Song, render_song
+from harmonia.data.render.compose import render_song
 from harmonia.data.render.speakers import Split
+from harmonia.data.song import STEMS, Song
 
 RENDERER = 1
 """Raised whenever the same seed renders to other bits, so that old cached songs are not taken for new ones."""

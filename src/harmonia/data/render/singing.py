@@ -16,10 +16,9 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from harmonia.core.errors import InputError
-from harmonia.data.render.speakers import Phone, voice_named
+from harmonia.data.render.speakers import voice_named
 from harmonia.data.render.speech import FRAME, Source, Syllable, analyse, world
-
-Note = tuple[float, float, float]  # onset and offset in seconds, MIDI pitch
+from harmonia.data.song import Note, Phone
 
 
 @dataclass(frozen=True)

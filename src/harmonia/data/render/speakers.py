@@ -17,9 +17,9 @@ from typing import Literal
 import numpy as np
 
 from harmonia.core.errors import InputError, MissingDependency, require
+from harmonia.data.song import Phone
 
 Split = Literal["train", "test"]
-Phone = tuple[float, float, str]
 
 _PROMPTS = Path("/usr/share/asterisk/sounds")
 _VOWELS = frozenset(

@@ -14,7 +14,8 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.signal import find_peaks
 
 from harmonia.core.errors import InputError, require
-from harmonia.data.render.speakers import Phone, is_vowel, speak
+from harmonia.data.render.speakers import is_vowel, speak
+from harmonia.data.song import Phone
 
 FRAME = 0.005  # seconds between WORLD frames
 

@@ -1,102 +1,21 @@
-"""A whole song with everything known: stems that add up to the mixture exactly, notes, chords, beats, phonemes, words.
-
-    mixture = vocals + drums + bass + other,  bit for bit,
-
-because every stem lies on the 16-bit grid: the equality survives writing to 16-bit FLAC, and any order of adding.
-"""
+"""Composes a song: a chart, a melody on it for every line of words, a singer, a band; then mixes it."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-from scipy.signal import lfilter, oaconvolve
 
 from harmonia.core.errors import InputError
-from harmonia.core.media import whole_file
 from harmonia.data.render.band import Chord, arrange, chart
 from harmonia.data.render.lyrics import lines
-from harmonia.data.render.singing import Manner, Note, Track
-from harmonia.data.render.speakers import Phone, Split, Voice, prompts, voices
+from harmonia.data.render.mix import mix
+from harmonia.data.render.singing import Manner, Track
+from harmonia.data.render.speakers import Split, Voice, prompts, voices
 from harmonia.data.render.speech import FRAME, Source, analyse
 from harmonia.data.render.synth import SOUNDFONTS, play
+from harmonia.data.song import STEMS, Note, Phone, Song
 from harmonia.media import Audio
-
-_TRUTH = ("notes", "chords", "beats", "phonemes", "lines", "provenance")
-STEMS = ("vocals", "drums", "bass", "other")
-
-
-@dataclass(frozen=True)
-class Song:
-    """A rendered song and the truth about it. Times in seconds.
-
-    Attributes:
-        stems: ``vocals, drums, bass, other``; stereo.
-        notes: The lead singer's notes: onset, offset, MIDI pitch.
-        chords: Onset, offset, label in Harte's syntax (``"A:min"``).
-        beats: Time, number in the bar from 1.
-        phonemes: Onset, offset, symbol; empty for voices that don't tell.
-        lines: Onset, offset, words of each sung line.
-        f0: The lead singer's F0 in Hz, a value every 5 ms, 0 where unvoiced.
-        provenance: What was rendered from what, under which licence.
-    """
-
-    stems: dict[str, Audio]
-    notes: tuple[Note, ...]
-    chords: tuple[tuple[float, float, str], ...]
-    beats: tuple[tuple[float, int], ...]
-    phonemes: tuple[Phone, ...]
-    lines: tuple[tuple[float, float, str], ...]
-    f0: np.ndarray
-    provenance: str
-
-    @property
-    def mixture(self) -> Audio:
-        """The sum of the stems."""
-        return self._sum(STEMS)
-
-    @property
-    def instrumental(self) -> Audio:
-        """The sum of the stems without the vocals."""
-        return self._sum(STEMS[1:])
-
-    def sound(self, name: str) -> Audio:
-        """A stem, ``"mixture"`` or ``"instrumental"``."""
-        if name in ("mixture", "instrumental"):
-            return self.mixture if name == "mixture" else self.instrumental
-        if name not in self.stems:
-            known = ", ".join(("mixture", "instrumental", *STEMS))
-            raise InputError("a song has no such sound", name, f"Use one of {known}.")
-        return self.stems[name]
-
-    def write(self, folder: str | Path, names: Sequence[str] = STEMS) -> Path:
-        """Write ``<name>.flac`` for each name, then the truth as ``notes.json`` (last, so it marks a whole song)."""
-        folder = Path(folder)
-        for name in names:
-            self.sound(name).write(folder / f"{name}.flac")
-        truth = {key: getattr(self, key) for key in _TRUTH} | {"f0": self.f0.tolist()}
-        with whole_file(folder / "notes.json") as temporary:
-            temporary.write_text(json.dumps(truth))
-        return folder
-
-    @classmethod
-    def read(cls, folder: str | Path) -> Song:
-        """Read what `write` wrote with all stems."""
-        folder = Path(folder)
-        truth = json.loads((folder / "notes.json").read_text())
-        told = {key: _tuples(truth[key]) for key in _TRUTH}
-        return cls({name: Audio.read(folder / f"{name}.flac") for name in STEMS}, f0=np.array(truth["f0"]), **told)
-
-    def _sum(self, names: Sequence[str]) -> Audio:
-        first = self.stems[names[0]]
-        samples = np.zeros_like(first.samples)
-        for name in names:
-            samples = samples + self.stems[name].samples
-        return Audio(samples, first.rate)
 
 
 def render_song(
@@ -178,7 +97,7 @@ def render_song(
     mono[: min(frames, len(voice_signal))] = voice_signal[:frames]
     stems["vocals"] = np.stack([mono, mono])
     return Song(
-        stems={name: Audio(samples, rate) for name, samples in _mix(rng, stems, rate).items()},
+        stems={name: Audio(samples, rate) for name, samples in mix(rng, stems, rate).items()},
         notes=tuple(note for note in notes if note[1] <= seconds),
         chords=tuple((c.onset, min(c.offset, seconds), c.label) for c in chords if c.onset < seconds),
         beats=tuple((b * bar / 4, b % 4 + 1) for b in range(4 * bars) if b * bar / 4 < seconds),
@@ -188,10 +107,6 @@ def render_song(
         provenance=f"rendered, not recorded: voice {singer.name} ({singer.licence}), soundfont {font}, "
         f"split {split}, seed {seed}",
     )
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
 
 
 def _singer(rng: np.random.Generator, split: Split, name: str | None) -> Voice:
@@ -259,39 +174,3 @@ def _rests(sung: Sequence[tuple[float, float, str]], end: float) -> list[tuple[f
     starts = [0.0, *(off for _, off, _ in sung)]
     ends = [*(on for on, _, _ in sung), end]
     return [(start, stop) for start, stop in zip(starts, ends) if stop - start > 0.3]
-
-
-def _mix(rng: np.random.Generator, stems: dict[str, np.ndarray], rate: int) -> dict[str, np.ndarray]:
-    """Tilt, room, levels; then the 16-bit grid."""
-    shaped = {}
-    for name in STEMS:
-        wet = {"vocals": (0.02, 0.25), "drums": (0.0, 0.12), "bass": (0.0, 0.02), "other": (0.0, 0.25)}[name]
-        shaped[name] = _room(rng, _tilt(stems[name], rng.uniform(-3, 3), rate), rate, rng.uniform(*wet))
-    voice, band = shaped["vocals"], shaped["drums"] + shaped["bass"] + shaped["other"]
-    sounding = np.abs(voice).max(axis=0) > 1e-3 * (np.abs(voice).max() + 1e-12)
-    voice_level = np.sqrt(np.mean(voice[:, sounding] ** 2)) if sounding.any() else 1.0
-    band_level = np.sqrt(np.mean(band**2)) + 1e-9
-    shaped["vocals"] = voice / voice_level * band_level * 10 ** (rng.uniform(-6, 4) / 20)
-    peak = np.abs(sum(shaped.values())).max() + 1e-9
-    scale = rng.uniform(0.6, 0.95) / peak
-    return {name: (np.round(samples * scale * 32768) / 32768).astype(np.float32) for name, samples in shaped.items()}
-
-
-def _tilt(samples: np.ndarray, decibels: float, rate: int) -> np.ndarray:
-    """A gentle shelf: `decibels` more (or less) above about 1.5 kHz."""
-    pole = np.exp(-2 * np.pi * 1500 / rate)
-    low = lfilter([1 - pole], [1, -pole], samples, axis=-1)
-    return np.asarray(low + 10 ** (decibels / 20) * (samples - low))
-
-
-def _room(rng: np.random.Generator, samples: np.ndarray, rate: int, wet: float) -> np.ndarray:
-    """Early silence, then exponentially fading noise, different in the two ears; `wet` is its amplitude share."""
-    decay = rng.uniform(0.3, 1.2)
-    length = round(decay * rate)
-    time = np.arange(length) / rate
-    response = rng.standard_normal((2, length)) * 10 ** (-3 * time / decay)
-    response[:, : round(rng.uniform(0.005, 0.03) * rate)] = 0
-    response = lfilter([0.4], [1, -0.6], response, axis=-1)
-    response /= np.sqrt((response**2).sum(axis=1, keepdims=True))
-    tail = oaconvolve(samples, response, axes=-1)[:, : samples.shape[1]]
-    return (1 - wet) * samples + wet * np.asarray(tail)
