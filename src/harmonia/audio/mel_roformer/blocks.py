@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harmonia.parts.attention import RMSNorm, rotary_frequencies, rotate
+from harmonia.parts.linear import Linear
 
 # Without gradients, the sequences of a batch go through a transformer a few at a time, so that the wide activations
 # of that many tokens stay in the processor's cache.
@@ -29,7 +30,7 @@ class BandSplit(nn.Module):
     def __init__(self, slices: Sequence[tuple[int, int]], dim: int) -> None:
         super().__init__()
         self.slices = slices
-        self.to_features = nn.ModuleList(nn.Sequential(RMSNorm(b - a), nn.Linear(b - a, dim)) for a, b in slices)
+        self.to_features = nn.ModuleList(nn.Sequential(RMSNorm(b - a), Linear(b - a, dim)) for a, b in slices)
 
     def forward(self, spectrum: Float[Tensor, "batch frames numbers"]) -> Float[Tensor, "batch frames bands dim"]:
         """Embed each band of a spectrum laid out as (bin, channel, real and imaginary)."""
@@ -64,22 +65,23 @@ class MaskEstimator(nn.Module):
     def forward(self, x: Float[Tensor, "batch frames bands dim"]) -> Float[Tensor, "batch frames numbers"]:
         """The mask, laid out as the spectrum of `BandSplit`."""
         # Neighbouring bands overlap, every other band does not: two layers of bands side by side, then their sum.
-        layers = [self._layer(x, first) for first in (0, 1)]
+        vectors = x.unbind(-2)
+        layers = [self._layer(vectors, first) for first in (0, 1)]
         return (layers[0] + layers[1]) / self.owners
 
-    def _layer(self, x: Tensor, first: int) -> Tensor:
+    def _layer(self, vectors: Sequence[Tensor], first: int) -> Tensor:
         parts, end = [], 0
         for k in range(first, len(self.slices), 2):
             start, stop = self.slices[k]
-            parts += [x.new_zeros(*x.shape[:-2], start - end), self.to_freqs[k](x[..., k, :])]
+            parts += [vectors[0].new_zeros(*vectors[0].shape[:-1], start - end), self.to_freqs[k](vectors[k])]
             end = stop
-        return torch.cat([*parts, x.new_zeros(*x.shape[:-2], self.slices[-1][1] - end)], dim=-1)
+        return torch.cat([*parts, vectors[0].new_zeros(*vectors[0].shape[:-1], self.slices[-1][1] - end)], dim=-1)
 
 
 def _mlp(dim: int, hidden: int, depth: int, out: int) -> nn.Sequential:
     widths = [dim] + [hidden] * depth
-    inner = [layer for a, b in pairwise(widths) for layer in (nn.Linear(a, b), nn.Tanh())]
-    return nn.Sequential(*inner, nn.Linear(widths[-1], out))
+    inner = [layer for a, b in pairwise(widths) for layer in (Linear(a, b, activation="tanh"), nn.Identity())]
+    return nn.Sequential(*inner, Linear(widths[-1], out))
 
 
 class RotaryEmbedding(nn.Module):
@@ -107,9 +109,9 @@ class Attention(nn.Module):
         self.dropout = dropout
         self.rotary_embed = RotaryEmbedding(head_dim)
         self.norm = RMSNorm(dim)
-        self.to_qkv = nn.Linear(dim, 3 * heads * head_dim, bias=False)
-        self.to_gates = nn.Linear(dim, heads)
-        self.to_out = nn.Sequential(nn.Linear(heads * head_dim, dim, bias=False), nn.Dropout(dropout))
+        self.to_qkv = Linear(dim, 3 * heads * head_dim, bias=False)
+        self.to_gates = Linear(dim, heads)
+        self.to_out = nn.Sequential(Linear(heads * head_dim, dim, bias=False), nn.Dropout(dropout))
 
     def forward(self, x: Float[Tensor, "batch length dim"]) -> Float[Tensor, "batch length dim"]:
         """Attend along the second axis."""
@@ -132,9 +134,9 @@ class FeatureAttention(nn.Module):
         self.heads = heads
         self.dropout = dropout
         self.norm = RMSNorm(dim)
-        self.to_qkv = nn.Sequential(nn.Linear(dim, 3 * heads * head_dim, bias=False))
+        self.to_qkv = nn.Sequential(Linear(dim, 3 * heads * head_dim, bias=False))
         self.temperature = nn.Parameter(torch.zeros(heads, 1, 1))
-        self.to_out = nn.Sequential(nn.Identity(), nn.Linear(heads * head_dim, dim, bias=False))
+        self.to_out = nn.Sequential(nn.Identity(), Linear(heads * head_dim, dim, bias=False))
 
     def forward(self, x: Float[Tensor, "batch length dim"]) -> Float[Tensor, "batch length dim"]:
         """Mix the channels of the whole sequence."""
@@ -155,10 +157,10 @@ class FeedForward(nn.Module):
         super().__init__()
         self.net = nn.Sequential(
             RMSNorm(dim),
-            nn.Linear(dim, 4 * dim),
-            nn.GELU(),
+            Linear(dim, 4 * dim, activation="gelu"),
+            nn.Identity(),
             nn.Dropout(dropout),
-            nn.Linear(4 * dim, dim),
+            Linear(4 * dim, dim),
             nn.Dropout(dropout),
         )
 

@@ -1,0 +1,114 @@
+"""Linear layers that use the fastest matrix product of the processor.
+
+On x86 processors torch hands float32 products to MKL, which runs at half speed on processors of other makers; oneDNN,
+which torch ships as well, does not, and also applies the activation while the product is still in the cache. Here
+both the product and its two gradients go to oneDNN where it is there; elsewhere this is `torch.nn.functional.linear`.
+"""
+
+from __future__ import annotations
+
+import platform
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Activation = Literal["none", "gelu", "tanh"]
+
+_ACTIVATIONS = {"none": lambda x: x, "gelu": F.gelu, "tanh": torch.tanh}
+
+
+class Linear(nn.Linear):
+    """``activation(W x + b)`` with the parameters of `torch.nn.Linear`.
+
+    Arguments:
+        in_features: Width of the input.
+        out_features: Width of the output.
+        bias: Whether there is a b.
+        activation: ``none``, ``gelu`` (exact) or ``tanh``.
+
+    Example:
+        >>> layer = Linear(4, 3, activation="tanh")
+        >>> x = torch.randn(2, 4)
+        >>> bool(torch.allclose(layer(x), torch.tanh(x @ layer.weight.T + layer.bias), atol=1e-6))
+        True
+    """
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True, activation: Activation = "none") -> None:
+        super().__init__(in_features, out_features, bias)
+        self.activation = activation
+
+    def forward(self, x: Float[Tensor, "*batch in_features"]) -> Float[Tensor, "*batch out_features"]:
+        """Apply to the last axis."""
+        return linear(x, self.weight, self.bias, self.activation)
+
+    def extra_repr(self) -> str:
+        """The arguments, for `repr`."""
+        return f"{super().extra_repr()}, activation={self.activation}"
+
+
+def linear(
+    x: Float[Tensor, "*batch inner"],
+    weight: Float[Tensor, "outer inner"],
+    bias: Float[Tensor, " outer"] | None = None,
+    activation: Activation = "none",
+) -> Float[Tensor, "*batch outer"]:
+    """``activation(x W^T + b)``, differentiable once on the fast route.
+
+    Example:
+        >>> linear(torch.ones(2, 3), torch.ones(1, 3), torch.ones(1))
+        tensor([[4.],
+                [4.]])
+    """
+    if not (_ONEDNN and x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32 and x.numel()) or (
+        torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu")
+    ):
+        return _ACTIVATIONS[activation](F.linear(x, weight, bias))
+    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, weight, bias)):
+        return _ACTIVATIONS[activation](_Product.apply(x, weight, bias))
+    return _product(x, weight, bias, activation)
+
+
+def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: Activation = "none") -> Tensor:
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, activation, [], "none")
+
+
+class _Product(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        x = x.contiguous()
+        ctx.save_for_backward(x, weight)
+        return _product(x, weight, bias)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        x, weight = ctx.saved_tensors
+        needs_x, needs_weight, needs_bias = ctx.needs_input_grad
+        grad = grad.contiguous()
+        rows, inputs = grad.flatten(0, -2), x.flatten(0, -2)
+        return (
+            _product(grad, weight.t()) if needs_x else None,
+            _outer(rows, inputs) if needs_weight else None,
+            rows.sum(0) if needs_bias else None,
+        )
+
+
+def _outer(a: Tensor, b: Tensor) -> Tensor:
+    """``a^T b``; oneDNN is twice as fast when the result has fewer rows than columns."""
+    return _product(a.t(), b.t()) if a.shape[1] <= b.shape[1] else _product(b.t(), a.t()).t()
+
+
+def _onednn_works() -> bool:
+    if platform.machine().lower() not in ("x86_64", "amd64") or not torch.backends.mkldnn.is_available():
+        return False
+    x, weight = torch.arange(6.0).view(2, 3), torch.arange(12.0).view(4, 3)
+    try:
+        return bool(torch.equal(_product(x, weight), F.linear(x, weight)))
+    except (RuntimeError, AttributeError, NotImplementedError):
+        return False
+
+
+_ONEDNN = _onednn_works()
