@@ -39,13 +39,20 @@ def evidence(method: Method) -> str:
         races_markdown(results),
         _section("Released weights", _weights(card)),
         _section("Errata of the official release", _errata(card)),
-        _section("Data sets", (f"**{d.name}**{_note(d.license)}{_note(d.note)}" for d in card.datasets)),
-        _section("Other software for this", (f"**{p.name}** {p.version}{_note(p.note)}" for p in card.peers)),
+        _section(
+            "Data sets",
+            (f"**{d.name}**{_note(d.license and f'licence: {d.license}', d.note)}" for d in card.datasets),
+        ),
+        _section(
+            "Other software for this",
+            (" ".join(filter(None, [f"**{p.name}**", p.version])) + _note(p.note) for p in card.peers),
+        ),
     ]
     return "\n\n".join(filter(None, parts))
 
 
-def _note(text: str) -> str:
+def _note(*texts: str) -> str:
+    text = "; ".join(filter(None, texts))
     return f" ({text})" if text else ""
 
 
