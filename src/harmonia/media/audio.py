@@ -216,12 +216,11 @@ def _checked_samples(samples: Any) -> Float32[np.ndarray, "channels time"]:
         array = (array.astype(np.float32) - 128) / 128
     else:
         raise InputError("samples are floats or 8, 16 or 32-bit integers", array.dtype, "Convert them to float32.")
-    # One pass without a temporary of the same size: any NaN or infinity shows in the extremes.
-    if not np.isfinite(array.min() + array.max()):
-        where = np.argwhere(~np.isfinite(array))
-        if len(where):
-            got = f"{array[tuple(where[0])]} at sample {where[0][1]} of channel {where[0][0]}"
-            raise InputError("the sound holds samples that are not finite", got, "Mend or drop them.")
+    # Any NaN or infinity shows in the extremes, which need no temporary of the sound's size.
+    if not (np.isfinite(array.min()) and np.isfinite(array.max())):
+        channel, sample = np.argwhere(~np.isfinite(array))[0]
+        got = f"{array[channel, sample]} at sample {sample} of channel {channel}"
+        raise InputError("the sound holds samples that are not finite", got, "Mend or drop them.")
     return array
 
 
@@ -247,7 +246,7 @@ def _decode(path: Path) -> tuple[Float32[np.ndarray, "channels time"], int, floa
                 raise too_large("audio", path, f"{4 * channels * promised / MIB:.0f} MiB of samples", DECODED_LIMIT)
             try:
                 while len(block := file.read(_BLOCK, dtype="float32", always_2d=True)):
-                    blocks.append(block.T)
+                    blocks.append(block)
                     if len(blocks) * _BLOCK > most:
                         raise too_large("audio", path, "more samples", DECODED_LIMIT)
             except soundfile.LibsndfileError as error:
@@ -258,7 +257,9 @@ def _decode(path: Path) -> tuple[Float32[np.ndarray, "channels time"], int, floa
     if not blocks:
         raise InputError("the audio file holds no sound", f"0 samples in {path.name}", "Pass a file that plays.")
     promised = max(promised, _wav_frames(path)) if promised < 2**62 else 0
-    return np.concatenate(blocks, axis=1), rate, promised / rate
+    samples = np.empty((channels, sum(map(len, blocks))), dtype=np.float32)
+    np.concatenate([block.T for block in blocks], axis=1, out=samples)
+    return samples, rate, promised / rate
 
 
 @contextmanager

@@ -127,7 +127,8 @@ def encode(
     with av.open(str(path), "w", format="mp4") as container:
         rate = Fraction(fps).limit_denominator(1001)
         video = container.add_stream("libx264", rate=rate, options={"crf": "18", "preset": "medium"})
-        audio = container.add_stream("aac", rate=sound[1]) if sound else None
+        layout = "mono" if sound and len(sound[0]) == 1 else "stereo"
+        audio = container.add_stream("aac", rate=sound[1], layout=layout) if sound else None
         for index, picture in enumerate(pictures):
             even = picture[: picture.shape[0] // 2 * 2, : picture.shape[1] // 2 * 2]
             if index == 0:
@@ -136,7 +137,6 @@ def encode(
         container.mux(video.encode(None))
         if sound and audio:
             samples, hertz = sound
-            layout = "mono" if len(samples) == 1 else "stereo"
             frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), format="fltp", layout=layout)
             frame.sample_rate, frame.pts, frame.time_base = hertz, 0, Fraction(1, hertz)
             container.mux(audio.encode(frame))

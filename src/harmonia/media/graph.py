@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
 
 FILE_LIMIT = GIB
 
-_HEADS = frozenset({"head", "h", "subject", "s", "source", "from"})
+_HEADERS = frozenset(
+    {("head", "tail"), ("h", "t"), ("subject", "object"), ("s", "o"), ("source", "target"), ("from", "to")}
+)
+_NAME = re.compile(r"[^\t\r\n]*\S[^\t\r\n]*")
 _DRAWN_ENTITIES = 60
 
 
@@ -32,7 +36,7 @@ class Graph(Media):
     """Labelled edges from heads to tails.
 
     Arguments:
-        triples: ``(head, relation, tail)``, three non-empty strings each; at least one.
+        triples: ``(head, relation, tail)``, three names each, without tabs and line breaks; at least one.
 
     Example:
         >>> graph = Graph([("Rome", "capital of", "Italy"), ("Paris", "capital of", "France")])
@@ -52,8 +56,8 @@ class Graph(Media):
         if not len(self.triples):
             raise InputError("the graph is empty", "0 triples", "Pass at least one triple.")
         for index, triple in enumerate(self.triples):
-            if len(triple) != 3 or not all(isinstance(part, str) and part.strip() for part in triple):
-                mend = "Pass (head, relation, tail), three words each."
+            if len(triple) != 3 or not all(isinstance(part, str) and _NAME.fullmatch(part) for part in triple):
+                mend = "Pass (head, relation, tail), three names each, without tabs and line breaks."
                 raise InputError(f"triple {index + 1} is no triple", repr(triple)[:200], mend)
         object.__setattr__(self, "triples", tuple(map(tuple, self.triples)))
 
@@ -85,9 +89,9 @@ class Graph(Media):
             InputError: missing, empty, binary, above `FILE_LIMIT`, or a line without three parts; it names the line.
         """
         path = existing(path, cls.kind, FILE_LIMIT)
-        lines = decoded_text(path, cls.kind, FILE_LIMIT).splitlines()
+        lines = re.split(r"\r\n|\r|\n", decoded_text(path, cls.kind, FILE_LIMIT))
         filled = [line for line in lines[:1000] if line.strip()]
-        delimiter = max("\t,;", key=lambda d: sum(line.count(d) == 2 for line in filled))
+        delimiter = max("\t,;", key=lambda d: sum(len(_parts(line, d)) == 3 for line in filled))
         triples: list[tuple[str, str, str]] = []
         for number, line in enumerate(lines, start=1):
             if not line.strip():
@@ -97,14 +101,16 @@ class Graph(Media):
                 got = f"'{line.strip()[:80]}' in line {number} of {path.name}"
                 raise InputError("a line of the graph is no triple", got, "Write head, relation and tail with tabs.")
             triples.append(parts)
-        if len(triples) > 1 and triples[0][0].lower() in _HEADS:
+        if len(triples) > 1 and (triples[0][0].lower(), triples[0][2].lower()) in _HEADERS:
             del triples[0]
         return cls(triples)
 
     def _write(self, path: Path) -> None:
-        delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
         with path.open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file, delimiter=delimiter, lineterminator="\n").writerows(self.triples)
+            if path.suffix.lower() == ".csv":
+                csv.writer(file, lineterminator="\n").writerows(self.triples)
+            else:
+                file.writelines("\t".join(triple) + "\n" for triple in self.triples)
 
     def show(self) -> MatplotlibFigure:
         """The best connected entities and their relations; beside them how often each relation occurs."""

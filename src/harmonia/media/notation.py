@@ -15,13 +15,16 @@ from typing import Any
 from xml.etree import ElementTree
 
 from harmonia.core.errors import InputError, require
+from harmonia.core.progress import say
 from harmonia.media.files import content_of, decoded_text, too_large, unreadable
 
+_MOST_REPEATS = 32
+_DEEPEST_REPEATS = 5
 _ABC = re.compile(r"^X:\s*\d+", re.MULTILINE)
 
 
 def midi_of(path: Path, form: str, limit: int) -> bytes:
-    """A notation file as MIDI bytes, repeats played out, chord symbols silent.
+    """A notation file as MIDI bytes, repeats played out (ABC with two bar lines or more), chord symbols silent.
 
     Raises:
         InputError: neither MusicXML nor ABC, damaged, or larger than `limit` bytes unpacked.
@@ -39,7 +42,7 @@ def midi_of(path: Path, form: str, limit: int) -> bytes:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             stream = music21.converter.parseData(text, format=notation)
-            return _midi(_first(stream))
+            return _midi(_first(stream), path)
     except Exception as error:  # music21 raises whatever its parser trips over; all of it is about this text
         raise unreadable("score", path, error or type(error).__name__, "Export it again.") from None
 
@@ -53,11 +56,35 @@ def musicxml_of(midi: bytes) -> bytes:
         return music21.musicxml.m21ToXml.GeneralObjectExporter(stream).parse()
 
 
-def _midi(stream: Any) -> bytes:
+def _midi(stream: Any, path: Path) -> bytes:
     music21 = require("music21", extra="music")
     for symbol in list(stream.recurse().getElementsByClass(music21.harmony.Harmony)):
         symbol.activeSite.remove(symbol)
+    if _runaway(stream):
+        say(f"The repeats of {path.name} do not match; it is played without them.")
+        for bar in list(stream.recurse().getElementsByClass(music21.bar.Repeat)):
+            bar.activeSite.remove(bar)
     return music21.midi.translate.streamToMidiFile(stream).writestr()
+
+
+def _runaway(stream: Any) -> bool:
+    """Whether repeats lie so deep in each other, or are played so often, that the music would have no end.
+
+    music21 takes an end without a beginning as a repeat of all before it, so every further one doubles the music.
+    """
+    for part in getattr(stream, "parts", ()) or (stream,):
+        depth = deepest = unmatched = 0
+        for bar in part.recurse().getElementsByClass("Repeat"):
+            if bar.direction == "start":
+                depth += 1
+            elif depth:
+                depth -= 1
+            else:
+                unmatched += 1
+            deepest = max(deepest, depth)
+            if deepest + unmatched > _DEEPEST_REPEATS or (bar.times or 2) > _MOST_REPEATS:
+                return True
+    return False
 
 
 def _first(stream: Any) -> Any:

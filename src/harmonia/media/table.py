@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import datetime
 import difflib
 import io
 import re
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 FILE_LIMIT = GIB
 MAX_COLUMNS = 100_000
 
+_EPOCH = datetime.date(1970, 1, 1).toordinal()
+_PER_DAY = {"ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 _DELIMITERS = ",\t;|"
 _MISSING = ["", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "?", "#N/A"]
 _NUMBER = re.compile(r"[-+]?(\d+[.,]?\d*|[.,]\d+)([eE][-+]?\d+)?")
@@ -61,6 +64,9 @@ class Table(Media):
         if not self.frame.height or not self.frame.width:
             got = f"{self.frame.height} rows and {self.frame.width} columns"
             raise InputError("the table is empty", got, "Pass at least one row and one column.")
+        for column in self.frame:
+            if column.dtype in (polars.Date, polars.Datetime):
+                _refuse_impossible_dates(column)
 
     @property
     def names(self) -> list[str]:
@@ -152,6 +158,17 @@ class Table(Media):
         for spare in axes[len(names) :]:
             spare.set_visible(False)
         return figure
+
+
+def _refuse_impossible_dates(column: polars.Series) -> None:
+    """Parquet holds dates as bare numbers; polars panics when it shows one outside the calendar."""
+    days = 1 if column.dtype == polars.Date else _PER_DAY[getattr(column.dtype, "time_unit", "us")]
+    numbers = column.to_physical().drop_nulls()
+    first, last = (bound.toordinal() - _EPOCH for bound in (datetime.date.min, datetime.date.max))
+    outside = numbers.filter((numbers < first * days) | (numbers >= last * days))
+    if len(outside):
+        got = f"day {outside[0] // days} from 1970"
+        raise InputError(f"column '{column.name}' holds dates outside the calendar", got, "Mend or drop them.")
 
 
 def _listed(names: Sequence[str]) -> str:
