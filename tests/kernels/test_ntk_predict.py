@@ -10,6 +10,7 @@ import torch
 
 from harmonia.core.errors import InputError
 from harmonia.kernels.ntk.dynamics import function_space_flow, kernel_alignment, ntk_spectrum, stopping_time
+from harmonia.kernels.ntk.networks import mlp
 from harmonia.kernels.ntk.predict import GradientDescent, GradientFlow, InfiniteEnsemble
 
 
@@ -24,6 +25,25 @@ def problem():
     nngp, ntk = positive(15, 0), 3 * positive(15, 1)
     y = torch.randn(12, 2, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     return nngp, ntk, y
+
+
+def test_golden_values_of_neural_tangents():
+    """D-Erf-D with W_std 1.5 and b_std 0.3, neural-tangents 0.6.5 in float64."""
+    x = torch.sin(torch.arange(1, 13, dtype=torch.float64)).reshape(3, 4)
+    at = torch.cos(torch.arange(1, 9, dtype=torch.float64)).reshape(2, 4)
+    y = torch.tensor([1.0, -1.0, 0.5])
+    net = mlp(1, "erf")
+    (nngp, ntk), (cross_nngp, cross_ntk) = net.kernel(x), net.kernel(at, x)
+    tangent, bayesian = InfiniteEnsemble(nngp, y, ntk), InfiniteEnsemble(nngp, y)
+    mean, covariance = tangent.predict(cross_ntk, cross_nngp, net.kernel(at, get="nngp"))
+    for ours, theirs in (
+        (mean, [0.6294163452, 0.3663599203]),
+        (covariance, [0.009004128, 0.0169138171, 0.0169138171, 0.1607727517]),
+        (tangent.predict(cross_ntk, training=GradientFlow(1.0)).mean, [0.5358429735, 0.2320647615]),
+        (bayesian.predict(cross_nngp).mean, [0.6376757753, 0.3958560095]),
+        (bayesian.predict(cross_nngp, training=GradientFlow(10.0)).mean, [0.6439436317, 0.3870939645]),
+    ):
+        np.testing.assert_allclose(ours.flatten(), theirs, atol=1e-9)
 
 
 def rollout(ntk, start, y, steps, learning_rate, momentum=0.0, ridge=0.0):

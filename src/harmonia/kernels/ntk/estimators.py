@@ -1,0 +1,332 @@
+"""Infinitely wide networks as scikit-learn estimators: fit is one linear solve, uncertainty comes with it."""
+
+from __future__ import annotations
+
+import math
+from numbers import Real
+from typing import Any, Literal, cast
+
+import numpy as np
+import torch
+from scipy.special import ndtr
+from sklearn.base import BaseEstimator, ClassifierMixin, MultiOutputMixin, RegressorMixin
+from sklearn.utils import Tags
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor, nn
+
+from harmonia.core.errors import InputError
+from harmonia.kernels.ntk.dynamics import stopping_time
+from harmonia.kernels.ntk.networks import as_network
+from harmonia.kernels.ntk.predict import GradientFlow, InfiniteEnsemble
+from harmonia.parts import infwidth
+
+KernelName = Literal["ntk", "nngp"]
+
+_RIDGES = tuple(10.0**exponent for exponent in np.arange(-8, 1.01, 0.5))
+
+
+class _InfiniteNetwork(BaseEstimator):
+    """What regression and classification share: parameters, kernels, choice of ridge and time."""
+
+    net: str | infwidth.Sequential | nn.Module
+    depth: int
+    activation: str
+    w_std: float | None
+    b_std: float | None
+    kernel: KernelName
+    time: float | Literal["cv"]
+    ridge: float | Literal["loo"]
+    input_shape: tuple[int, ...] | None
+    random_state: int | None
+
+    def __init__(  # untyped: scikit-learn's constructors take anything, and `fit` checks
+        self,
+        net="mlp",
+        *,
+        depth=3,
+        activation="relu",
+        w_std=None,
+        b_std=None,
+        kernel="ntk",
+        time=math.inf,
+        ridge=1e-6,
+        input_shape=None,
+        random_state=0,
+    ):
+        self.net = net
+        self.depth = depth
+        self.activation = activation
+        self.w_std = w_std
+        self.b_std = b_std
+        self.kernel = kernel
+        self.time = time
+        self.ridge = ridge
+        self.input_shape = input_shape
+        self.random_state = random_state
+
+    def _fit_ensemble(self, X: np.ndarray, targets: np.ndarray) -> None:
+        if self.kernel not in ("ntk", "nngp"):
+            raise InputError("no such kernel", repr(self.kernel), "Use 'ntk' (all layers train) or 'nngp' (the last).")
+        for name, word in (("time", "cv"), ("ridge", "loo")):
+            value = getattr(self, name)
+            if value != word and not (isinstance(value, Real) and float(value) >= 0):
+                raise InputError(f"'{name}' is a number >= 0 or '{word}'", repr(value), "Change it.")
+        self.network_ = as_network(self.net, self.depth, self.activation, self.w_std, self.b_std)
+        self.X_train_ = X
+        refuse_too_large(len(X))
+        x = self._tensor(X)
+        nngp, ntk = self.network_.kernel(x)
+        y = torch.from_numpy(np.ascontiguousarray(targets))
+        ridge = 0.0 if self.ridge == "loo" else float(self.ridge)
+        self.ensemble_ = InfiniteEnsemble(nngp, y, ntk if self.kernel == "ntk" else None, ridge=ridge)
+        if self.ridge == "loo":
+            self.ensemble_ = self._least_left_out_error(self.ensemble_)
+        self.ridge_ = self.ensemble_.ridge
+        self.time_ = self._stopping_time() if self.time == "cv" else float(self.time)
+
+    @staticmethod
+    def _least_left_out_error(ensemble: InfiniteEnsemble) -> InfiniteEnsemble:
+        unit = float(ensemble.ntk.diagonal().mean())
+        candidates = [ensemble.with_ridge(ridge * unit) for ridge in _RIDGES]
+        return min(candidates, key=lambda e: float((e.leave_one_out() - e.targets).square().mean()))
+
+    def _stopping_time(self) -> float:
+        n = len(self.X_train_)
+        return stopping_time(self.ensemble_, folds=min(5, n), generator=self._generator()).time if n > 1 else math.inf
+
+    def _generator(self) -> torch.Generator:
+        return torch.Generator().manual_seed(0 if self.random_state is None else int(self.random_state))
+
+    def _tensor(self, X: np.ndarray) -> Tensor:
+        x = torch.tensor(X, dtype=torch.float64)
+        if self.input_shape is None:
+            return x
+        if math.prod(self.input_shape) != x.shape[1]:
+            raise InputError(
+                "the rows do not fill 'input_shape'", f"{x.shape[1]} numbers for {self.input_shape}", "Change it."
+            )
+        return x.reshape(-1, *self.input_shape)
+
+    def _posterior(
+        self, X: Any, time: float | None, prior: Literal["none", "diagonal", "full"]
+    ) -> tuple[Tensor, Tensor]:
+        """Mean (m, k) and covariance (none, (m,) or (m, m)) in the units of the targets that were fitted."""
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=np.float64, reset=False)
+        x, train = self._tensor(X), self._tensor(self.X_train_)
+        training = GradientFlow(self.time_ if time is None else float(time))
+        if prior == "none":
+            cross = self.network_.kernel(x, train, get=self.kernel)
+            return self.ensemble_.predict(cross, training=training).mean, torch.zeros(0)
+        nngp, ntk = self.network_.kernel(x, train)
+        start = self.network_.kernel(x, get="nngp") if prior == "full" else self.network_.diagonal(x, get="nngp")
+        cross = ntk if self.kernel == "ntk" else nngp
+        mean, covariance = self.ensemble_.predict(cross, nngp, cast(Tensor, start), training)
+        assert covariance is not None
+        return mean, covariance
+
+    def _left_out(self) -> Tensor:
+        """Predictions of the training rows by networks that did not see them."""
+        if math.isinf(self.time_):
+            return self.ensemble_.leave_one_out()
+        folds = min(10, len(self.X_train_))
+        return self.ensemble_.out_of_fold([GradientFlow(self.time_)], folds, self._generator())[0]
+
+
+class NTKRegressor(MultiOutputMixin, RegressorMixin, _InfiniteNetwork):
+    """Regression by infinitely wide networks trained by gradient descent.
+
+    The mean over an ensemble of such networks is kernel regression with the tangent kernel,
+    ``Theta(x, X) Theta^{-1} (I - e^{-Theta t / N}) y`` (arXiv:1806.07572), and their spread is its uncertainty.
+    Inputs should be standardised; targets are standardised inside.
+
+    Arguments:
+        net: ``"mlp"``, an `harmonia.kernels.infwidth.Sequential`, or a torch module made of common layers.
+        depth: Hidden layers of the MLP.
+        activation: Activation of the MLP: relu, leaky_relu, abs, erf, gelu, sin, cos, gaussian.
+        w_std: Scale of the weights; by default sqrt 2 for relu, leaky_relu and gelu, else 1.5.
+        b_std: Scale of the biases; by default 0.1 and 0.3.
+        kernel: ``"ntk"``: all layers train; ``"nngp"``: only the last does, at infinite time a Gaussian process.
+        time: Training time (learning rate times steps for the loss ``|f - y|^2 / 2N``), or ``"cv"`` to stop where
+            cross-validation says so.
+        ridge: Pull towards initialisation, relative to the mean of the kernel's diagonal, or ``"loo"`` to choose it
+            by the exact leave-one-out error.
+        input_shape: Channels and positions of each row, such as (1, 8, 8), for convolutional networks.
+        random_state: Seed of the splits of ``time="cv"``.
+
+    Attributes:
+        network_: The infinitely wide network.
+        ensemble_: The trained ensemble (`harmonia.kernels.ntk.InfiniteEnsemble`), in standardised units of y.
+        ridge_: Absolute ridge.
+        time_: Training time.
+
+    Example:
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sklearn.model_selection import cross_val_score
+        >>> from sklearn.pipeline import make_pipeline
+        >>> from sklearn.preprocessing import StandardScaler
+        >>> X, y = load_diabetes(return_X_y=True)
+        >>> model = make_pipeline(StandardScaler(), NTKRegressor(ridge="loo"))
+        >>> round(cross_val_score(model, X, y).mean(), 2)
+        0.48
+    """
+
+    def fit(self, X: Any, y: Any) -> NTKRegressor:
+        """Fit by one decomposition of the kernel matrix."""
+        X, y = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True)
+        y = np.asarray(y, dtype=np.float64)
+        self._flat = y.ndim == 1
+        columns = y.reshape(len(y), -1)
+        self.y_mean_ = columns.mean(0)
+        scale = columns.std(0)
+        self.y_scale_ = np.where(scale > 0, scale, 1.0)
+        self._fit_ensemble(X, (columns - self.y_mean_) / self.y_scale_)
+        return self
+
+    def predict(
+        self, X: Any, return_std: bool = False, return_cov: bool = False, time: float | None = None
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+        """Mean prediction, and how much networks of the ensemble differ.
+
+        Arguments:
+            X: Inputs.
+            return_std: Also return the standard deviation over the ensemble, in the shape of the mean.
+            return_cov: Also return the covariance, (m, m) or (m, m, k) for k targets.
+            time: Another training time than `time_`; needs no new fit.
+        """
+        if return_std and return_cov:
+            raise InputError("one uncertainty at a time", "return_std and return_cov", "Choose one.")
+        prior: Literal["none", "diagonal", "full"] = "full" if return_cov else "diagonal" if return_std else "none"
+        mean, covariance = self._posterior(X, time, prior)
+        value = mean.numpy() * self.y_scale_ + self.y_mean_
+        if prior == "none":
+            return self._shaped(value)
+        if return_std:
+            return self._shaped(value), self._shaped(covariance.sqrt().numpy()[:, None] * self.y_scale_)
+        return self._shaped(value), self._shaped(covariance.numpy()[..., None] * self.y_scale_**2)
+
+    def predict_interval(self, X: Any, coverage: float = 0.9) -> tuple[np.ndarray, np.ndarray]:
+        """Bounds that hold a new target with the given probability, whatever its distribution.
+
+        The half-width is the conformal quantile of the errors on training rows that were left out (jackknife).
+
+        Arguments:
+            X: Inputs.
+            coverage: Share of new targets inside, above 0 and below 1.
+        """
+        if not 0 < coverage < 1:
+            raise InputError("coverage is a fraction between 0 and 1", coverage, "Give e.g. 0.9.")
+        mean = np.asarray(self.predict(X))
+        errors = (self._left_out() - self.ensemble_.targets).abs().numpy()
+        rank = min(1.0, math.ceil((len(errors) + 1) * coverage) / len(errors))
+        half = np.quantile(errors, rank, axis=0, method="higher") * self.y_scale_
+        half = half[0] if self._flat else half
+        return mean - half, mean + half
+
+    def predict_left_out(self) -> np.ndarray:
+        """Predictions of the training rows by networks that did not see them: an honest estimate of the error."""
+        check_is_fitted(self)
+        return self._shaped(self._left_out().numpy() * self.y_scale_ + self.y_mean_)
+
+    def _shaped(self, columns: np.ndarray) -> np.ndarray:
+        return columns[..., 0] if self._flat else columns
+
+
+class NTKClassifier(ClassifierMixin, _InfiniteNetwork):
+    """Classification by infinitely wide networks: least squares on centred one-hot labels.
+
+    Arguments: see `NTKRegressor`.
+
+    Attributes:
+        classes_: Labels.
+        network_, ensemble_, ridge_, time_: as of `NTKRegressor`.
+
+    Example:
+        >>> from sklearn.datasets import load_digits
+        >>> X, y = load_digits(return_X_y=True)
+        >>> X = (X - X.mean(0)) / 16
+        >>> model = NTKClassifier().fit(X[:500], y[:500])
+        >>> bool(model.score(X[500:], y[500:]) > 0.93)
+        True
+    """
+
+    def fit(self, X: Any, y: Any) -> NTKClassifier:
+        """Fit by one decomposition of the kernel matrix."""
+        X, y = validate_data(self, X, y, dtype=np.float64)
+        check_classification_targets(y)
+        self.classes_, index = np.unique(y, return_inverse=True)
+        onehot = np.eye(len(self.classes_))[index]
+        self.prior_ = onehot.mean(0)
+        self._fit_ensemble(X, onehot - self.prior_)
+        return self
+
+    def decision_function(self, X: Any, time: float | None = None) -> np.ndarray:
+        """Mean output per class (m, k); for two classes the difference (m,)."""
+        scores = self._posterior(X, time, "none")[0].numpy() + self.prior_
+        return scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores
+
+    def predict(self, X: Any, time: float | None = None) -> np.ndarray:
+        """The class with the largest mean output."""
+        check_is_fitted(self)
+        scores = self._posterior(X, time, "none")[0].numpy() + self.prior_
+        return self.classes_[scores.argmax(1)]
+
+    def predict_proba(self, X: Any, time: float | None = None) -> np.ndarray:
+        """Share of the networks of the ensemble whose largest output is each class.
+
+        Outputs are independent Gaussians of equal variance ``s^2``, so with ``z`` normal the share of class c is
+        ``E prod_{j != c} Phi(z + (m_c - m_j) / s)``, one integral per class, done by quadrature: no sampling noise.
+        """
+        mean, variance = self._posterior(X, time, "diagonal")
+        scores = mean.numpy() + self.prior_
+        deviation = np.sqrt(np.maximum(variance.numpy(), 1e-12))
+        return winning_shares(scores / deviation[:, None])
+
+    def predict_left_out(self) -> np.ndarray:
+        """Classes of the training rows as predicted by networks that did not see them."""
+        check_is_fitted(self)
+        return self.classes_[(self._left_out().numpy() + self.prior_).argmax(1)]
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = False
+        return tags
+
+
+def winning_shares(scores: np.ndarray, nodes: int = 64) -> np.ndarray:
+    """Probability that each of k independent unit normals with the given means is the largest.
+
+    Example:
+        >>> winning_shares(np.array([[0.0, 0.0], [3.0, 0.0]])).round(4).tolist()
+        [[0.5, 0.5], [0.9831, 0.0169]]
+    """
+    points, weights = np.polynomial.hermite_e.hermegauss(nodes)
+    weights = weights / weights.sum()
+    shares = np.zeros_like(scores)
+    for c in range(scores.shape[1]):
+        ahead = scores[:, [c]] - np.delete(scores, c, axis=1)
+        shares[:, c] = ndtr(points[:, None, None] + ahead).prod(2).T @ weights
+    return shares / shares.sum(1, keepdims=True)
+
+
+def refuse_too_large(rows: int) -> None:
+    """Refuse a dense solve that cannot fit into memory, before it starts.
+
+    Raises:
+        InputError: with the memory it needs.
+    """
+    needed = 5 * 8 * rows**2  # both kernels, the factor, and room to make them
+    physical = _physical_memory()
+    if needed > physical:
+        raise InputError(
+            f"{rows} rows need a kernel matrix that does not fit into memory",
+            f"{needed / 2**30:.1f} GiB needed, {physical / 2**30:.1f} GiB installed",
+            "Fit on fewer rows, or compute the kernel with kernel_matrix(..., out=memmap).",
+        )
+
+
+def _physical_memory() -> int:
+    import os
+
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
