@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
 
 from harmonia.parts.infwidth import (
     GELU,
     Abs,
+    AvgPool2d,
+    Conv1d,
+    Conv2d,
     Dense,
     Erf,
     FanInSum,
+    Flatten,
+    GlobalAvgPool,
+    GlobalSelfAttention,
     Layer,
+    LayerNorm,
     LeakyReLU,
     ReLU,
     Sequential,
     Sin,
+    Tanh,
 )
 
 X = torch.arange(1, 13).double().sin().reshape(3, 4)
@@ -65,6 +74,16 @@ VECTORS = {
         [5.0786136436, 5.2355790023, 5.7968818942, 4.9354240512, 5.8525018958, 4.5055202551],
         [7.2144998606, 9.6803409238, 10.1090544936, 6.7528198138, 15.6458699812, 7.0208084163],
     ),
+    "tanh": (
+        twice(Tanh()),
+        [0.3589917062, 0.728769487, -0.3438086096, 0.1526127082, 0.9720669489, -0.1919680428],
+        [0.832771718, 2.080503518, -1.3561420178, 0.2056261979, 3.1311106784, -0.8525599753],
+    ),
+    "layer norm": (
+        Sequential(dense(), LayerNorm(), ReLU(), dense()),
+        [0.6158783978, 0.9708227488, 0.1540417938, 0.4404559784, 1.202630765, 0.2114446178],
+        [0.7973822093, 1.6121440318, -0.046583333, 0.4328466787, 2.2614421277, 0.0234199987],
+    ),
     "residual": (
         Sequential(dense(), FanInSum(Sequential(dense(), ReLU(), dense()), Sequential()), ReLU(), dense()),
         [2.942890364, 3.9009941761, 1.4923913897, 2.3353159074, 4.6647991568, 1.4141995037],
@@ -78,9 +97,59 @@ VECTORS = {
 }
 
 
+IMAGES1 = torch.arange(1, 181).double().sin().reshape(2, 5, 6, 3).permute(0, 3, 1, 2)
+IMAGES2 = torch.arange(1, 91).double().cos().reshape(1, 5, 6, 3).permute(0, 3, 1, 2)
+SEQUENCES1 = torch.arange(1, 37).double().sin().reshape(2, 6, 3).mT
+SEQUENCES2 = torch.arange(1, 19).double().cos().reshape(1, 6, 3).mT
+
+
+def conv(stride: int = 1, padding: str = "same") -> Conv2d:
+    return Conv2d(3, 1.5, 0.3, stride=stride, padding=padding)
+
+
+POSITIONS = {
+    "same, flatten": (
+        Sequential(conv(), ReLU(), conv(), ReLU(), Flatten(), dense()),
+        [0.6999628283, 1.0987961881],
+        [1.0252181464, 2.6388627302],
+    ),
+    "same, global pool": (
+        Sequential(conv(), ReLU(), conv(), ReLU(), GlobalAvgPool(), dense()),
+        [0.6750159675, 0.6776497754],
+        [1.0584955547, 1.0776798955],
+    ),
+    "valid, stride 2": (
+        Sequential(conv(2, "valid"), ReLU(), GlobalAvgPool(), dense()),
+        [0.6783515448, 0.9357877309],
+        [0.9712342096, 1.494462052],
+    ),
+    "circular, pool": (
+        Sequential(conv(1, "circular"), ReLU(), AvgPool2d(2), Flatten(), dense()),
+        [0.619248465, 0.6883796542],
+        [0.7613489436, 0.9797018505],
+    ),
+}
+
+
+def check(network: Sequential, x: Tensor, y: Tensor, nngp: list[float], ntk: list[float], tolerance: float) -> None:
+    got = network.kernel(x, y)
+    for kernel, values in zip(got, (nngp, ntk)):
+        expected = torch.tensor(values, dtype=torch.float64)
+        torch.testing.assert_close(kernel.flatten(), expected, rtol=tolerance, atol=tolerance)
+
+
 @pytest.mark.parametrize("case", VECTORS)
 def test_vectors(case: str) -> None:
-    network, nngp, ntk = VECTORS[case]
-    got = network.kernel(X, Y)
-    torch.testing.assert_close(got.nngp.flatten(), torch.tensor(nngp, dtype=torch.float64), rtol=1e-8, atol=1e-8)
-    torch.testing.assert_close(got.ntk.flatten(), torch.tensor(ntk, dtype=torch.float64), rtol=1e-8, atol=1e-8)
+    # Their tanh is a 60 x 60 Gauss-Hermite sum, good to 1e-6; ours is checked more sharply in test_infwidth_duals.py.
+    check(VECTORS[case][0], X, Y, *VECTORS[case][1:], tolerance=5e-7 if case == "tanh" else 1e-8)
+
+
+@pytest.mark.parametrize("case", POSITIONS)
+def test_images(case: str) -> None:
+    check(POSITIONS[case][0], IMAGES1, IMAGES2, *POSITIONS[case][1:], tolerance=1e-8)
+
+
+def test_attention() -> None:
+    attention = GlobalSelfAttention(1.1, 1.1, 1.2, 1.3, 0.2)
+    network = Sequential(Conv1d(3, 1.5, 0.3), attention, ReLU(), GlobalAvgPool(), dense())
+    check(network, SEQUENCES1, SEQUENCES2, [0.8147100342, 0.8733608268], [1.2516549487, 1.8859818572], tolerance=1e-8)

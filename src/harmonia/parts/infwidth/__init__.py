@@ -15,8 +15,22 @@ from harmonia.parts.infwidth.activations import (
     Sign,
     Sin,
 )
+from harmonia.parts.infwidth.attention import GlobalSelfAttention
+from harmonia.parts.infwidth.convolution import (
+    AvgPool1d,
+    AvgPool2d,
+    Conv1d,
+    Conv2d,
+    Flatten,
+    GlobalAvgPool,
+    SumPool1d,
+    SumPool2d,
+)
 from harmonia.parts.infwidth.layers import Affine, Dense, Layer
+from harmonia.parts.infwidth.linear_map import LinearMap
+from harmonia.parts.infwidth.mehler import Elementwise, Hermite, Polynomial, SiLU, Tanh
 from harmonia.parts.infwidth.network import FanInConcat, FanInProd, FanInSum, Kernels, Residual, Scaled, Sequential
+from harmonia.parts.infwidth.normalization import Dropout, LayerNorm
 from harmonia.parts.infwidth.state import KernelState
 
 __all__ = [
@@ -25,23 +39,40 @@ __all__ = [
     "Abs",
     "Activation",
     "Affine",
+    "AvgPool1d",
+    "AvgPool2d",
+    "Conv1d",
+    "Conv2d",
     "Cos",
     "Dense",
+    "Dropout",
+    "Elementwise",
     "Erf",
     "Exp",
     "FanInConcat",
     "FanInProd",
     "FanInSum",
+    "Flatten",
     "Gaussian",
+    "GlobalAvgPool",
+    "GlobalSelfAttention",
+    "Hermite",
     "Identity",
     "KernelState",
     "Kernels",
     "Layer",
+    "LayerNorm",
     "LeakyReLU",
+    "LinearMap",
+    "Polynomial",
     "ReLU",
     "Residual",
     "Scaled",
     "Sequential",
+    "SiLU",
     "Sign",
     "Sin",
+    "SumPool1d",
+    "SumPool2d",
+    "Tanh",
 ]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -25,8 +24,16 @@ class Activation(Layer):
     fresh: ClassVar[bool | None] = False
 
     @abstractmethod
+    def function(self, x: Tensor) -> Tensor:
+        """The activation itself, for finite networks."""
+
+    @abstractmethod
     def dual(self, k: Tensor, q1: Tensor, q2: Tensor, derivative: bool = True) -> tuple[Tensor, Tensor | None]:
         """``E[s(u) s(v)]`` and, if wanted, ``E[s'(u) s'(v)]``; variances `q1`, `q2` broadcast to `k`."""
+
+    def dual_of_itself(self, q: Tensor) -> tuple[Tensor, Tensor | None]:
+        """``E[s(u)^2]`` and ``E[s'(u)^2]``; override it where `dual` is only approximate for ``u = v``."""
+        return self.dual(q, q, q)
 
     def requires(self, covariance: Spatial, variance: Spatial) -> tuple[Spatial, Spatial]:
         return covariance, finer(variance, "diag")
@@ -38,12 +45,15 @@ class Activation(Layer):
                 "an input, or the output of another activation",
                 "Insert an affine layer such as Dense() before it.",
             )
-        nngp, gain = self.dual(state.nngp, *state.variances(), derivative=state.ntk is not None)
+        tangent, alone = state.ntk is not None, state.paired and state.left is None
+        if alone and state.spatial != "full":
+            nngp, gain = self.dual_of_itself(state.nngp)
+        else:
+            nngp, gain = self.dual(state.nngp, *state.against_pairs(*state.sides()), derivative=tangent)
         ntk = None if state.ntk is None or gain is None else state.ntk * gain
         return state.with_kernels(nngp, ntk, is_gaussian=False)
 
 
-@dataclass(frozen=True)
 class ABReLU(Activation):
     """``a min(x, 0) + b max(x, 0)``: the arc-cosine kernel of degree 1 (Cho & Saul 2009), for two slopes.
 
@@ -55,13 +65,16 @@ class ABReLU(Activation):
     a form without division, exact where ``k = q1 = q2``.
     """
 
-    a: float
-    b: float
+    def __init__(self, a: float, b: float) -> None:
+        self.a, self.b = a, b
+
+    def function(self, x: Tensor) -> Tensor:
+        return self.a * x.clamp(max=0) + self.b * x.clamp(min=0)
 
     def dual(self, k: Tensor, q1: Tensor, q2: Tensor, derivative: bool = True) -> tuple[Tensor, Tensor | None]:
         bend = (self.a - self.b) ** 2 / (2 * math.pi)
-        y = _sine(k, q1, q2)
-        gain = (_angle(y, k) * -bend).add_((self.a**2 + self.b**2) / 2)
+        y = sine(k, q1, q2)
+        gain = (safe_atan2(y, k) * -bend).add_((self.a**2 + self.b**2) / 2)
         return (k * gain).add_(y, alpha=bend), gain
 
 
@@ -101,43 +114,33 @@ class Abs(ABReLU):
         return "Abs()"
 
 
-def _sine(k: Tensor, q1: Tensor, q2: Tensor) -> Tensor:
-    """``sqrt(q1 q2 - k^2)``, whose gradient is 0, not infinite, where the two inputs are parallel."""
-    square = (q1 * q2).sub_(k * k)
-    if not square.requires_grad:
-        return square.clamp_(min=0).sqrt_()
-    parallel = square <= 0
-    return torch.where(parallel, 0.0, torch.where(parallel, 1.0, square).sqrt())
-
-
-def _angle(y: Tensor, k: Tensor) -> Tensor:
-    """``atan2(y, k)``, whose gradient is 0 at the origin."""
-    if y.requires_grad or k.requires_grad:
-        k = torch.where((y == 0) & (k == 0), 1.0, k)
-    return torch.atan2(y, k)
-
-
-@dataclass(frozen=True)
 class Identity(Activation):
     """``x``."""
+
+    def function(self, x: Tensor) -> Tensor:
+        return x
 
     def dual(self, k: Tensor, q1: Tensor, q2: Tensor, derivative: bool = True) -> tuple[Tensor, Tensor | None]:
         return k, torch.ones_like(k)
 
 
-@dataclass(frozen=True)
 class Sign(Activation):
     """``sign(x)``: ``E[ss] = (2/pi) arcsin rho``, ``E[s's'] = 0``: no tangent kernel passes."""
 
+    def function(self, x: Tensor) -> Tensor:
+        return x.sign()
+
     def dual(self, k: Tensor, q1: Tensor, q2: Tensor, derivative: bool = True) -> tuple[Tensor, Tensor | None]:
-        y = _sine(k, q1, q2)
-        nngp = 1 - _angle(y, k) * (2 / math.pi)
+        y = sine(k, q1, q2)
+        nngp = 1 - safe_atan2(y, k) * (2 / math.pi)
         return torch.where((q1 == 0) | (q2 == 0), 0.0, nngp), torch.zeros_like(k)
 
 
-@dataclass(frozen=True)
 class Erf(Activation):
     """``erf(x)`` (Williams 1997): ``E[ss] = (2/pi) arcsin(2k / sqrt((1 + 2 q1)(1 + 2 q2)))``."""
+
+    def function(self, x: Tensor) -> Tensor:
+        return x.erf()
 
     def dual(self, k: Tensor, q1: Tensor, q2: Tensor, derivative: bool = True) -> tuple[Tensor, Tensor | None]:
         product = (1 + 2 * q1) * (1 + 2 * q2)
@@ -145,27 +148,33 @@ class Erf(Activation):
         return torch.atan2(2 * k, root) * (2 / math.pi), (4 / math.pi) / root if derivative else None
 
 
-@dataclass(frozen=True)
 class Gaussian(Activation):
     """``exp(-x^2)``: ``E[ss] = ((1 + 2 q1)(1 + 2 q2) - 4 k^2)^(-1/2)``."""
+
+    def function(self, x: Tensor) -> Tensor:
+        return (-x.square()).exp()
 
     def dual(self, k: Tensor, q1: Tensor, q2: Tensor, derivative: bool = True) -> tuple[Tensor, Tensor | None]:
         nngp = ((1 + 2 * q1) * (1 + 2 * q2) - 4 * k * k).rsqrt()
         return nngp, 4 * k * nngp**3 if derivative else None
 
 
-@dataclass(frozen=True)
 class Sin(Activation):
     """``sin(x)``: ``E[ss] = (e^(k - m) - e^(-k - m)) / 2`` with ``m = (q1 + q2) / 2``; ``E[s's']`` is cos's."""
+
+    def function(self, x: Tensor) -> Tensor:
+        return x.sin()
 
     def dual(self, k: Tensor, q1: Tensor, q2: Tensor, derivative: bool = True) -> tuple[Tensor, Tensor | None]:
         near, far = _waves(k, q1, q2)
         return near - far, near + far
 
 
-@dataclass(frozen=True)
 class Cos(Activation):
     """``cos(x)``: ``E[ss] = (e^(k - m) + e^(-k - m)) / 2`` with ``m = (q1 + q2) / 2``; ``E[s's']`` is sin's."""
+
+    def function(self, x: Tensor) -> Tensor:
+        return x.cos()
 
     def dual(self, k: Tensor, q1: Tensor, q2: Tensor, derivative: bool = True) -> tuple[Tensor, Tensor | None]:
         near, far = _waves(k, q1, q2)
@@ -177,16 +186,17 @@ def _waves(k: Tensor, q1: Tensor, q2: Tensor) -> tuple[Tensor, Tensor]:
     return (k - mean).exp() / 2, (-k - mean).exp() / 2
 
 
-@dataclass(frozen=True)
 class Exp(Activation):
     """``exp(x)``: ``E[ss] = E[s's'] = exp((q1 + q2)/2 + k)``."""
+
+    def function(self, x: Tensor) -> Tensor:
+        return x.exp()
 
     def dual(self, k: Tensor, q1: Tensor, q2: Tensor, derivative: bool = True) -> tuple[Tensor, Tensor | None]:
         nngp = ((q1 + q2) / 2 + k).exp()
         return nngp, nngp
 
 
-@dataclass(frozen=True)
 class GELU(Activation):
     """``x Phi(x)``, ``Phi`` the normal distribution function.
 
@@ -197,6 +207,9 @@ class GELU(Activation):
 
     ``E[ss] = k F + P M`` and ``E[s's'] = F + k P (1 + 2c + M / (A B - k^2))``.
     """
+
+    def function(self, x: Tensor) -> Tensor:
+        return x * torch.special.ndtr(x)
 
     def dual(self, k: Tensor, q1: Tensor, q2: Tensor, derivative: bool = True) -> tuple[Tensor, Tensor | None]:
         a, b = 1 + q1, 1 + q2
@@ -209,3 +222,23 @@ class GELU(Activation):
         both = 0.25 + torch.atan2(k, root) / (2 * math.pi)
         nngp = k * both + density * m
         return nngp, both + k * density * (1 + 2 * c + m * inverse) if derivative else None
+
+
+def sine(k: Tensor, q1: Tensor, q2: Tensor) -> Tensor:
+    """``sqrt(q1 q2 - k^2)``."""
+    return safe_sqrt(q1 * q2 - k * k)
+
+
+def safe_sqrt(x: Tensor) -> Tensor:
+    """The root of ``max(x, 0)``, whose gradient at 0 is 0 instead of infinite."""
+    if not x.requires_grad:
+        return x.clamp(min=0).sqrt_()
+    positive = x > 0
+    return torch.where(positive, torch.where(positive, x, 1.0).sqrt(), 0.0)
+
+
+def safe_atan2(a: Tensor, b: Tensor) -> Tensor:
+    """``atan2(a, b)``, whose gradient is 0 at the origin."""
+    if a.requires_grad or b.requires_grad:
+        b = torch.where((a == 0) & (b == 0), 1.0, b)
+    return torch.atan2(a, b)

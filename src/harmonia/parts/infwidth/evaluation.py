@@ -15,7 +15,8 @@ from torch import Tensor
 
 from harmonia.core.errors import InputError
 from harmonia.parts.infwidth.layers import Layer
-from harmonia.parts.infwidth.state import KernelState, Spatial, position_diagonal
+from harmonia.parts.infwidth.positions import interleave, position_diagonal
+from harmonia.parts.infwidth.state import KernelState, Spatial
 
 NEARLY_PARALLEL = {torch.float32: 1e-3, torch.float64: 1e-7}
 """Pairs whose cosine exceeds one minus this are evaluated again from their difference."""
@@ -49,21 +50,21 @@ def checked(x: Tensor, name: str) -> Tensor:
         raise InputError(f"{name} must be a floating-point torch tensor", kind, "Convert it with .float().")
     if x.ndim < 2 or x.shape[1] == 0:
         raise InputError(f"{name} must have the shape (n, channels, *positions)", tuple(x.shape), "Reshape it.")
-    finite = x.detach().flatten(1).isfinite().all(1)
-    if not finite.all():
+    if not x.detach().sum().isfinite() and not (finite := x.detach().flatten(1).isfinite().all(1)).all():
         row = int((~finite).nonzero()[0])
         raise InputError(f"{name} is not finite", f"NaN or infinity in row {row}", "Impute or drop such rows.")
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def _block(network: Layer, x1: Tensor, x2: Tensor, ntk: bool) -> KernelState:
-    close = _nearly_parallel(x1, x2)
+    state = _start(network, x1, x2, ntk)
+    close = _nearly_parallel(x1, x2, state)
     if x1.dtype == torch.float32 and len(close) > MANY * len(x1) * len(x2):
         first = x1.double()
         state = _block(network, first, first if x1 is x2 else x2.double(), ntk)
         return state.with_kernels(state.nngp.float(), None if state.ntk is None else state.ntk.float())
-    state = network(_start(network, x1, x2, ntk))
-    for pairs in close.split(4096):
+    state = network(state)
+    for pairs in close.split(4096) if len(close) else ():
         i, j = pairs.unbind(1)
         state = _replaced(state, i, j, _paired_outputs(network, x1[i].double(), x2[j].double(), ntk))
     if x1 is x2:
@@ -72,13 +73,14 @@ def _block(network: Layer, x1: Tensor, x2: Tensor, ntk: bool) -> KernelState:
     return state
 
 
-def _nearly_parallel(x1: Tensor, x2: Tensor) -> Tensor:
+def _nearly_parallel(x1: Tensor, x2: Tensor, state: KernelState) -> Tensor:
     """Indices, shape (pairs, 2), of nearly parallel inputs apart from the diagonal of inputs with themselves."""
     if x1.shape[1:] != x2.shape[1:]:
         return torch.empty(0, 2, dtype=torch.long, device=x1.device)
     first, second = x1.detach().flatten(1), x2.detach().flatten(1)
+    product = state.nngp.detach() * x1.shape[1] if state.spatial == "none" else first @ second.T
     limit = 1 - NEARLY_PARALLEL[x1.dtype]
-    excess = torch.addr(first @ second.T, first.norm(dim=1), second.norm(dim=1), alpha=-limit)
+    excess = product.addr_(first.norm(dim=1), second.norm(dim=1), alpha=-limit)
     if x1 is x2:
         excess.fill_diagonal_(0)
     return (excess > 0).nonzero()
@@ -102,7 +104,7 @@ def _paired_outputs(network: Layer, x1: Tensor, x2: Tensor | None, ntk: bool) ->
     if x2 is None:
         return network(_paired(x1, x1, covariance, ntk))
     state = _paired(x1, x2, covariance, ntk)
-    left, right = _paired(x1, x1, variance, False), _paired(x2, x2, variance, False)
+    left, right = _of_itself(x1, variance), _of_itself(x2, variance)
     same_position = position_diagonal(state.nngp, 1) if covariance == "full" else state.nngp
     same_position.copy_((x1.square() + x2.square() - (x1 - x2).square()).mean(1) / 2)
     return network(replace(state, left=left, right=right))
@@ -120,30 +122,27 @@ def _start(network: Layer, x1: Tensor, x2: Tensor, ntk: bool) -> KernelState:
         nngp = torch.einsum("ic...,jc...->ij...", x1, x2)
     else:
         product = torch.einsum("icp,jcr->ijpr", x1.flatten(2), x2.flatten(2))
-        nngp = _interleave(product, x1.shape[2:], x2.shape[2:])
-    left = _paired(x1, x1, variance, False)
-    right = left if x2 is x1 else _paired(x2, x2, variance, False)
+        nngp = interleave(product, x1.shape[2:], x2.shape[2:])
+    left = _of_itself(x1, variance)
+    right = left if x2 is x1 else _of_itself(x2, variance)
     nngp = nngp / channels
     return KernelState(nngp, torch.zeros_like(nngp) if ntk else None, covariance, left, right, fan_in=channels)
+
+
+def _of_itself(x: Tensor, variance: Spatial) -> KernelState | None:
+    """Paired state of every input with itself, unless no layer asks for variances."""
+    return None if variance == "none" and x.ndim > 2 else _paired(x, x, variance, False)
 
 
 def _paired(x1: Tensor, x2: Tensor, spatial: Spatial, ntk: bool) -> KernelState:
     channels = x1.shape[1]
     if spatial == "full":
         product = torch.einsum("icp,icr->ipr", x1.flatten(2), x2.flatten(2)) / channels
-        nngp = _interleave(product, x1.shape[2:], x2.shape[2:])
+        nngp = interleave(product, x1.shape[2:], x2.shape[2:])
     else:
         nngp = (x1 * x2).mean(1)
     return KernelState(nngp, torch.zeros_like(nngp) if ntk else None, spatial, paired=True, fan_in=channels)
 
 
-def _interleave(covariance: Tensor, shape1: tuple[int, ...], shape2: tuple[int, ...]) -> Tensor:
-    """``(*batch, P, P') -> (*batch, H, H', W, W')``."""
-    batch = covariance.ndim - 2
-    unfolded = covariance.unflatten(-1, shape2).unflatten(batch, shape1)
-    order = [batch + axis + side for axis in range(len(shape1)) for side in (0, len(shape1))]
-    return unfolded.permute(*range(batch), *order)
-
-
 def _needs(network: Layer, x: Tensor) -> tuple[Spatial, Spatial]:
-    return network.requires("diag", "diag") if x.ndim > 2 else ("none", "none")
+    return network.requires("diag", "none") if x.ndim > 2 else ("none", "none")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 from torch import Tensor
@@ -44,12 +44,27 @@ class Layer(ABC):
         """
         return covariance, variance
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
+
     def __call__(self, state: KernelState) -> KernelState:
         after = self.propagate(state)
         if state.left is None or state.right is None:
             return after
         left = self(state.left)
         return replace(after, left=left, right=left if state.x1_is_x2 else self(state.right))
+
+
+class MixesPositions(Layer):
+    """Base of the layers whose output at one position depends on all pairs of input positions."""
+
+    def requires(self, covariance: Spatial, variance: Spatial) -> tuple[Spatial, Spatial]:
+        return "full", "none" if variance == "none" else "full"
+
+    def __call__(self, state: KernelState) -> KernelState:
+        if state.left is not None and state.left.spatial == "diag":  # no layer behind asks for variances
+            state = replace(state, left=None, right=None)
+        return super().__call__(state)
 
 
 def affine(covariance: Tensor, weight_std: float | Tensor, bias_std: float | Tensor) -> Tensor:
@@ -62,31 +77,37 @@ def _is(value: float | Tensor, constant: float) -> bool:
     return not isinstance(value, Tensor) and value == constant
 
 
-@dataclass(frozen=True)
 class Affine(Layer):
     """Base of the layers with random weights; subclasses say over what the covariance is averaged.
 
-    With `average` the mean ``A`` over the weights' fan-in, the kernels become (Jacot et al. 2018, Thm. 1)
+    With the mean ``A`` over the weights' fan-in, apart from channels, the kernels become (Jacot et al. 2018, Thm. 1)
 
         K' = w_std^2 A(K) + b_std^2,    T' = K' + w_std^2 A(T)                               (NTK parameterisation)
                                         T' = fan_in A(K) + [b_std > 0] + w_std^2 A(T)         (standard)
-    """
 
-    w_std: float | Tensor = 1.0
-    b_std: float | Tensor = 0.0
-    width: int | None = None
-    parameterization: Parameterization = "ntk"
+    Arguments:
+        w_std: Standard deviation of the weights, times ``sqrt(fan_in)``. A tensor makes kernels differentiable in it.
+        b_std: Standard deviation of the biases; 0 for none.
+        width: Output channels; matters for standard parameterisation and for finite networks only.
+        parameterization: ``"ntk"``: weights are N(0, 1) and scaled in the forward pass; ``"standard"``: torch's way.
+    """
 
     fresh: ClassVar[bool | None] = True
 
-    def __post_init__(self) -> None:
-        for name in ("w_std", "b_std"):
-            if not isinstance(value := getattr(self, name), Tensor) and not 0 <= value < math.inf:
-                raise InputError(
-                    f"{name} of {type(self).__name__} must be finite and >= 0", value, f"Pass {name} >= 0."
-                )
-        if self.parameterization not in ("ntk", "standard"):
-            raise InputError("unknown parameterization", self.parameterization, 'Use "ntk" or "standard".')
+    def __init__(
+        self,
+        w_std: float | Tensor = 1.0,
+        b_std: float | Tensor = 0.0,
+        *,
+        width: int | None = None,
+        parameterization: Parameterization = "ntk",
+    ) -> None:
+        for name, value in (("w_std", w_std), ("b_std", b_std)):
+            if not 0 <= float(value) < math.inf:
+                raise InputError(f"{name} of {type(self).__name__} must be finite and >= 0", value, "Pass another.")
+        if parameterization not in ("ntk", "standard"):
+            raise InputError("unknown parameterization", parameterization, 'Use "ntk" or "standard".')
+        self.w_std, self.b_std, self.width, self.parameterization = w_std, b_std, width, parameterization
 
     def average(self, covariance: Tensor, state: KernelState) -> Tensor:
         """Mean of the covariance over the fan-in of one output unit, apart from channels."""
@@ -113,17 +134,10 @@ class Affine(Layer):
         return state.with_kernels(nngp, ntk, is_gaussian=True, fan_in=self.width)
 
 
-@dataclass(frozen=True)
 class Dense(Affine):
     """A fully connected layer over the channels (at every position, if there are positions).
 
-    ``K' = w_std^2 K + b_std^2``, ``T' = K' + w_std^2 T`` (NTK parameterisation; see `Affine`).
-
-    Arguments:
-        w_std: Standard deviation of the weights, times ``sqrt(fan_in)``.
-        b_std: Standard deviation of the biases.
-        width: Output channels; matters only for standard parameterisation and for `Sequential.to_torch`.
-        parameterization: ``"ntk"`` or ``"standard"``.
+    ``K' = w_std^2 K + b_std^2``, ``T' = K' + w_std^2 T`` in NTK parameterisation; arguments as `Affine`.
 
     Example:
         >>> import torch

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import reduce
 from operator import add, mul
 from typing import Literal, NamedTuple, overload
@@ -245,15 +245,14 @@ def _columns(states: Sequence[KernelState]) -> tuple[list[Tensor], list[Tensor] 
     return [state.nngp for state in states], ntk if len(ntk) == len(states) else None
 
 
-@dataclass(frozen=True)
 class Scaled(Layer):
     """Multiplication of all features by a constant: both kernels times ``scale^2``."""
 
-    scale: float | Tensor
+    def __init__(self, scale: float | Tensor) -> None:
+        self.scale = scale
 
     def propagate(self, state: KernelState) -> KernelState:
-        square = self.scale**2
-        return state.with_kernels(state.nngp * square, None if state.ntk is None else state.ntk * square)
+        return state.mapped(lambda covariance: covariance * self.scale**2)
 
 
 class Residual(FanInSum):

@@ -8,10 +8,13 @@ input with itself, whose diagonal gives the variances that activations need.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from torch import Tensor
+
+from harmonia.parts.infwidth.positions import position_diagonal
 
 Spatial = Literal["none", "diag", "full"]
 
@@ -28,7 +31,8 @@ class KernelState:
         nngp: Covariance ``E[f(x) f(x')]`` of one channel, given the layers so far.
         ntk: Tangent kernel, or None if it is not wanted.
         spatial: Which pairs of positions are kept.
-        left: Paired state of every first input with itself; None in a paired state of inputs with themselves.
+        left: Paired state of every first input with itself; None in such a state itself, and where no later layer asks
+            for variances.
         right: The same for the second inputs; the same object as `left` when both sides are the same inputs.
         paired: Whether pairs are (i, i) instead of all (i, j).
         is_gaussian: Whether channels are independent centred Gaussians: true after an affine layer.
@@ -50,29 +54,37 @@ class KernelState:
         return self.left is self.right
 
     @property
-    def q1(self) -> Tensor:
-        """Covariance of every first input with itself."""
-        return self.nngp if self.left is None else self.left.nngp
-
-    @property
-    def q2(self) -> Tensor:
-        """Covariance of every second input with itself."""
-        return self.nngp if self.right is None else self.right.nngp
-
-    @property
     def shape(self) -> tuple[int, ...]:
         """Spatial shape: ``()``, ``(T,)``, ``(H, W)``; of the first inputs, where the two sides differ."""
-        sizes = tuple(self.nngp.shape[1 if self.paired else 2 :])
+        sizes = tuple(self.nngp.shape[self.batch_dims :])
         return sizes[::2] if self.spatial == "full" else sizes
 
-    def variances(self) -> tuple[Tensor, Tensor]:
-        """Variances of the two sides, shaped to broadcast against `nngp`."""
-        first, second = (_variance(self if side is None else side) for side in (self.left, self.right))
-        dimensions = first.ndim - 1
+    @property
+    def batch_dims(self) -> int:
+        """Number of leading axes that count inputs."""
+        return 1 if self.paired else 2
+
+    def position_axes(self) -> list[tuple[int, ...]]:
+        """Axes of `nngp` that belong to each spatial dimension: ``(H,)`` or ``(H, H')``."""
+        first, width = self.batch_dims, (2 if self.spatial == "full" else 1)
+        return [tuple(range(axis, axis + width)) for axis in range(first, self.nngp.ndim, width)]
+
+    def sides(self) -> tuple[Tensor, Tensor]:
+        """Variances of the two sides, one per input and position: ``(n1, *S)`` and ``(n2, *S)``."""
+        first = self if self.left is None else self.left
+        second = self if self.right is None else self.right
+        return _variance(first), _variance(second)
+
+    def against_pairs(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+        """One number per input and position of each side, shaped to broadcast against `nngp`."""
         if self.spatial == "full":  # positions p and p' sit on alternating axes
-            for axis in range(dimensions):
+            for axis in range(first.ndim - 1):
                 first, second = first.unsqueeze(2 * axis + 2), second.unsqueeze(2 * axis + 1)
         return (first, second) if self.paired else (first.unsqueeze(1), second.unsqueeze(0))
+
+    def mapped(self, linear: Callable[[Tensor], Tensor], **changes: Any) -> KernelState:
+        """The same state after a linear map without weights, which acts on both kernels alike."""
+        return self.with_kernels(linear(self.nngp), None if self.ntk is None else linear(self.ntk), **changes)
 
     def with_kernels(self, nngp: Tensor, ntk: Tensor | None, **changes: Any) -> KernelState:
         """The same state with other kernels."""
@@ -81,17 +93,3 @@ class KernelState:
 
 def _variance(paired: KernelState) -> Tensor:
     return position_diagonal(paired.nngp, 1) if paired.spatial == "full" else paired.nngp
-
-
-def position_diagonal(full: Tensor, batch_dims: int) -> Tensor:
-    """Equal positions of a ``"full"`` covariance: ``(*batch, H, H', W, W') -> (*batch, H, W)``.
-
-    Example:
-        >>> import torch
-        >>> position_diagonal(torch.arange(8.0).reshape(2, 2, 2), 1)
-        tensor([[0., 3.],
-                [4., 7.]])
-    """
-    for _ in range((full.ndim - batch_dims) // 2):  # `diagonal` takes the front pair and appends it behind
-        full = full.diagonal(dim1=batch_dims, dim2=batch_dims + 1)
-    return full
