@@ -16,10 +16,10 @@ import dataclasses
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -27,12 +27,14 @@ from torch import Tensor, nn
 from harmonia.core.errors import Cancelled, InputError, WeightsError, require
 from harmonia.core.media import whole_file
 from harmonia.core.progress import say, track
+from harmonia.core.weights import load_strictly
 
 Draw = Callable[[torch.Generator], Any]
 Loss = Callable[[nn.Module, Any], Tensor]
-Evaluate = Callable[[nn.Module], Mapping[str, float]]
-MakeOptimizer = Callable[[nn.Module], torch.optim.Optimizer]
+Evaluate = Callable[[Any], Mapping[str, float | int]]
+MakeOptimizers = Callable[[nn.Module], Sequence[torch.optim.Optimizer]]
 
+M = TypeVar("M", bound=nn.Module)
 _Tensors = tuple[Tensor, ...] | list[Tensor]
 
 STATE = "state.pt"
@@ -90,7 +92,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Trained:
+class Trained(Generic[M]):
     """What a run gives back.
 
     Attributes:
@@ -99,22 +101,22 @@ class Trained:
         seconds: Time spent training, over all resumed parts.
     """
 
-    model: nn.Module
-    history: tuple[Mapping[str, float], ...]
+    model: M
+    history: tuple[Mapping[str, float | int], ...]
     seconds: float
 
 
 def train(
-    model: nn.Module,
+    model: M,
     draw: Draw,
     loss: Loss,
     plan: Plan,
     *,
     folder: Path | None = None,
     evaluate: Evaluate | None = None,
-    make_optimizer: MakeOptimizer | None = None,
+    make_optimizers: MakeOptimizers | None = None,
     device: str = "auto",
-) -> Trained:
+) -> Trained[M]:
     """Train a model in place, and resume by itself where `folder` holds an unfinished run of the same plan.
 
     Says what the run will cost before it starts. Stopping it (ctrl-C, the stop button of the web page) writes a
@@ -127,7 +129,7 @@ def train(
         plan: Steps, rates, precision, seed.
         folder: Where checkpoints and ``log.jsonl`` go; None keeps nothing.
         evaluate: Called with the averaged model in evaluation mode, without gradients.
-        make_optimizer: Builds the optimizer, whose groups' rates the schedule scales; AdamW by default.
+        make_optimizers: Builds the optimizers, whose groups' rates the schedule scales; one AdamW by default.
         device: ``auto``, ``cpu`` or ``cuda``.
 
     Raises:
@@ -143,7 +145,7 @@ def train(
         >>> round(trained.model.weight.item(), 1)
         3.0
     """
-    run = _Run(model, plan, make_optimizer or _adamw(plan), folder, device)
+    run = _Run(model, plan, make_optimizers or _adamw(plan), folder, device)
     run.resume()
     if run.step < plan.steps:
         _announce(run, draw, loss)
@@ -163,24 +165,23 @@ def train(
     return Trained(run.averaged().eval(), tuple(run.history), run.seconds)
 
 
-class _Run:
+class _Run(Generic[M]):
     """A run in progress: everything a checkpoint holds."""
 
-    def __init__(
-        self, model: nn.Module, plan: Plan, make_optimizer: MakeOptimizer, folder: Path | None, device: str
-    ) -> None:
+    def __init__(self, model: M, plan: Plan, make_optimizers: MakeOptimizers, folder: Path | None, device: str) -> None:
         self.plan, self.folder = plan, folder
         self.accelerator = _accelerator(plan.precision, device)
         self.bare = model.to(self.accelerator.device).train()
-        optimizer = make_optimizer(self.bare)
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, plan.rate)
-        self.model, self.optimizer = self.accelerator.prepare(self.bare, optimizer)
+        optimizers = list(make_optimizers(self.bare))
+        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
+            group["initial_lr"] = group["lr"]
+        self.model, *self.optimizers = self.accelerator.prepare(self.bare, *optimizers)
         self.average = _average(self.bare, plan.ema_decay) if plan.ema_decay else None
         self.step, self.seconds = 0, 0.0
-        self.history: list[dict[str, float]] = []
+        self.history: list[dict[str, float | int]] = []
 
-    def averaged(self) -> nn.Module:
-        return self.bare if self.average is None else self.average.module
+    def averaged(self) -> M:
+        return self.bare if self.average is None else cast(M, self.average.module)
 
     def advance(self, draw: Draw, loss: Loss) -> float:
         """One optimizer step; its loss."""
@@ -194,9 +195,11 @@ class _Run:
                 "Lower the learning rate or check the data.",
             )
         self.accelerator.clip_grad_norm_(self.model.parameters(), self.plan.clip_norm)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.schedule.step()
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * self.plan.rate(self.step)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         if self.average is not None:
             self.average.update_parameters(self.bare)
         self.step += 1
@@ -240,8 +243,7 @@ class _Run:
             "history": self.history,
             "model": self.bare.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "scaler": None if self.accelerator.scaler is None else self.accelerator.scaler.state_dict(),
         }
         with whole_file(self.folder / STATE) as temporary:
@@ -259,21 +261,21 @@ class _Run:
             raise InputError(
                 "the folder holds a run of another plan", state["plan"], f"Choose another folder, or delete {path}."
             )
-        self.bare.load_state_dict(state["model"])
+        load_strictly(self.bare, state["model"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
+        for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(kept)
         if self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         self.step, self.seconds, self.history = state["step"], state["seconds"], state["history"]
         say(f"Resuming at step {self.step:,} of {self.plan.steps:,}.")
 
 
-def _adamw(plan: Plan) -> MakeOptimizer:
-    def make(model: nn.Module) -> torch.optim.Optimizer:
+def _adamw(plan: Plan) -> MakeOptimizers:
+    def make(model: nn.Module) -> list[torch.optim.Optimizer]:
         trainable = [p for p in model.parameters() if p.requires_grad]
-        return torch.optim.AdamW(trainable, plan.learning_rate, plan.betas, weight_decay=plan.weight_decay)
+        return [torch.optim.AdamW(trainable, plan.learning_rate, plan.betas, weight_decay=plan.weight_decay)]
 
     return make
 
@@ -304,7 +306,7 @@ def _send(batch: Any, device: torch.device) -> Any:
     return require("accelerate.utils", extra="audio").send_to_device(batch, device)
 
 
-def _announce(run: _Run, draw: Draw, loss: Loss) -> None:
+def _announce(run: _Run[Any], draw: Draw, loss: Loss) -> None:
     """Time one step on a copy of the model, so that the run itself is not touched, and say what the rest will cost."""
     trial = copy.deepcopy(run.bare)
     seconds = math.inf
