@@ -1,6 +1,15 @@
 """Data that is here: real data that packages bring, a rendered demo song, and readers of published data-set layouts.
 
-Every loader says where its data come from and under which licence; what is rendered says so.
+A loader of real data says where they come from and under which licence: ``wine.source.licence``. What is rendered says
+so.
+
+    tables      digits, wine, breast_cancer, iris, diabetes
+    graphs      nations, umls, kinships
+    maps        is_land, land_ocean, cities
+    scores      chorale, chorale_melodies, lead_sheet, folk_tunes
+    pictures    photograph
+    songs       demo_song, demo_truth;   harmonia.data.render makes more
+    folders     musdb_hq, musdb_mp4, msst_songs, msst_stems, mir_st500: data sets that users have on disk
 """
 
 from __future__ import annotations
@@ -11,7 +20,30 @@ __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
         "Song": "song",
+        "Tune": "tune",
+        "breast_cancer": "tables",
+        "chorale": "scores",
+        "chorale_melodies": "scores",
+        "chorale_names": "scores",
+        "cities": "maps",
         "demo_song": "demo",
         "demo_truth": "demo",
+        "diabetes": "tables",
+        "digits": "tables",
+        "folk_tunes": "scores",
+        "iris": "tables",
+        "is_land": "maps",
+        "kinships": "graphs",
+        "land_ocean": "maps",
+        "lead_sheet": "scores",
+        "mir_st500": "folders",
+        "msst_songs": "folders",
+        "msst_stems": "folders",
+        "musdb_hq": "folders",
+        "musdb_mp4": "folders",
+        "nations": "graphs",
+        "photograph": "photographs",
+        "umls": "graphs",
+        "wine": "tables",
     },
 )

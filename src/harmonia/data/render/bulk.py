@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -12,19 +11,13 @@ from pathlib import Path
 
 from harmonia.core.errors import InputError
 from harmonia.core.progress import track
+from harmonia.data.cache import cache_folder
 from harmonia.data.render.compose import render_song
 from harmonia.data.render.speakers import Split
 from harmonia.data.song import STEMS, Song
 
 RENDERER = 1
 """Raised whenever the same seed renders to other bits, so that old cached songs are not taken for new ones."""
-
-
-def cache_folder() -> Path:
-    """HARMONIA_CACHE, or the user's cache directory."""
-    own = os.environ.get("HARMONIA_CACHE")
-    base = Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "harmonia"
-    return base / "rendered"
 
 
 def corpus(
@@ -94,7 +87,7 @@ def _map(make: partial[Path], seeds: list[int], processes: int, label: str) -> I
 
 def _cached(seed: int, *, split: Split, seconds: float, rate: int) -> Path:
     key = hashlib.sha256(repr((RENDERER, split, seed, float(seconds), rate)).encode()).hexdigest()[:16]
-    folder = cache_folder() / key
+    folder = cache_folder("rendered") / key
     if not (folder / "notes.json").is_file():
         render_song(seed, split, seconds=seconds, rate=rate).write(folder, STEMS)
     return folder
