@@ -192,7 +192,7 @@ def _load(path: Path, trust_pickle: bool) -> Mapping[str, Any]:
 
 
 def load_strictly(module: nn.Module, state: Mapping[str, Tensor], hints: Mapping[str, str] | None = None) -> None:
-    """Load `state` into `module`; every key and shape must agree.
+    """Load `state` into `module`; every key and shape must agree. A module on the meta device takes the tensors over.
 
     Arguments:
         hints: Part of a key to the configuration field that decides its shape, for the error message.
@@ -221,7 +221,7 @@ def load_strictly(module: nn.Module, state: Mapping[str, Tensor], hints: Mapping
     for key in state:
         if key not in own:
             raise WeightsError(f"the weights have '{key}', which the network lacks", f"{len(state)} keys", mend(key))
-    module.load_state_dict(dict(state), strict=True)
+    module.load_state_dict(dict(state), strict=True, assign=any(tensor.is_meta for tensor in own.values()))
 
 
 def write_safetensors(

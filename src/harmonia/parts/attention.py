@@ -46,7 +46,7 @@ def rotary_frequencies(dim: int, theta: float = 10000.0) -> Float[Tensor, dim / 
 
 
 @lru_cache(maxsize=64)
-def _rotations(length: int, dim: int, theta: float, device: torch.device) -> Complex[Tensor, "length dim/2"]:
+def _rotations(length: int, dim: int, theta: float, device: torch.device) -> Complex[Tensor, "length pairs"]:
     # Made outside inference mode, so that a table first used there can serve training later.
     with torch.inference_mode(False), torch.no_grad():
         angles = torch.outer(torch.arange(length).float(), rotary_frequencies(dim, theta))

@@ -135,7 +135,7 @@ def mel_corners(
 
 
 def mel_filterbank(
-    sample_rate: float,
+    sample_rate: int,
     n_fft: int,
     num_mels: int,
     *,

@@ -57,7 +57,8 @@ class MaskEstimator(nn.Module):
         super().__init__()
         self.slices = slices
         self.to_freqs = nn.ModuleList(nn.Sequential(_mlp(dim, hidden, depth, 2 * (b - a)), nn.GLU()) for a, b in slices)
-        owners = torch.zeros(slices[-1][1])
+        # On the processor even where the parameters are on the meta device: it is in no checkpoint.
+        owners = torch.zeros(slices[-1][1], device="cpu")
         for a, b in slices:
             owners[a:b] += 1
         self.register_buffer("owners", owners, persistent=False)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -131,6 +132,21 @@ class MelBandRoformer(
             for _ in config.stems
         )
 
+    @classmethod
+    def from_checkpoint(
+        cls,
+        path: str | Path,
+        config: MelBandRoformerConfig | Mapping[str, Any] | str | Path | None = None,
+        *,
+        sha256: str | None = None,
+        dtype: torch.dtype = torch.float32,
+        trust_pickle: bool = False,
+    ) -> MelBandRoformer:
+        """The model of a released checkpoint, see `harmonia.audio.mel_roformer.checkpoint.load_checkpoint`."""
+        from harmonia.audio.mel_roformer.checkpoint import load_checkpoint
+
+        return load_checkpoint(path, config, sha256=sha256, dtype=dtype, trust_pickle=trust_pickle)
+
     def forward(self, mixture: Float[Tensor, "batch channels time"]) -> Float[Tensor, "batch stems channels time"]:
         """The stems of a mixture, as long as the mixture."""
         spectrum = self._spectrum(mixture)
@@ -150,7 +166,7 @@ class MelBandRoformer(
         """What the blocks make of the mixture, before the masks: the input of further heads."""
         return self._features(self._spectrum(mixture))
 
-    def _spectrum(self, mixture: Tensor) -> Float[Tensor, "batch frames freq*channels*2"]:
+    def _spectrum(self, mixture: Tensor) -> Float[Tensor, "batch frames numbers"]:
         if mixture.ndim != 3 or mixture.shape[1] != self.config.channels:
             raise InputError(
                 "the mixture does not fit the model",
