@@ -144,8 +144,8 @@ class NTKRegressor(MultiOutputMixin, RegressorMixin, _InfiniteNetwork):
     Arguments:
         net: ``"mlp"``, an `harmonia.kernels.infwidth.Sequential`, or a torch module made of common layers.
         depth: Hidden layers of the MLP.
-        activation: Activation of the MLP: relu, leaky_relu, abs, erf, gelu, sin, cos, gaussian.
-        w_std: Scale of the weights; by default sqrt 2 for relu, leaky_relu and gelu, else 1.5.
+        activation: Activation of the MLP: relu, leaky_relu, elu, gelu, silu, softplus, abs, erf, tanh, sin, gaussian.
+        w_std: Scale of the weights; by default sqrt 2 for ReLU-like activations, else 1.5.
         b_std: Scale of the biases; by default 0.1 and 0.3.
         kernel: ``"ntk"``: all layers train; ``"nngp"``: only the last does, at infinite time a Gaussian process.
         time: Training time (learning rate times steps for the loss ``|f - y|^2 / 2N``), or ``"cv"`` to stop where

@@ -22,7 +22,7 @@ class NTKKernel(Kernel):
         w_std: Scale of the weights.
         b_std: Scale of the biases.
         depth: Hidden layers.
-        activation: relu, leaky_relu, abs, erf, gelu, sin, cos or gaussian.
+        activation: As of `NTKRegressor`.
         kernel: ``"ntk"`` or ``"nngp"``.
         w_std_bounds: Range searched by the marginal likelihood, or ``"fixed"``.
         b_std_bounds: The same for the biases.

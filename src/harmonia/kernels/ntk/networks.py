@@ -4,48 +4,79 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal
+from itertools import pairwise
+from typing import Literal, NamedTuple
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harmonia.core.errors import InputError
 from harmonia.parts import infwidth
 
-ActivationName = Literal["relu", "leaky_relu", "abs", "erf", "gelu", "sin", "cos", "gaussian"]
+Scale = float | Tensor
 
-ACTIVATIONS: dict[str, Callable[[], infwidth.Activation]] = {
-    "relu": infwidth.ReLU,
-    "leaky_relu": lambda: infwidth.LeakyReLU(0.2),
-    "abs": infwidth.Abs,
-    "erf": infwidth.Erf,
-    "gelu": infwidth.GELU,
-    "sin": infwidth.Sin,
-    "cos": infwidth.Cos,
-    "gaussian": infwidth.Gaussian,
+ActivationName = Literal[
+    "relu", "leaky_relu", "elu", "gelu", "silu", "softplus", "abs", "erf", "tanh", "sin", "gaussian"
+]
+
+
+class _Activation(NamedTuple):
+    """An activation in both worlds, and the weight and bias scales that keep signals alive through depth."""
+
+    infinite: Callable[[], infwidth.Activation]
+    finite: Callable[[Tensor], Tensor]
+    w_std: float = 1.5
+    b_std: float = 0.3
+
+
+_ROOT = math.sqrt(2)
+
+ACTIVATIONS: dict[str, _Activation] = {
+    "relu": _Activation(infwidth.ReLU, torch.relu, _ROOT, 0.1),
+    "leaky_relu": _Activation(lambda: infwidth.LeakyReLU(0.2), lambda x: F.leaky_relu(x, 0.2), _ROOT, 0.1),
+    "elu": _Activation(lambda: infwidth.Elementwise(F.elu), F.elu, _ROOT, 0.1),
+    "gelu": _Activation(infwidth.GELU, F.gelu, _ROOT, 0.1),
+    "silu": _Activation(lambda: infwidth.Elementwise(F.silu), F.silu, _ROOT, 0.1),
+    "softplus": _Activation(lambda: infwidth.Elementwise(F.softplus), F.softplus, _ROOT, 0.1),
+    "abs": _Activation(infwidth.Abs, torch.abs, 1.0, 0.1),
+    "erf": _Activation(infwidth.Erf, torch.erf),
+    "tanh": _Activation(lambda: infwidth.Elementwise(torch.tanh), torch.tanh),
+    "sin": _Activation(infwidth.Sin, torch.sin),
+    "gaussian": _Activation(infwidth.Gaussian, lambda x: torch.exp(-x * x)),
 }
-
-_HOMOGENEOUS_SCALE = (math.sqrt(2), 0.1)
-_SATURATING_SCALE = (1.5, 0.3)
+"""Activations by name."""
 
 
-def default_scale(activation: str) -> tuple[float, float]:
-    """Weight and bias scale that keep signals alive through depth: (sqrt 2, 0.1) for ReLU-like, else (1.5, 0.3)."""
-    return _HOMOGENEOUS_SCALE if activation in ("relu", "leaky_relu", "gelu") else _SATURATING_SCALE
+def scales(activation: str, w_std: Scale | None = None, b_std: Scale | None = None) -> tuple[Scale, Scale]:
+    """The given weight and bias scales, or the activation's own.
+
+    Raises:
+        InputError: an unknown activation.
+
+    Example:
+        >>> scales("erf", b_std=0.0)
+        (1.5, 0.0)
+    """
+    if activation not in ACTIVATIONS:
+        raise InputError("no such activation", f"'{activation}'", f"Use one of: {', '.join(ACTIVATIONS)}.")
+    own = ACTIVATIONS[activation]
+    return own.w_std if w_std is None else w_std, own.b_std if b_std is None else b_std
 
 
 def mlp(
     depth: int = 3,
     activation: str = "relu",
-    w_std: float | Tensor | None = None,
-    b_std: float | Tensor | None = None,
+    w_std: Scale | None = None,
+    b_std: Scale | None = None,
 ) -> infwidth.Sequential:
     """A fully connected network: `depth` hidden layers and a linear readout.
 
     Arguments:
         depth: Hidden layers; 0 is a linear model.
         activation: One of `ACTIVATIONS`.
-        w_std: Scale of the weights; by default the one of `default_scale`.
-        b_std: Scale of the biases.
+        w_std: Scale of the weights; by default sqrt 2 for ReLU-like activations, else 1.5.
+        b_std: Scale of the biases; by default 0.1 and 0.3.
 
     Raises:
         InputError: a negative depth or an unknown activation.
@@ -56,15 +87,58 @@ def mlp(
     """
     if depth < 0:
         raise InputError("the number of hidden layers cannot be negative", depth, "Give depth >= 0.")
-    if activation not in ACTIVATIONS:
-        raise InputError("no such activation", f"'{activation}'", f"Use one of: {', '.join(ACTIVATIONS)}.")
-    scale = default_scale(activation)
-    w = scale[0] if w_std is None else w_std
-    b = scale[1] if b_std is None else b_std
+    w, b = scales(activation, w_std, b_std)
     layers: list[infwidth.Layer] = [infwidth.Dense(w, b)]
     for _ in range(depth):
-        layers += [ACTIVATIONS[activation](), infwidth.Dense(w, b)]
+        layers += [ACTIVATIONS[activation].infinite(), infwidth.Dense(w, b)]
     return infwidth.Sequential(*layers)
+
+
+class WideMLP(nn.Module):
+    """The same network at a finite width, in the parameterisation whose limit `mlp` is.
+
+    ``h = W_std / sqrt(fan in) W x + b_std b`` with all of W and b drawn from N(0, 1) and trained. Weights and bias of a
+    layer are one matrix, which acts on the scaled inputs and a constant.
+
+    Arguments:
+        inputs: Number of features.
+        width: Units of every hidden layer.
+        outputs: Number of outputs.
+        depth, activation, w_std, b_std: As of `mlp`.
+        generator: Source of the initial weights.
+
+    Example:
+        >>> WideMLP(4, 256)(torch.ones(3, 4)).shape
+        torch.Size([3, 1])
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        width: int,
+        outputs: int = 1,
+        *,
+        depth: int = 3,
+        activation: str = "relu",
+        w_std: float | None = None,
+        b_std: float | None = None,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.w_std, self.b_std = scales(activation, w_std, b_std)
+        self.activation = ACTIVATIONS[activation].finite
+        sizes = [inputs, *[width] * depth, outputs]
+        self.layers = nn.ModuleList(
+            nn.utils.skip_init(nn.Linear, fan_in + 1, fan_out, bias=False) for fan_in, fan_out in pairwise(sizes)
+        )
+        for parameter in self.parameters():
+            nn.init.normal_(parameter, generator=generator)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for position, layer in enumerate(self.layers):
+            x = self.activation(x) if position else x
+            x = layer(F.pad(x * (self.w_std / x.shape[1] ** 0.5), (0, 1), value=float(self.b_std)))
+        return x
 
 
 def as_network(
