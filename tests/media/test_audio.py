@@ -186,6 +186,8 @@ def test_places_that_are_no_files_are_refused(tmp_path: Path) -> None:
         (np.zeros(10), 44_100.5, "sampling rate"),
         (np.zeros(10), float("nan"), "sampling rate"),
         (np.zeros(10), 10**6, "sampling rate"),
+        (np.zeros(10), None, "sampling rate"),
+        (np.array([0, 1e300]), RATE, "inf at sample 1"),
     ],
 )
 def test_unusable_samples_and_rates_are_named(samples: np.ndarray, rate: float, said: str) -> None:

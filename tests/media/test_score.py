@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import sys
 import zipfile
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harmonia.core.errors import InputError
-from harmonia.media import Note, Score
+from harmonia.media import Note, Score, notation
 
 symusic = pytest.importorskip("symusic")
 
@@ -20,7 +21,6 @@ XML = """<?xml version="1.0"?>{doctype}
 <note><pitch><step>C</step><octave>4</octave></pitch><duration>1</duration></note>
 <note><pitch><step>E</step><octave>4</octave></pitch><duration>3</duration></note>
 </measure></part></score-partwise>"""
-ABC = 'X:1\nT:Repeats\nM:2/4\nL:1/4\nQ:1/4=60\nK:C\n|:"G7"C D|E F|G2:|\n'
 
 
 def zipped(**files: str) -> bytes:
@@ -103,22 +103,96 @@ def test_musicxml_plain_and_packed(tmp_path: Path) -> None:
         assert score.score.tracks[0].name == "Flute"
 
 
-def test_abc_plays_repeats_and_keeps_chord_symbols_silent(tmp_path: Path) -> None:
-    pytest.importorskip("music21")
-    score = Score.read(put(tmp_path, "a.abc", ABC))
-    once = [(0, 1, 60), (1, 2, 62), (2, 3, 64), (3, 4, 65), (4, 6, 67)]
-    assert [note[:3] for note in score.notes()] == [*once, *((on + 6, off + 6, pitch) for on, off, pitch in once)]
+def letters(score: Score) -> str:
+    return "".join("CCDDEFFGGAAB"[note.pitch % 12] for note in score.notes())
 
 
 @pytest.mark.parametrize(
-    ("tune", "count"),
-    [("CDEF|" + "G4:|" * 12, 16), ("|:C4" * 12 + "|" + "D4:|" * 12, 24), ("|:CDEF|GABc:|" * 20, 320)],
-    ids=["ends without beginnings", "nested", "one after another"],
+    ("tune", "played"),
+    [
+        ("|:C D:|", "CDCD"),
+        ("C D:|E F:|G2:|A2|", "CDCDEFEFGGA"),
+        ("|:C D::E F:|", "CDCDEFEF"),
+        ("|:C D|1 E2:|2 F2|:G2|A2:|", "CDECDFGAGA"),
+        ('"G7"C "Am"D|', "CD"),
+    ],
 )
-def test_only_repeats_that_would_double_without_end_are_not_played(tmp_path: Path, tune: str, count: int) -> None:
+def test_abc_plays_repeats_and_keeps_chord_symbols_silent(tmp_path: Path, tune: str, played: str) -> None:
+    score = Score.read(put(tmp_path, "a.abc", f"X:1\nM:2/4\nL:1/4\nQ:1/4=60\nK:C\n{tune}\n\nX:2\nK:C\nA B|\n"))
+    assert letters(score) == played
+    assert score.notes()[1].onset == 1.0
+
+
+def test_abc_keeps_time_exactly(tmp_path: Path) -> None:
+    score = Score.read(put(tmp_path, "a.abc", "X:1\nM:4/4\nL:1/4\nQ:1/4=120\nK:C\n[CEG]2 z D|E>F G2|\n"))
+    assert [note[:3] for note in score.notes()] == [
+        (0, 1, 60), (0, 1, 64), (0, 1, 67), (1.5, 2, 62), (2, 2.75, 64), (2.75, 3, 65), (3, 4, 67)
+    ]  # fmt: skip
+
+
+def test_abc_does_not_read_other_files(tmp_path: Path) -> None:
+    other = put(tmp_path, "other.abh", "E F|\n")
+    text = f"X:1\nL:1/4\nK:C\nC D|\n%%abc-include {other}\nI:abc-include {other}\nG A|\n"
+    assert letters(Score.read(put(tmp_path, "a.abc", text))) == "CDGA"
+
+
+def measure(notes: str, left: str = "", right: str = "", ending: int = 0) -> str:
+    """One measure; `left` and `right` may be a repeat, `ending` the number of the bracket over it."""
+    start = f'<ending number="{ending}" type="start"/>' if ending else ""
+    stop = f'<ending number="{ending}" type="stop"/>' if ending else ""
+    forward = '<repeat direction="forward"/>' if left else ""
+    backward = '<repeat direction="backward"/>' if right else ""
+    body = "".join(
+        f"<note><pitch><step>{note}</step><octave>4</octave></pitch><duration>1</duration></note>" for note in notes
+    )
+    head = f'<barline location="left">{start}{forward}</barline>' if start or forward else ""
+    tail = f'<barline location="right">{stop}{backward}</barline>' if stop or backward else ""
+    return head + body + tail
+
+
+@pytest.mark.parametrize(
+    ("measures", "played"),
+    [
+        ([measure("C", right=":|"), measure("D", right=":|"), measure("E")], "CCDDE"),
+        ([measure("C", left="|:"), measure("D", right=":|"), measure("E"), measure("F", right=":|")], "CDCDEFEF"),
+        (
+            [
+                measure("C"),
+                measure("D", right=":|", ending=1),
+                measure("E", ending=2),
+                measure("F"),
+                measure("G", right=":|"),
+            ],
+            "CDCEFGFG",
+        ),
+    ],
+)
+def test_musicxml_plays_repeats_as_they_are_written(tmp_path: Path, measures: list[str], played: str) -> None:
     pytest.importorskip("music21")
-    score = Score.read(put(tmp_path, "a.abc", f"X:1\nM:4/4\nL:1/4\nK:C\n{tune}\n"))
-    assert len(score.notes()) == count
+    head, tail = XML.format(doctype="").split('<measure number="1">')[0], "</part></score-partwise>"
+    attributes = (
+        "<attributes><divisions>1</divisions><time><beats>1</beats><beat-type>4</beat-type></time></attributes>"
+    )
+    body = "".join(
+        f'<measure number="{n}">{attributes * (n == 1)}{text}</measure>' for n, text in enumerate(measures, 1)
+    )
+    assert letters(Score.read(put(tmp_path, "a.musicxml", head + body + tail))) == played
+
+
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        ("import time; time.sleep(60)", "no end of it after"),
+        ("import os; os.abort()", "crashed"),
+        ("1/0", "ZeroDivision"),
+    ],
+)
+def test_programs_that_hang_crash_or_fail_are_errors_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, said: str
+) -> None:
+    monkeypatch.setattr(notation, "_TIME_LIMIT_S", 1.0)
+    with pytest.raises(InputError, match=said):
+        notation._output([sys.executable, "-c", program], "", put(tmp_path, "a.abc", "X:1\n"))
 
 
 def test_writing_musicxml(tmp_path: Path) -> None:

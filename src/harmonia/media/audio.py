@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -26,6 +27,7 @@ from harmonia.media.files import GIB, MIB, content, existing, too_large, unreada
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as MatplotlibFigure
 
+FILE_LIMIT = 16 * GIB
 DECODED_LIMIT = 2 * GIB
 """Most bytes of float32 samples that `Audio.read` will hold: 1 h 41 min of stereo at 44.1 kHz."""
 
@@ -98,7 +100,7 @@ class Audio(Media):
         Raises:
             InputError: missing, empty, corrupt, ending early, longer than `DECODED_LIMIT`, or not sound.
         """
-        path = existing(path, cls.kind, DECODED_LIMIT)
+        path = existing(path, cls.kind, FILE_LIMIT)
         form = content(path)
         if form in DEMUXERS:
             samples, rate, promised_s = decode_audio(path, DECODED_LIMIT)
@@ -114,7 +116,7 @@ class Audio(Media):
                 raise InputError(
                     "the audio file ends early",
                     f"{got_s:.1f} s of the {promised_s:.1f} s that {path.name} promises",
-                    "Pass the complete file, or save the part that plays as a file of its own.",
+                    "Pass the complete file; in Python, Audio.read(path, partial=True) takes what there is.",
                 )
             say(f"{path.name} ends early: read {got_s:.1f} s of {promised_s:.1f} s.")
         return cls(samples, rate)
@@ -209,7 +211,8 @@ def _checked_samples(samples: Any) -> Float32[np.ndarray, "channels time"]:
         mend = "Samples are [channels, time]: transpose them." if array.shape[1] <= MAX_CHANNELS else "Pass fewer."
         raise InputError(f"sound has at most {MAX_CHANNELS} channels", array.shape[0], mend)
     if array.dtype.kind == "f":
-        array = array.astype(np.float32, copy=False)
+        with np.errstate(over="ignore"):
+            array = array.astype(np.float32, copy=False)
     elif array.dtype in (np.int16, np.int32):
         array = (array / -float(np.iinfo(array.dtype).min)).astype(np.float32)
     elif array.dtype == np.uint8:
@@ -225,10 +228,11 @@ def _checked_samples(samples: Any) -> Float32[np.ndarray, "channels time"]:
 
 
 def _checked_rate(rate: Any) -> int:
-    if not np.isfinite(rate) or int(rate) != rate or not RATES[0] <= rate <= RATES[1]:
-        low, high = RATES
+    low, high = RATES
+    hertz = float(rate) if isinstance(rate, Real) else np.nan
+    if not (low <= hertz <= high and hertz.is_integer()):
         raise InputError(f"a sampling rate is a whole number of {low} to {high} Hz", rate, "Pass such a rate.")
-    return int(rate)
+    return int(hertz)
 
 
 def _decode(path: Path) -> tuple[Float32[np.ndarray, "channels time"], int, float]:

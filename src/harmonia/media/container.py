@@ -84,8 +84,8 @@ def frames(path: Path, start: float = 0.0) -> Iterator[UInt8[np.ndarray, "height
                 yield _upright(frame)
 
 
-def decode_audio(path: Path, limit: int) -> tuple[Float32[np.ndarray, "channels time"], int, float]:
-    """All samples of the first sound track, their rate, and the seconds that the file promises.
+def decode_audio(path: Path, limit: int, track: int = 0) -> tuple[Float32[np.ndarray, "channels time"], int, float]:
+    """All samples of a sound track, the first unless told, their rate, and the seconds that the file promises.
 
     Raises:
         InputError: damaged, without sound, or more than `limit` bytes of samples.
@@ -94,10 +94,10 @@ def decode_audio(path: Path, limit: int) -> tuple[Float32[np.ndarray, "channels 
     blocks: list[np.ndarray] = []
     size = 0
     with _opened(path, "audio") as container:
-        stream = _only(container.streams.audio, "audio", path)
+        stream = _only(container.streams.audio[track:], "audio", path)
         rate = stream.rate
         promised_s = float(stream.duration * stream.time_base) if stream.duration else 0.0
-        if promised_s * rate * stream.channels * 4 > 2 * limit:
+        if promised_s * rate * stream.channels * 4 > limit:
             raise too_large("audio", path, f"{promised_s / 3600:.0f} hours", limit)
         planar = av.AudioResampler(format="fltp", layout=stream.layout, rate=rate)
         for decoded in container.decode(stream):

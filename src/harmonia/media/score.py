@@ -1,8 +1,7 @@
 """Notes: a symusic score, read from MIDI, MusicXML or ABC.
 
-MIDI goes through symusic after `harmonia.media.midi` has walked it; MusicXML (plain or ``.mxl``) and ABC go through
-music21, with repeats played out. symusic reads ABC too, but by a program that plays the chord symbols as an
-accompaniment of its own invention and prints to standard output.
+MIDI goes to symusic after `harmonia.media.midi` has walked it; MusicXML (plain or ``.mxl``) and ABC become MIDI first,
+in `harmonia.media.notation`, with repeats played out.
 """
 
 from __future__ import annotations
