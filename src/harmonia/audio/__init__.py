@@ -5,7 +5,9 @@ from harmonia.core.lazy import lazy
 __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
+        "ChunkedSeparator": "mel_roformer",
         "MelBandRoformer": "mel_roformer",
         "MelBandRoformerConfig": "mel_roformer",
+        "VocalMelodyTranscriber": "mel_roformer",
     },
 )
