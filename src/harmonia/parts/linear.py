@@ -88,7 +88,7 @@ class _Product(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         needs_x, needs_weight, needs_bias = ctx.needs_input_grad
         grad = grad.contiguous()
-        rows, inputs = grad.flatten(0, -2), x.flatten(0, -2)
+        rows, inputs = grad.reshape(-1, grad.shape[-1]), x.reshape(-1, x.shape[-1])
         return (
             _product(grad, weight.t()) if needs_x else None,
             _outer(rows, inputs) if needs_weight else None,
