@@ -29,9 +29,8 @@ def test_adjacent_channels_turn_by_the_closed_form():
         for i in range(4):
             a, b = x[position, 0, 2 * i : 2 * i + 2].tolist()
             expected = complex(a, b) * cmath.exp(1j * position * 100.0 ** (-2 * i / 8))
-            assert turned[position, 0, 2 * i : 2 * i + 2].tolist() == pytest.approx(
-                [expected.real, expected.imag], abs=1e-6
-            )
+            pair = complex(*turned[position, 0, 2 * i : 2 * i + 2].tolist())
+            assert pair == pytest.approx(expected, abs=1e-6)
 
 
 def test_pairings_differ_by_a_permutation_only():

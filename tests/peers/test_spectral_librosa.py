@@ -12,7 +12,7 @@ librosa = pytest.importorskip("librosa")
 pytestmark = pytest.mark.peer
 
 
-@pytest.mark.parametrize(("rate", "n_fft", "num_mels"), [(44100, 2048, 60), (16000, 512, 80), (24000, 1024, 229)])
+@pytest.mark.parametrize(("rate", "n_fft", "num_mels"), [(44100, 2048, 60), (16000, 512, 80), (24000, 2048, 200)])
 @pytest.mark.parametrize(("scale", "norm"), [("slaney", "slaney"), ("htk", None), ("slaney", None)])
 def test_filters_agree(rate, n_fft, num_mels, scale, norm):
     theirs = librosa.filters.mel(
@@ -32,9 +32,8 @@ def test_spectra_agree(pad_mode):
 
 def test_mel_spectrograms_in_decibels_agree():
     audio = np.random.default_rng(0).normal(size=16000).astype(np.float32)
-    theirs = librosa.power_to_db(
-        librosa.feature.melspectrogram(y=audio, sr=16000, n_fft=512, hop_length=128, n_mels=64)
-    )
+    power = librosa.feature.melspectrogram(y=audio, sr=16000, n_fft=512, hop_length=128, n_mels=64)
+    theirs = librosa.power_to_db(power)
     spectrogram = MelSpectrogram(STFT(512, 128, pad_mode="constant"), mel_filterbank(16000, 512, 64))
     ours = power_to_db(spectrogram(torch.from_numpy(audio)), range_db=80.0).numpy()
     np.testing.assert_allclose(ours, theirs, atol=1e-3)
