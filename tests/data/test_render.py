@@ -36,7 +36,7 @@ def held_notes() -> list[tuple[float, float, float]]:
 def test_held_notes_are_in_tune_and_on_time(voice: str) -> None:
     notes = held_notes()
     sung = sing(LINE, notes, voice, manner=Manner(vibrato=0.0))
-    f0 = measured_f0(sung.samples, sung.rate)
+    f0 = measured_f0(sung.audio.samples[0], sung.audio.rate)
     off_by, late = [], []
     for onset, offset, pitch in notes:
         middle = f0[int((onset + 0.15) / FRAME) : int((offset - 0.2) / FRAME)]
@@ -54,7 +54,7 @@ def test_held_notes_are_in_tune_and_on_time(voice: str) -> None:
 @pytest.mark.debian
 def test_told_f0_is_the_sounding_f0() -> None:
     sung = sing(LINE, held_notes(), "flite:awb", manner=Manner(vibrato=40.0))
-    f0 = measured_f0(sung.samples, sung.rate)
+    f0 = measured_f0(sung.audio.samples[0], sung.audio.rate)
     length = min(len(f0), len(sung.f0))
     both = (f0[:length] > 0) & (sung.f0[:length] > 0)
     cents = 1200 * np.log2(f0[:length][both] / sung.f0[:length][both])
@@ -75,15 +75,15 @@ def test_phonemes_are_in_order_and_vowels_start_on_notes() -> None:
 @pytest.mark.debian
 def test_same_seed_same_bits_and_another_seed_others() -> None:
     first, again, other = (sing(LINE, held_notes(), "flite:awb", seed=seed) for seed in (1, 1, 2))
-    assert np.array_equal(first.samples, again.samples)
-    assert not np.array_equal(first.samples, other.samples)
+    assert np.array_equal(first.audio.samples, again.audio.samples)
+    assert not np.array_equal(first.audio.samples, other.audio.samples)
 
 
 @pytest.mark.debian
 def test_a_dash_holds_a_syllable() -> None:
     sung = sing("home -", [(0.3, 0.8, 50.0), (0.8, 1.3, 55.0)], "flite:awb", manner=Manner(vibrato=0.0))
     assert len(sung.syllables) == 1
-    f0 = measured_f0(sung.samples, sung.rate)
+    f0 = measured_f0(sung.audio.samples[0], sung.audio.rate)
     second = f0[int(0.95 / FRAME) : int(1.1 / FRAME)]
     assert abs(69 + 12 * np.log2(np.median(second[second > 0]) / 440) - 55) < 0.2
 
@@ -102,6 +102,8 @@ def test_wrong_number_of_notes_says_how_many() -> None:
         ([(1.0, 1.0, 50.0)], "note 1 ends before it begins"),
         ([(0.0, float("nan"), 50.0)], "note 1 ends before it begins"),
         ([(0.0, 1.0, 500.0)], "can't be sung"),
+        ([(-1.0, 1.0, 50.0)], "note 1 begins before 0 s"),
+        ([(0.0, 1e9, 50.0)], "too long"),
     ],
 )
 def test_bad_melodies_are_refused(notes: list[tuple[float, float, float]], what: str) -> None:
@@ -169,6 +171,7 @@ def test_corpus_is_cached_and_written_whole(tmp_path: Path, monkeypatch: pytest.
         return render_song(seed, "test", seconds=4.0, voice="flite:rms", font=FONT)
 
     monkeypatch.setattr("harmonia.data.render.bulk.render_song", render)
+    monkeypatch.setattr("harmonia.data.render.bulk.check_installed", lambda split: None)
     first = list(corpus("test", 1, seconds=4.0))
     again = list(corpus("test", 1, seconds=4.0))
     assert calls == [0]
@@ -194,6 +197,19 @@ def test_a_missing_program_names_its_packages(voice: str, monkeypatch: pytest.Mo
     with pytest.raises(MissingDependency) as caught:
         speak(voice, "hello")
     assert f"apt-get install {' '.join(voices()[voice].packages)}" in str(caught.value)
+
+
+def test_a_corpus_names_all_it_needs_before_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr("harmonia.data.render.synth._SOUND_FOLDERS", ())
+    with pytest.raises(MissingDependency) as caught:
+        next(corpus("test", 1))
+    assert caught.value.mend == (
+        "Run: apt-get install asterisk-core-sounds-fr-g722 festival festvox-us-slt-hts ffmpeg flite "
+        "timgm6mb-soundfont fluid-soundfont-gm."
+    )
+    with pytest.raises(InputError, match="no such split"):
+        write_corpus(Path("nowhere"), "valid", 1)  # type: ignore[arg-type]
 
 
 def test_missing_prompts_name_their_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

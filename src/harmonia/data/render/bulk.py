@@ -9,11 +9,12 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
-from harmonia.core.errors import InputError
+from harmonia.core.errors import InputError, MissingDependency
 from harmonia.core.progress import track
 from harmonia.data.cache import cache_folder
 from harmonia.data.render.compose import render_song
-from harmonia.data.render.speakers import Split
+from harmonia.data.render.speakers import Split, packages_missing
+from harmonia.data.render.synth import soundfonts_missing
 from harmonia.data.song import STEMS, Song
 
 RENDERER = 1
@@ -37,15 +38,14 @@ def corpus(
         InputError: arguments out of range.
         MissingDependency: a program, voice or soundfont is missing.
     """
-    if count < 1 or processes < 1:
-        raise InputError("count and processes must be positive", f"{count} and {processes}", "Pass at least 1.")
+    _check(split, count, processes)
     make = partial(_cached, split=split, seconds=seconds, rate=rate)
     for folder in _map(make, [_song_seed(seed, i) for i in range(count)], processes, f"rendering {split} songs"):
         yield Song.read(folder)
 
 
 def write_corpus(
-    folder: Path,
+    folder: str | Path,
     split: Split,
     count: int,
     *,
@@ -68,9 +68,34 @@ def write_corpus(
         rate: Sample rate, Hz.
         processes: Songs rendered side by side.
         names: Which sounds to write, of mixture, instrumental, vocals, drums, bass, other.
+
+    Raises:
+        InputError: arguments out of range.
+        MissingDependency: a program, voice or soundfont is missing.
     """
+    _check(split, count, processes)
     make = partial(_written, base=Path(folder) / split, split=split, seconds=seconds, rate=rate, names=names)
     return list(_map(make, [_song_seed(seed, i) for i in range(count)], processes, f"rendering {split} songs"))
+
+
+def check_installed(split: Split) -> None:
+    """Say before hours of work, not amid them, which packages the songs of a split will need.
+
+    Raises:
+        MissingDependency: voices or soundfonts are missing; names all their Debian packages.
+    """
+    missing = [*packages_missing(split), *soundfonts_missing()]
+    if missing:
+        what = f"the voices and instruments of the {split} songs are not all installed"
+        raise MissingDependency(what, f"{len(missing)} packages missing", f"Run: apt-get install {' '.join(missing)}.")
+
+
+def _check(split: Split, count: int, processes: int) -> None:
+    if split not in ("train", "test"):
+        raise InputError("there is no such split", repr(split), "Use 'train' or 'test'.")
+    if count < 1 or processes < 1:
+        raise InputError("count and processes must be positive", f"{count} and {processes}", "Pass at least 1.")
+    check_installed(split)
 
 
 def _song_seed(seed: int, number: int) -> int:

@@ -10,7 +10,7 @@ from harmonia.core.errors import InputError
 from harmonia.data.render.band import Chord, arrange, chart
 from harmonia.data.render.lyrics import lines
 from harmonia.data.render.mix import mix
-from harmonia.data.render.singing import Manner, Track
+from harmonia.data.render.singing import LONGEST, Manner, Track
 from harmonia.data.render.speakers import Split, Voice, prompts, voices
 from harmonia.data.render.speech import FRAME, Source, analyse
 from harmonia.data.render.synth import SOUNDFONTS, play
@@ -45,8 +45,8 @@ def render_song(
     """
     if split not in ("train", "test"):
         raise InputError("there is no such split", repr(split), "Use 'train' or 'test'.")
-    if not 4 <= seconds <= 600:
-        raise InputError("the song length is out of range", f"{seconds} s", "Use 4 to 600 seconds.")
+    if not 4 <= seconds <= LONGEST:
+        raise InputError("the song length is out of range", f"{seconds} s", f"Use 4 to {LONGEST:.0f} seconds.")
     rng = np.random.default_rng([seed, ("train", "test").index(split), 0x50E6])
     singer = _singer(rng, split, voice)
     bar = 240 / rng.uniform(76, 136)

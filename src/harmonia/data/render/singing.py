@@ -19,6 +19,10 @@ from harmonia.core.errors import InputError
 from harmonia.data.render.speakers import voice_named
 from harmonia.data.render.speech import FRAME, Source, Syllable, analyse, world
 from harmonia.data.song import Note, Phone
+from harmonia.media import Audio
+
+LONGEST = 600.0
+"""Seconds."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +48,7 @@ class Manner:
 class Sung:
     """A sung line and everything true about it. All times in seconds; `f0` in Hz, one value per 5 ms, 0 = unvoiced."""
 
-    samples: np.ndarray
-    rate: int
+    audio: Audio
     f0: np.ndarray
     notes: tuple[Note, ...]
     syllables: tuple[tuple[float, float, str], ...]
@@ -75,14 +78,14 @@ def sing(
         seed: Random seed of drift and dynamics.
 
     Raises:
-        InputError: notes out of order, or their number is not the number of syllables.
+        InputError: notes out of order, their number is not the number of syllables, or a rate below 16 or above 48 kHz.
         MissingDependency: the voice is not installed.
 
     Example:
-        >>> sing("la", [(0.5, 0.2, 60)])
+        >>> sing("la", [(0.5, 0.2, 60.0)])
         Traceback (most recent call last):
         ...
-        harmonia.core.errors.InputError: note 1 ends before it begins (got (0.5, 0.2, 60)). Pass notes in order, ...
+        harmonia.core.errors.InputError: note 1 ends before it begins (got (0.5, 0.2, 60.0)). Pass notes in order, ...
     """
     check_notes(notes)
     source = analyse(voice, " ".join(word for word in lyrics.split() if word != "-"))
@@ -90,17 +93,10 @@ def sing(
     rng = np.random.default_rng([seed, 0x51])
     track = Track(notes[-1][1] + 0.3, rate)
     phonemes, syllables = track.add(source, groups, manner or Manner(), rng)
-    samples = track.synthesise()
+    audio = Audio(track.synthesise(), rate)
     kind = "recorded speech" if voice_named(voice).recorded else "synthetic speech"
-    return Sung(
-        samples,
-        rate,
-        track.f0,
-        tuple(notes),
-        tuple(syllables),
-        tuple(phonemes),
-        f"rendered: {voice} ({kind}) re-pitched by WORLD",
-    )
+    provenance = f"rendered, not recorded: {voice} ({kind}, {voice_named(voice).licence}) re-pitched by WORLD"
+    return Sung(audio, track.f0, tuple(notes), tuple(syllables), tuple(phonemes), provenance)
 
 
 def check_notes(notes: Sequence[Note]) -> None:
@@ -108,16 +104,19 @@ def check_notes(notes: Sequence[Note]) -> None:
     if not notes:
         raise InputError("there are no notes to sing", "0 notes", "Pass at least one (onset, offset, midi).")
     end = 0.0
+    mend = "Pass notes in order, each (onset, offset, midi) in seconds, not overlapping."
     for number, note in enumerate(notes, 1):
         onset, offset, pitch = note
-        mend = "Pass notes in order, each (onset, offset, midi) in seconds, not overlapping."
         if not offset > onset:
             raise InputError(f"note {number} ends before it begins", note, mend)
         if not onset >= end - 1e-9:
-            raise InputError(f"note {number} begins before note {number - 1} ends", note, mend)
+            before = f"note {number - 1} ends" if number > 1 else "0 s"
+            raise InputError(f"note {number} begins before {before}", note, mend)
         if not 24 <= pitch <= 96:
             raise InputError(f"note {number} can't be sung", f"pitch {pitch}", "Use MIDI pitches from 24 to 96.")
         end = offset
+    if end > LONGEST:
+        raise InputError("the melody is too long", f"{end:.0f} s", f"Sing at most {LONGEST:.0f} s at once.")
 
 
 def _group(lyrics: str, source: Source, notes: Sequence[Note], voice: str) -> list[list[Note]]:
@@ -144,6 +143,8 @@ class Track:
     bins = 1025  # an FFT of 2048 at 44.1 kHz
 
     def __init__(self, seconds: float, rate: int) -> None:
+        if not 16_000 <= rate <= 48_000:
+            raise InputError("the sample rate is out of range", f"{rate} Hz", "Use 16000 to 48000 Hz.")
         frames = int(np.ceil(seconds / FRAME)) + 1
         self.rate = rate
         self.f0 = np.zeros(frames)
@@ -183,15 +184,12 @@ class Track:
         self.f0[first:last] = np.where(voiced, 440 * 2 ** ((melody_curve(notes, times, manner, rng) - 69) / 12), 0)
         self.log_envelope[first:last] = envelope + (np.log(10) / 10) * gain[:, None]
         self.aperiodicity[first:last] = aperiodicity
-        phonemes = [
-            (float(place.at(start)), float(place.at(end)), symbol)
-            for place in plan
-            for start, end, symbol in place.syllable.phones
-        ]
-        syllables = [
-            (float(p.knots_out[0]), float(p.knots_out[-1]), " ".join(symbol for *_, symbol in p.syllable.phones))
-            for p in plan
-        ]
+        phonemes, syllables = [], []
+        for place in plan:
+            phones = [(place.at(start), place.at(end), symbol) for start, end, symbol in place.syllable.phones]
+            spelt = " ".join(symbol for *_, symbol in phones)
+            phonemes += phones
+            syllables.append((float(place.knots_out[0]), float(place.knots_out[-1]), spelt))
         return phonemes, syllables
 
     def synthesise(self) -> np.ndarray:

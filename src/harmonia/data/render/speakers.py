@@ -22,6 +22,7 @@ from harmonia.data.song import Phone
 Split = Literal["train", "test"]
 
 _PROMPTS = Path("/usr/share/asterisk/sounds")
+_FESTIVAL_VOICES = Path("/usr/share/festival/voices")
 _VOWELS = frozenset(
     ["aa", "ae", "ah", "ao", "aw", "ax", "ay", "eh", "er", "ey", "ih", "iy", "ow", "oy", "uh", "uw", "axr"]
 )
@@ -70,14 +71,14 @@ _ALL: tuple[Voice, ...] = (
     Voice("espeak:en-us+f2", _GPL, ("espeak-ng",), "train"),
     Voice("espeak:en-gb+f4", _GPL, ("espeak-ng",), "train"),
     Voice("espeak:en-us+m3", _GPL, ("espeak-ng",), "train"),
-    Voice("asterisk:en_US_f_Allison", _SHARE, ("asterisk-core-sounds-en-g722",), "train", recorded=True),
-    Voice("asterisk:es_MX_f_Allison", _SHARE, ("asterisk-core-sounds-es-g722",), "train", recorded=True),
-    Voice("asterisk:ru_RU_f_IvrvoiceRU", _SHARE, ("asterisk-core-sounds-ru-g722",), "train", recorded=True),
-    Voice("asterisk:it_IT_m_Carlo", _SHARE, ("asterisk-core-sounds-it-g722",), "train", recorded=True),
+    Voice("asterisk:en_US_f_Allison", _SHARE, ("asterisk-core-sounds-en-g722", "ffmpeg"), "train", recorded=True),
+    Voice("asterisk:es_MX_f_Allison", _SHARE, ("asterisk-core-sounds-es-g722", "ffmpeg"), "train", recorded=True),
+    Voice("asterisk:ru_RU_f_IvrvoiceRU", _SHARE, ("asterisk-core-sounds-ru-g722", "ffmpeg"), "train", recorded=True),
+    Voice("asterisk:it_IT_m_Carlo", _SHARE, ("asterisk-core-sounds-it-g722", "ffmpeg"), "train", recorded=True),
     Voice("festival:cmu_us_slt_arctic_hts", _ARCTIC, ("festival", "festvox-us-slt-hts"), "test"),
     Voice("flite:rms", _ARCTIC, ("flite",), "test"),
     Voice("flite:slt", _ARCTIC, ("flite",), "test"),
-    Voice("asterisk:fr_CA_f_June", _SHARE, ("asterisk-core-sounds-fr-g722",), "test", recorded=True),
+    Voice("asterisk:fr_CA_f_June", _SHARE, ("asterisk-core-sounds-fr-g722", "ffmpeg"), "test", recorded=True),
 )
 
 
@@ -99,6 +100,20 @@ def voice_named(name: str) -> Voice:
     if name not in table:
         raise InputError("there is no voice of this name", name, f"Use one of {', '.join(table)}.")
     return table[name]
+
+
+def packages_missing(split: Split) -> list[str]:
+    """Debian packages that the voices of a split need and this machine lacks."""
+    missing = {package for voice in voices(split).values() if not _installed(voice) for package in voice.packages}
+    return sorted(missing)
+
+
+def _installed(voice: Voice) -> bool:
+    if voice.engine == "asterisk":
+        return (_PROMPTS / voice.speaker).is_dir() and shutil.which("ffmpeg") is not None
+    if voice.engine == "festival" and not any(_FESTIVAL_VOICES.glob(f"*/{voice.speaker}")):
+        return False
+    return shutil.which({"espeak": "espeak-ng"}.get(voice.engine, voice.engine)) is not None
 
 
 def program(name: str, packages: tuple[str, ...]) -> str:
@@ -189,9 +204,13 @@ _ENGINES = {"festival": _festival, "flite": _flite, "espeak": _espeak, "asterisk
 
 
 def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    if done.returncode and "festival" not in command[0]:
-        raise InputError(f"'{Path(command[0]).name}' failed", done.stderr.strip()[:200], "Check its installation.")
+    name = Path(command[0]).name
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=60, check=False)
+    except subprocess.TimeoutExpired:
+        raise InputError(f"'{name}' did not finish", "60 s without an end", "Use a shorter line.") from None
+    if done.returncode and name != "festival":  # festival fails for a missing voice too: its caller can say which
+        raise InputError(f"'{name}' failed", done.stderr.strip()[:200], "Check its installation.")
     return done
 
 

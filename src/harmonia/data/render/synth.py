@@ -17,6 +17,18 @@ SOUNDFONTS = {"TimGM6mb": "timgm6mb-soundfont", "FluidR3_GM": "fluid-soundfont-g
 _SOUND_FOLDERS = (Path("/usr/share/sounds/sf2"), Path("/usr/share/soundfonts"))
 
 
+def soundfonts_missing() -> list[str]:
+    """Debian packages of the soundfonts that this machine lacks; none where MUSIC_SOUNDFONT is set."""
+    if os.environ.get("MUSIC_SOUNDFONT"):
+        return []
+    return [package for name, package in SOUNDFONTS.items() if _found(name) is None]
+
+
+def _found(name: str) -> Path | None:
+    files = (folder / f"{name}.sf2" for folder in _SOUND_FOLDERS)
+    return next((file for file in files if file.is_file()), None)
+
+
 def soundfont(name: str = "TimGM6mb") -> Path:
     """The file of a soundfont: the MUSIC_SOUNDFONT variable first, then the system's folders.
 
@@ -30,9 +42,9 @@ def soundfont(name: str = "TimGM6mb") -> Path:
         if Path(own).is_file():
             return Path(own)
         raise InputError("MUSIC_SOUNDFONT names no file", own, "Point it to a .sf2 or .sf3 file, or unset it.")
-    for folder in _SOUND_FOLDERS:
-        if (folder / f"{name}.sf2").is_file():
-            return folder / f"{name}.sf2"
+    found = _found(name)
+    if found is not None:
+        return found
     raise MissingDependency(
         f"this needs the soundfont '{name}'",
         "a machine without it",
