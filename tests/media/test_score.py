@@ -230,6 +230,32 @@ def test_damaged_and_foreign_files_are_refused(tmp_path: Path, name: str, data: 
         Score.read(put(tmp_path, name, data))
 
 
+def track(*events: int) -> bytes:
+    """A MIDI file with these bytes between a first note on and the end of its only track."""
+    body = bytes([0, 0x90, 60, 80, *events, 0, 0xFF, 0x2F, 0])
+    return b"MThd\0\0\0\6\0\1\0\1\1\xe0MTrk" + len(body).to_bytes(4, "big") + body
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        track(96, 60, 0),
+        track(96, 0xFF, 1, 1, 65, 0, 60, 0),
+        track(96, 60, 0, 0, 0xFF, 0x59, 2, 0xF7, 0),
+        track(96, 60, 0, 0, 0xFF, 0x58, 4, 0, 2, 24, 8),
+        track(96, 60, 0) + b"\0\0\0",
+        track(96, 60, 0).replace(b"MTrk", b"XFIH\0\0\0\2abMTrk"),
+        b"RIFF\0\0\0\0RMIDdata" + len(track(96, 60, 0)).to_bytes(4, "little") + track(96, 60, 0),
+    ],
+    ids=["plain", "running status over meta", "key of nine flats", "metre of nothing", "rest", "alien chunk", "riff"],
+)
+def test_sloppy_but_clear_midi_is_read(tmp_path: Path, data: bytes) -> None:
+    score = Score.read(put(tmp_path, "a.mid", data))
+    assert [note[:4] for note in score.notes()] == [(0, 0.1, 60, 80)]
+    assert not score.score.key_signatures
+    assert not score.score.time_signatures
+
+
 def test_every_prefix_of_a_midi_file_is_refused(tmp_path: Path) -> None:
     data = Score.from_notes([(0, 1, 60), (1, 2, 61)]).score.dumps_midi()
     for length in range(1, len(data)):

@@ -86,13 +86,9 @@ def _check_track(data: bytes, at: int, end: int) -> tuple[int, int]:
                 if not tempo:
                     raise _Damaged(f"a tempo of zero at byte {start}")
                 slowest = max(slowest, tempo)
-            elif kind == 0x58 and (not data[at] or data[at + 1] > 7):
-                raise _Damaged(f"a time signature of {data[at]} over 2^{data[at + 1]} at byte {start}")
-            elif (kind == 0x59 and not (data[at] < 8 or data[at] > 248)) or (kind == 0x59 and data[at + 1] > 1):
-                raise _Damaged(f"an impossible key at byte {start}")
             elif kind == 0x2F:
                 return tick, slowest
-            at, running = at + size, 0
+            at += size  # running status ends here by the standard, but many writers go on
         elif status in (0xF0, 0xF7):
             size, at = _variable(data, at + 1, end)
             at, running = at + size, 0

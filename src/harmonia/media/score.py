@@ -16,6 +16,7 @@ from jaxtyping import Float64, Int
 
 from harmonia.core.errors import InputError, require
 from harmonia.core.media import Media
+from harmonia.core.progress import say
 from harmonia.media.files import MIB, content, existing, unreadable
 
 if TYPE_CHECKING:
@@ -217,9 +218,15 @@ def _from_midi(data: bytes, path: Path) -> Any:
         data = data[20 : 20 + int.from_bytes(data[16:20], "little")]
     check(data, path)
     try:
-        return symusic.Score.from_midi(data)
+        score = symusic.Score.from_midi(data)
     except Exception as error:  # whatever the native parser raises is about these bytes
         raise unreadable("MIDI", path, error, "Export it again.") from None
+    keys = [key for key in score.key_signatures if abs(key.key) <= 7 and key.tonality <= 1]
+    metres = [metre for metre in score.time_signatures if metre.numerator and 1 <= metre.denominator <= 64]
+    if len(keys) + len(metres) < len(score.key_signatures) + len(score.time_signatures):
+        say(f"Left out key or time signatures of {path.name} that do not exist.")
+        score.key_signatures, score.time_signatures = keys, metres
+    return score
 
 
 def _box(note: Note) -> list[tuple[float, float]]:
