@@ -1,0 +1,97 @@
+"""Sound files read and written in pieces equal those read and written whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+
+from harmonia.core.errors import InputError
+from harmonia.parts.sound_stream import new_sound, open_sound
+
+
+@pytest.fixture
+def sound(tmp_path: Path) -> tuple[Path, np.ndarray]:
+    samples = np.random.default_rng(0).normal(size=(200_000, 2)).astype(np.float32) / 10
+    soundfile.write(tmp_path / "sound.wav", samples, 44100, subtype="FLOAT")
+    return tmp_path / "sound.wav", samples
+
+
+def test_overlapping_pieces_are_the_file(sound):
+    path, samples = sound
+    with open_sound(path, 44100) as reader:
+        assert (reader.channels, reader.total) == (2, 200_000)
+        for start, stop in [(0, 70_000), (50_000, 150_000), (50_000, 60_000), (60_000, 160_000), (199_990, 200_000)]:
+            np.testing.assert_array_equal(reader.read(start, stop), samples[start:stop].T)
+
+
+@pytest.mark.parametrize("rate", [16000, 48000])
+def test_resampling_on_the_way_equals_resampling_at_once(sound, rate):
+    path, samples = sound
+    whole = soxr.resample(samples, 44100, rate, quality="VHQ").T
+    with open_sound(path, rate) as reader:
+        assert abs(reader.total - whole.shape[1]) <= 1
+        pieces = [reader.read(a, min(a + 30_000, reader.total)) for a in range(0, reader.total, 30_000)]
+    streamed = np.concatenate(pieces, axis=1)
+    n = min(streamed.shape[1], whole.shape[1])
+    np.testing.assert_allclose(streamed[:, :n], whole[:, :n], atol=1e-5)
+
+
+def test_only_the_current_piece_is_kept(sound):
+    path, _ = sound
+    with open_sound(path, 44100) as reader:
+        for start in range(0, 190_000, 1000):
+            reader.read(start, start + 2000)
+            assert len(reader._kept) <= 2000 + (1 << 16)
+
+
+@pytest.mark.parametrize(("suffix", "tolerance"), [(".wav", 0.0), (".flac", 1e-6)])
+def test_a_written_file_reads_back(tmp_path, suffix, tolerance):
+    samples = np.random.default_rng(0).uniform(-1, 1, size=(2, 5000)).astype(np.float32)
+    path = tmp_path / f"new{suffix}"
+    with new_sound(path, 22050, 2, 5000) as writer:
+        for start in range(0, 5000, 999):
+            writer.write(samples[:, start : start + 999])
+    back, rate = soundfile.read(path, dtype="float32")
+    assert rate == 22050
+    np.testing.assert_allclose(back.T, samples, rtol=0, atol=tolerance)
+
+
+def test_nothing_is_left_of_a_file_that_failed(tmp_path):
+    with pytest.raises(TypeError), new_sound(tmp_path / "new.wav", 22050, 1, 10) as writer:
+        writer.write(np.zeros((1, 4), np.complex64))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_long_files_are_rf64(tmp_path):
+    with new_sound(tmp_path / "long.wav", 44100, 2, 600_000_000) as writer:
+        writer.write(np.zeros((2, 10), np.float32))
+    assert (tmp_path / "long.wav").read_bytes()[:4] == b"RF64"
+
+
+def test_bad_files_are_told(tmp_path):
+    (tmp_path / "text.wav").write_text("no sound")
+    soundfile.write(tmp_path / "empty.wav", np.zeros((0, 2)), 44100)
+    soundfile.write(tmp_path / "nan.wav", np.array([0.0, np.nan]), 44100, subtype="FLOAT")
+    with pytest.raises(InputError, match="no such sound file"), open_sound(tmp_path / "none.wav", 44100):
+        pass
+    with pytest.raises(InputError, match="no sound that can be streamed"), open_sound(tmp_path / "text.wav", 44100):
+        pass
+    with pytest.raises(InputError, match="holds no sound"), open_sound(tmp_path / "empty.wav", 44100):
+        pass
+    with open_sound(tmp_path / "nan.wav", 44100) as reader, pytest.raises(InputError, match="not finite"):
+        reader.read(0, 2)
+    with pytest.raises(InputError, match="kind of file"), new_sound(tmp_path / "new.xyz", 44100, 1, 1):
+        pass
+
+
+def test_a_flac_that_ends_early_is_told(tmp_path):
+    samples = np.random.default_rng(0).normal(size=200_000) / 10
+    soundfile.write(tmp_path / "cut.flac", samples, 44100)
+    content = (tmp_path / "cut.flac").read_bytes()
+    (tmp_path / "cut.flac").write_bytes(content[: len(content) // 2])
+    with open_sound(tmp_path / "cut.flac", 44100) as reader, pytest.raises(InputError):
+        reader.read(0, 200_000)
