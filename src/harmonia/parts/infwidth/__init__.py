@@ -27,6 +27,7 @@ from harmonia.parts.infwidth.convolution import (
     SumPool2d,
 )
 from harmonia.parts.infwidth.layers import Affine, Dense, Layer
+from harmonia.parts.infwidth.lift import from_torch
 from harmonia.parts.infwidth.linear_map import LinearMap
 from harmonia.parts.infwidth.mehler import Elementwise, Hermite, Polynomial, SiLU, Tanh
 from harmonia.parts.infwidth.network import FanInConcat, FanInProd, FanInSum, Kernels, Residual, Scaled, Sequential
@@ -75,4 +76,5 @@ __all__ = [
     "SumPool1d",
     "SumPool2d",
     "Tanh",
+    "from_torch",
 ]

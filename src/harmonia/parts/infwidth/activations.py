@@ -90,18 +90,13 @@ class ReLU(ABReLU):
     def __init__(self) -> None:
         super().__init__(0.0, 1.0)
 
-    def __repr__(self) -> str:
-        return "ReLU()"
-
 
 class LeakyReLU(ABReLU):
     """``max(x, 0) + slope min(x, 0)``."""
 
     def __init__(self, slope: float = 0.01) -> None:
         super().__init__(slope, 1.0)
-
-    def __repr__(self) -> str:
-        return f"LeakyReLU({self.a})"
+        self.slope = slope
 
 
 class Abs(ABReLU):
@@ -109,9 +104,6 @@ class Abs(ABReLU):
 
     def __init__(self) -> None:
         super().__init__(-1.0, 1.0)
-
-    def __repr__(self) -> str:
-        return "Abs()"
 
 
 class Identity(Activation):

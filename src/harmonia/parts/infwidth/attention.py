@@ -16,7 +16,7 @@ from harmonia.parts.infwidth.state import KernelState, Spatial
 
 Weighting = Literal["softmax", "identity", "abs", "relu"]
 
-_WEIGHTINGS: dict[Weighting, Callable[[Tensor], Tensor]] = {
+WEIGHTINGS: dict[Weighting, Callable[[Tensor], Tensor]] = {
     "softmax": lambda logits: logits.softmax(-1),
     "identity": lambda logits: logits,
     "abs": torch.abs,
@@ -58,8 +58,8 @@ class GlobalSelfAttention(Layer):
         weighting: Weighting = "softmax",
         positions: Float[Tensor, "P P"] | None = None,
     ) -> None:
-        if weighting not in _WEIGHTINGS:
-            raise InputError("unknown weighting of attention", weighting, f"Use one of {', '.join(_WEIGHTINGS)}.")
+        if weighting not in WEIGHTINGS:
+            raise InputError("unknown weighting of attention", weighting, f"Use one of {', '.join(WEIGHTINGS)}.")
         self.key_std, self.query_std, self.value_std, self.out_std = key_std, query_std, value_std, out_std
         self.b_std, self.weighting, self.positions = b_std, weighting, positions
 
@@ -94,4 +94,4 @@ class GlobalSelfAttention(Layer):
                     "Pass one row and column per position.",
                 )
             covariance = covariance + self.positions.to(covariance)
-        return _WEIGHTINGS[self.weighting](covariance * (self.key_std * self.query_std))
+        return WEIGHTINGS[self.weighting](covariance * (self.key_std * self.query_std))

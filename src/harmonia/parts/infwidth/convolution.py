@@ -18,7 +18,7 @@ from harmonia.parts.infwidth.positions import Padding, position_diagonal, window
 from harmonia.parts.infwidth.state import KernelState, Spatial
 
 
-class _Window(Layer):
+class SlidingWindow(Layer):
     """What convolution and pooling share: a window that moves over the positions."""
 
     dimensions: ClassVar[int]
@@ -48,7 +48,7 @@ class _Window(Layer):
             )
 
 
-class _Convolution(Affine, _Window):
+class Convolution(Affine, SlidingWindow):
     """Base of the convolutions: ``A(K)[p, p'] = (1/|F|) sum_{o in F} K[p s + o, p' s + o]``, zero outside."""
 
     def __init__(
@@ -90,13 +90,13 @@ class _Convolution(Affine, _Window):
         return after.mapped(unshared)
 
 
-class Conv1d(_Convolution):
+class Conv1d(Convolution):
     """Convolution over sequences ``(n, channels, T)``; arguments as `Conv2d`."""
 
     dimensions = 1
 
 
-class Conv2d(_Convolution):
+class Conv2d(Convolution):
     """Convolution over images ``(n, channels, H, W)``.
 
     ``K' = w_std^2 A(K) + b_std^2``, ``T' = K' + w_std^2 A(T)`` in NTK parameterisation, where
@@ -123,7 +123,7 @@ class Conv2d(_Convolution):
     dimensions = 2
 
 
-class _Pool(MixesPositions, _Window):
+class Pool(MixesPositions, SlidingWindow):
     """Base of the poolings over windows: ``K'[p, p'] = sum_{o, o'} K[p s + o, p' s + o']``, every pair of offsets."""
 
     mean: ClassVar[bool]
@@ -146,14 +146,14 @@ class _Pool(MixesPositions, _Window):
         return state.mapped(lambda covariance: self.pool(covariance, state))
 
 
-class AvgPool1d(_Pool):
+class AvgPool1d(Pool):
     """Mean over windows of a sequence; arguments as `AvgPool2d`."""
 
     dimensions = 1
     mean = True
 
 
-class AvgPool2d(_Pool):
+class AvgPool2d(Pool):
     """Mean over windows of an image.
 
     ``K'[p, p'] = |F|^-2 sum_{o, o' in F} K[p s + o, p' s + o']``, the same for the tangent kernel.
@@ -168,14 +168,14 @@ class AvgPool2d(_Pool):
     mean = True
 
 
-class SumPool1d(_Pool):
+class SumPool1d(Pool):
     """Sum over windows of a sequence; arguments as `AvgPool2d`."""
 
     dimensions = 1
     mean = False
 
 
-class SumPool2d(_Pool):
+class SumPool2d(Pool):
     """Sum over windows of an image; arguments as `AvgPool2d`."""
 
     dimensions = 2

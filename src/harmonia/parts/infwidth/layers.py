@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import replace
+from inspect import signature
 from typing import ClassVar, Literal
 
 from torch import Tensor
@@ -45,7 +46,17 @@ class Layer(ABC):
         return covariance, variance
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
+        """The call that makes this layer, without what it leaves at its default."""
+        given, by_name = [], False
+        for name, parameter in signature(type(self)).parameters.items():
+            value = getattr(self, name)
+            value = float(value) if isinstance(value, Tensor) and value.numel() == 1 else value
+            if not isinstance(value, Tensor) and value == parameter.default:
+                by_name = True
+            else:
+                by_name = by_name or parameter.kind is parameter.KEYWORD_ONLY
+                given.append(f"{name}={value!r}" if by_name else repr(value))
+        return f"{type(self).__name__}({', '.join(given)})"
 
     def __call__(self, state: KernelState) -> KernelState:
         after = self.propagate(state)

@@ -74,7 +74,7 @@ class Elementwise(Activation):
         self._tables: dict[int, Tensor] = {}
 
     def __repr__(self) -> str:
-        return f"Elementwise({self.name})"
+        return f"Elementwise({self.name})" if type(self) is Elementwise else super().__repr__()
 
     def function(self, x: Tensor) -> Tensor:
         return self._function(x)
@@ -131,14 +131,14 @@ class Tanh(Elementwise):
     """``tanh(x)``."""
 
     def __init__(self) -> None:
-        super().__init__(torch.tanh, "tanh")
+        super().__init__(torch.tanh)
 
 
 class SiLU(Elementwise):
     """``x / (1 + exp(-x))``, also known as Swish."""
 
     def __init__(self) -> None:
-        super().__init__(torch.nn.functional.silu, "silu")
+        super().__init__(torch.nn.functional.silu)
 
 
 class Polynomial(Elementwise):
@@ -151,15 +151,15 @@ class Polynomial(Elementwise):
     """
 
     def __init__(self, coefficients: Sequence[float]) -> None:
-        weights = [float(c) for c in coefficients]
+        self.coefficients = [float(c) for c in coefficients]
 
         def function(x: Tensor) -> Tensor:
             y = torch.zeros_like(x)
-            for c in reversed(weights):
+            for c in reversed(self.coefficients):
                 y = y * x + c
             return y
 
-        super().__init__(function, f"polynomial {weights}")
+        super().__init__(function)
 
 
 class Hermite(Polynomial):
@@ -172,6 +172,7 @@ class Hermite(Polynomial):
     """
 
     def __init__(self, degree: int) -> None:
+        self.degree = degree
         orthonormal = [0.0] * degree + [1 / math.sqrt(math.factorial(degree))]
         super().__init__(np.polynomial.hermite_e.herme2poly(orthonormal).tolist())
 

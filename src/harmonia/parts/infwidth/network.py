@@ -10,7 +10,7 @@ from operator import add, mul
 from typing import Literal, NamedTuple, overload
 
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from harmonia.core.errors import InputError
 from harmonia.parts.infwidth.evaluation import diagonal_of, kernel_of
@@ -119,6 +119,12 @@ class Sequential(Layer):
             tensor([0.5000, 0.5000])
         """
         return _pick(diagonal_of(self, x, ntk="ntk" in get), get)
+
+    def to_torch(self, width: int, input_shape: Sequence[int], outputs: int = 1, seed: int = 0) -> nn.Module:
+        """A finite network of this architecture, freshly initialised: see `harmonia.parts.infwidth.finite.to_torch`."""
+        from harmonia.parts.infwidth.finite import to_torch
+
+        return to_torch(self, width, input_shape, outputs, seed)
 
 
 def _pick(state: KernelState, get: Name | tuple[Name, Name]) -> Kernels | Tensor:
