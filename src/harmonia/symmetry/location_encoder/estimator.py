@@ -1,0 +1,156 @@
+"""Location encoders as scikit-learn estimators: maps of classes, values and species learnt from points."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from harmonia.core.errors import InputError
+from harmonia.core.weights import Checkpoint
+from harmonia.symmetry.location_encoder.encoder import LocationEncoder
+from harmonia.symmetry.location_encoder.grid import Grid
+from harmonia.symmetry.location_encoder.maps import WorldMap
+from harmonia.symmetry.location_encoder.points import CoordinateOrder, Points, checked_by
+from harmonia.symmetry.location_encoder.training import History, Labelled, Loss, Plan, fit_network
+
+
+class LocationEstimator(BaseEstimator):
+    """What classification, regression and presence-only learning share."""
+
+    def __init__(
+        self,
+        encoding: str = "sh",
+        network: str = "siren",
+        *,
+        degree: int = 10,
+        hidden: int = 64,
+        layers: int = 2,
+        num_scales: int = 16,
+        min_radius: float = 10.0,
+        max_radius: float = 360.0,
+        learning_rate: float = 5e-4,
+        weight_decay: float = 1e-3,
+        batch_size: int = 500,
+        max_epochs: int = 500,
+        patience: int = 30,
+        weight_average: float = 0.99,
+        val_fraction: float = 0.2,
+        coordinate_order: CoordinateOrder = "lonlat",
+        random_state: int = 0,
+    ) -> None:
+        self.encoding = encoding
+        self.network = network
+        self.degree = degree
+        self.hidden = hidden
+        self.layers = layers
+        self.num_scales = num_scales
+        self.min_radius = min_radius
+        self.max_radius = max_radius
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.patience = patience
+        self.weight_average = weight_average
+        self.val_fraction = val_fraction
+        self.coordinate_order = coordinate_order
+        self.random_state = random_state
+
+    encoder_: LocationEncoder
+    history_: History
+
+    def predict_map(self, resolution: float = 1.0, **which: Any) -> WorldMap:
+        """Predictions on a regular grid of the whole Earth.
+
+        Arguments:
+            resolution: Width of a cell in degrees.
+            which: What to map, see the class; the prediction unless given.
+        """
+        check_is_fitted(self)
+        grid = Grid.of(resolution)
+        return self._map(grid, self.encoder_.on_grid(grid), **which)
+
+    def checkpoint(self) -> Checkpoint:
+        """The fitted model, to be written as ``.safetensors`` and read by `load_model`."""
+        check_is_fitted(self)
+        return self.encoder_.checkpoint(
+            estimator=type(self).__name__, parameters=json.dumps(self.get_params()), learnt=json.dumps(self.learnt())
+        )
+
+    def _map(self, grid: Grid, outputs: Tensor, **which: Any) -> WorldMap:
+        raise NotImplementedError
+
+    def learnt(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def restore(self, learnt: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+    def _outputs(self, X: ArrayLike) -> Tensor:
+        check_is_fitted(self)
+        return self.encoder_.encode(torch.from_numpy(checked_by(self, X, self.coordinate_order))).to(torch.float64)
+
+    def _fit(
+        self,
+        points: Points,
+        targets: Tensor,
+        weights: NDArray[np.float64],
+        held_out: tuple[Points, Tensor] | None,
+        outputs: int,
+        loss: Loss,
+        background: Any = None,
+    ) -> None:
+        """Split off the validation points, unless given, and train."""
+        if not (0 <= self.val_fraction < 1 and self.learning_rate > 0 and self.max_epochs >= 1):
+            raise InputError(
+                "training parameters are out of range",
+                f"val_fraction={self.val_fraction}, learning_rate={self.learning_rate}, max_epochs={self.max_epochs}",
+                "Use val_fraction in [0, 1), a positive learning rate and at least one epoch.",
+            )
+        self.encoder_ = LocationEncoder(
+            self.encoding,
+            self.network,
+            outputs=outputs,
+            degree=self.degree,
+            hidden=self.hidden,
+            layers=self.layers,
+            num_scales=self.num_scales,
+            min_radius=self.min_radius,
+            max_radius=self.max_radius,
+            seed=self.random_state,
+        )
+        learning = Labelled(torch.from_numpy(points), targets, torch.from_numpy(weights).to(torch.float32))
+        validation: Labelled | None = None
+        if held_out is not None:
+            lonlat, labels = held_out
+            validation = Labelled(torch.from_numpy(lonlat), labels, torch.ones(len(lonlat)))
+        elif self.val_fraction > 0 and len(points) >= 10:
+            order = torch.from_numpy(np.random.default_rng(self.random_state).permutation(len(points)))
+            cut = max(1, round(self.val_fraction * len(points)))
+            learning, validation = learning.rows(order[cut:]), learning.rows(order[:cut])
+        features = self.encoder_.network.first.in_features
+        if self.network == "linear" and features > 2 * len(learning):
+            warnings.warn(
+                f"{features} coefficients from {len(learning)} points: the linear map will overfit. "
+                "Use a smaller degree, or network='siren'.",
+                stacklevel=3,
+            )
+        plan = Plan(
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            batch_size=self.batch_size,
+            max_epochs=self.max_epochs,
+            patience=self.patience,
+            weight_average=self.weight_average,
+            seed=self.random_state,
+        )
+        self.history_ = fit_network(self.encoder_, learning, validation, loss, plan=plan, background=background)
+        self.validation_ = validation

@@ -1,0 +1,136 @@
+"""Maps of numbers, with their uncertainty, learnt from measurements at points."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import RegressorMixin
+from sklearn.linear_model import BayesianRidge
+from torch import Tensor
+
+from harmonia.core.errors import InputError
+from harmonia.symmetry.location_encoder.estimator import LocationEstimator
+from harmonia.symmetry.location_encoder.grid import Grid
+from harmonia.symmetry.location_encoder.maps import WorldMap
+from harmonia.symmetry.location_encoder.points import check_points, checked_by
+from harmonia.symmetry.location_encoder.targets import check_values, check_weights
+
+
+class LocationRegressor(RegressorMixin, LocationEstimator):
+    """Numbers as a function of longitude and latitude: temperature, elevation, prices, exposure.
+
+    network(encoding(lon, lat)), fitted by least squares on standardised values.
+
+    ``predict(X, return_std=True)`` adds the standard deviation of a Bayesian linear model on the last hidden layer,
+    N(0, 1/lambda) weights and N(0, 1/alpha) noise, both found by maximising the evidence in closed form, scaled so that
+    the held-out points have unit standardised error.
+
+    Arguments: as `LocationClassifier`.
+
+    Example:
+        >>> import numpy as np
+        >>> from harmonia.symmetry.location_encoder.points import random_points
+        >>> X = random_points(500)
+        >>> y = np.sin(np.deg2rad(X[:, 1]))
+        >>> model = LocationRegressor(degree=4, max_epochs=50, learning_rate=5e-3).fit(X, y)
+        >>> mean, sd = model.predict([[0.0, 90.0]], return_std=True)
+        >>> bool(abs(mean[0] - 1) < 0.2 and sd[0] > 0)
+        True
+    """
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
+    ) -> LocationRegressor:
+        """Learn from points and their values.
+
+        Arguments:
+            X: ``(n, 2)`` degrees.
+            y: ``(n,)`` or ``(n, outputs)``.
+            sample_weight: ``(n,)``.
+            X_val, y_val: Points that stop the training, instead of a random part of X.
+
+        Raises:
+            InputError: bad points or values, with their rows.
+        """
+        points = checked_by(self, X, self.coordinate_order, reset=True)
+        values = check_values(y, len(points))
+        self.mean_, self.scale_ = values.mean(axis=0), values.std(axis=0)
+        self.scale_ = np.where(self.scale_ > 0, self.scale_, 1.0)
+        self.single_output_ = np.ndim(y) == 1
+        weights = check_weights(sample_weight, len(points))
+        held_out = None
+        if X_val is not None and y_val is not None:
+            lonlat = check_points(X_val, self.coordinate_order)
+            held_out = lonlat, self._standardised(check_values(y_val, len(lonlat)))
+        targets = self._standardised(values)
+        self._fit(points, targets, weights, held_out, values.shape[1], _squared_error)
+        self._training = points, targets.numpy()
+        self._posterior: list[tuple[BayesianRidge, float]] = []
+        return self
+
+    def predict(self, X: ArrayLike, return_std: bool = False) -> Any:
+        """Values at the points; with `return_std` also their standard deviations."""
+        means = self._shaped(self._outputs(X).numpy() * self.scale_ + self.mean_)
+        if not return_std:
+            return means
+        hidden = self.encoder_.encode_hidden(torch.from_numpy(check_points(X, self.coordinate_order)))
+        return means, self._shaped(self._deviations(hidden.numpy()) * self.scale_)
+
+    def _map(  # type: ignore[override]
+        self, grid: Grid, outputs: Tensor, *, of: Literal["value", "sd"] = "value", output: int = 0
+    ) -> WorldMap:
+        """`of`: the value or its standard deviation; `output`: which of several values."""
+        if of == "value":
+            return WorldMap(grid, outputs[..., output].numpy() * self.scale_[output] + self.mean_[output], "value")
+        if of == "sd":
+            hidden = self.encoder_.encode_hidden(torch.from_numpy(grid.points()))
+            deviations = self._deviations(hidden.numpy())[:, output] * self.scale_[output]
+            return WorldMap(grid, deviations.reshape(grid.rows, grid.columns), "standard deviation")
+        raise InputError("there is no such map", f"'{of}'", "Use 'value' or 'sd'.")
+
+    def _deviations(self, hidden: NDArray[Any]) -> NDArray[np.float64]:
+        """Standard deviations of the standardised values."""
+        if not hasattr(self, "_training"):
+            raise InputError("a model read from a file knows no uncertainty", "return_std", "Fit it again.")
+        if not self._posterior:
+            points, targets = self._training
+            features = self.encoder_.encode_hidden(torch.from_numpy(points)).to(torch.float64).numpy()
+            for k in range(targets.shape[1]):
+                model = BayesianRidge().fit(features, targets[:, k])
+                self._posterior.append((model, self._calibration(model, k)))
+        hidden = hidden.astype(np.float64)
+        return np.stack([scale * model.predict(hidden, return_std=True)[1] for model, scale in self._posterior], axis=1)
+
+    def _calibration(self, model: BayesianRidge, output: int) -> float:
+        """Root mean square of standardised errors at the held-out points."""
+        if self.validation_ is None:
+            return 1.0
+        features = self.encoder_.encode_hidden(self.validation_.lonlat).to(torch.float64).numpy()
+        errors = self.encoder_.encode(self.validation_.lonlat)[:, output] - self.validation_.targets[:, output]
+        return float(np.sqrt(np.mean((errors.numpy() / model.predict(features, return_std=True)[1]) ** 2)))
+
+    def _standardised(self, values: NDArray[np.float64]) -> Tensor:
+        return torch.from_numpy((values - self.mean_) / self.scale_).to(torch.float32)
+
+    def _shaped(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return values[:, 0] if self.single_output_ else values
+
+    def learnt(self) -> dict[str, Any]:
+        return {"mean": self.mean_.tolist(), "scale": self.scale_.tolist(), "single_output": self.single_output_}
+
+    def restore(self, learnt: dict[str, Any]) -> None:
+        self.mean_, self.scale_ = np.array(learnt["mean"]), np.array(learnt["scale"])
+        self.single_output_ = bool(learnt["single_output"])
+
+
+def _squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
+    return (outputs - targets).square().mean(1)
