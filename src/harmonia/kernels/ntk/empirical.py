@@ -128,7 +128,7 @@ class _Plan:
             each, pair = factor.gradient_cost(self.outputs)
             explicit = (self.rows + self.columns) * each + pairs * pair
             layers += 2 * min(explicit, pairs * factor.pair_cost(self.outputs))
-        vectors = self.columns * self.k * 3 * self.flops * (1 + self.rows)
+        vectors = self.columns * self.k * self.flops * (3 + 4 * self.rows)
         costs: dict[Method, float] = {"layers": layers, "jacobian": jacobian, "vectors": vectors}
         return min(costs, key=costs.__getitem__)
 

@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from harmonia.kernels.ntk.empirical import empirical_ntk
-from harmonia.kernels.ntk.networks import WideMLP, mlp
 from harmonia.kernels.ntk.predict import GradientDescent, InfiniteEnsemble
+from harmonia.parts import infwidth
 
 
 def train_full_batch(
@@ -61,43 +61,41 @@ class Comparison:
 
 
 def compare_with_limit(
+    network: infwidth.Sequential,
     width: int,
-    x: Float[Tensor, "n d"],
+    x: Float[Tensor, "n ..."],
     y: Float[Tensor, "n k"],
-    at: Float[Tensor, "m d"],
+    at: Float[Tensor, "m ..."],
     *,
-    depth: int = 3,
-    activation: str = "relu",
     steps: int = 200,
     records: int = 9,
-    generator: torch.Generator | None = None,
+    seed: int = 0,
 ) -> Comparison:
     """Train a network of the given width by full-batch gradient descent and predict its whole path.
 
     The step size is half of the largest stable one, ``N / lambda_max``.
 
     Arguments:
-        width: Units of the hidden layers.
+        network: The infinitely wide network.
+        width: Units of the hidden layers of the finite one.
         x: Training inputs.
         y: Training targets.
         at: Inputs at which outputs are compared.
-        depth: Hidden layers.
-        activation: Name of the activation.
         steps: Steps of gradient descent.
         records: Number of moments, evenly spaced, at which outputs are compared.
-        generator: Source of the initial weights.
+        seed: Seed of the initial weights.
 
     Example:
+        >>> from harmonia.kernels.ntk.networks import mlp
         >>> x = torch.linspace(-1, 1, 8).reshape(-1, 2)
         >>> y = x[:, :1] * x[:, 1:]
-        >>> found = compare_with_limit(512, x, y, x, steps=20)
+        >>> found = compare_with_limit(mlp(2), 512, x, y, x, steps=20)
         >>> found.kernel_drift < 0.1, found.distance < 0.1
         (True, True)
     """
-    infinite = mlp(depth, activation)
-    ntk = infinite.kernel(x.double(), get="ntk")
-    cross = infinite.kernel(at.double(), x.double(), get="ntk")
-    model = WideMLP(x.shape[1], width, y.shape[1], depth=depth, activation=activation, generator=generator).to(x)
+    ntk = network.kernel(x.double(), get="ntk")
+    cross = network.kernel(at.double(), x.double(), get="ntk")
+    model = network.to_torch(width, x.shape[1:], y.shape[1], seed).to(x)
     with torch.no_grad():
         start, start_at = model(x).double(), model(at).double()
     ensemble = InfiniteEnsemble(ntk, y.double() - start, ntk)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import torch
@@ -22,10 +21,9 @@ ActivationName = Literal[
 
 
 class _Activation(NamedTuple):
-    """An activation in both worlds, and the weight and bias scales that keep signals alive through depth."""
+    """An activation, and the weight and bias scales that keep signals alive through depth."""
 
-    infinite: Callable[[], infwidth.Activation]
-    finite: Callable[[Tensor], Tensor]
+    make: Callable[[], infwidth.Activation]
     w_std: float = 1.5
     b_std: float = 0.3
 
@@ -33,17 +31,17 @@ class _Activation(NamedTuple):
 _ROOT = math.sqrt(2)
 
 ACTIVATIONS: dict[str, _Activation] = {
-    "relu": _Activation(infwidth.ReLU, torch.relu, _ROOT, 0.1),
-    "leaky_relu": _Activation(lambda: infwidth.LeakyReLU(0.2), lambda x: F.leaky_relu(x, 0.2), _ROOT, 0.1),
-    "elu": _Activation(lambda: infwidth.Elementwise(F.elu), F.elu, _ROOT, 0.1),
-    "gelu": _Activation(infwidth.GELU, F.gelu, _ROOT, 0.1),
-    "silu": _Activation(lambda: infwidth.Elementwise(F.silu), F.silu, _ROOT, 0.1),
-    "softplus": _Activation(lambda: infwidth.Elementwise(F.softplus), F.softplus, _ROOT, 0.1),
-    "abs": _Activation(infwidth.Abs, torch.abs, 1.0, 0.1),
-    "erf": _Activation(infwidth.Erf, torch.erf),
-    "tanh": _Activation(lambda: infwidth.Elementwise(torch.tanh), torch.tanh),
-    "sin": _Activation(infwidth.Sin, torch.sin),
-    "gaussian": _Activation(infwidth.Gaussian, lambda x: torch.exp(-x * x)),
+    "relu": _Activation(infwidth.ReLU, _ROOT, 0.1),
+    "leaky_relu": _Activation(lambda: infwidth.LeakyReLU(0.2), _ROOT, 0.1),
+    "elu": _Activation(lambda: infwidth.Elementwise(F.elu), _ROOT, 0.1),
+    "gelu": _Activation(infwidth.GELU, _ROOT, 0.1),
+    "silu": _Activation(lambda: infwidth.Elementwise(F.silu), _ROOT, 0.1),
+    "softplus": _Activation(lambda: infwidth.Elementwise(F.softplus), _ROOT, 0.1),
+    "abs": _Activation(infwidth.Abs, 1.0, 0.1),
+    "erf": _Activation(infwidth.Erf),
+    "tanh": _Activation(lambda: infwidth.Elementwise(torch.tanh)),
+    "sin": _Activation(infwidth.Sin),
+    "gaussian": _Activation(infwidth.Gaussian),
 }
 """Activations by name."""
 
@@ -90,55 +88,8 @@ def mlp(
     w, b = scales(activation, w_std, b_std)
     layers: list[infwidth.Layer] = [infwidth.Dense(w, b)]
     for _ in range(depth):
-        layers += [ACTIVATIONS[activation].infinite(), infwidth.Dense(w, b)]
+        layers += [ACTIVATIONS[activation].make(), infwidth.Dense(w, b)]
     return infwidth.Sequential(*layers)
-
-
-class WideMLP(nn.Module):
-    """The same network at a finite width, in the parameterisation whose limit `mlp` is.
-
-    ``h = W_std / sqrt(fan in) W x + b_std b`` with all of W and b drawn from N(0, 1) and trained. Weights and bias of a
-    layer are one matrix, which acts on the scaled inputs and a constant.
-
-    Arguments:
-        inputs: Number of features.
-        width: Units of every hidden layer.
-        outputs: Number of outputs.
-        depth, activation, w_std, b_std: As of `mlp`.
-        generator: Source of the initial weights.
-
-    Example:
-        >>> WideMLP(4, 256)(torch.ones(3, 4)).shape
-        torch.Size([3, 1])
-    """
-
-    def __init__(
-        self,
-        inputs: int,
-        width: int,
-        outputs: int = 1,
-        *,
-        depth: int = 3,
-        activation: str = "relu",
-        w_std: float | None = None,
-        b_std: float | None = None,
-        generator: torch.Generator | None = None,
-    ) -> None:
-        super().__init__()
-        self.w_std, self.b_std = scales(activation, w_std, b_std)
-        self.activation = ACTIVATIONS[activation].finite
-        sizes = [inputs, *[width] * depth, outputs]
-        self.layers = nn.ModuleList(
-            nn.utils.skip_init(nn.Linear, fan_in + 1, fan_out, bias=False) for fan_in, fan_out in pairwise(sizes)
-        )
-        for parameter in self.parameters():
-            nn.init.normal_(parameter, generator=generator)
-
-    def forward(self, x: Tensor) -> Tensor:
-        for position, layer in enumerate(self.layers):
-            x = self.activation(x) if position else x
-            x = layer(F.pad(x * (self.w_std / x.shape[1] ** 0.5), (0, 1), value=float(self.b_std)))
-        return x
 
 
 def as_network(
