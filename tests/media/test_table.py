@@ -63,6 +63,18 @@ def test_gzip_and_its_bombs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         Table.read(put(tmp_path, gzip.compress(b"a,b\n" + b"1,2\n" * 100_000)))
 
 
+def test_a_small_file_of_very_many_rows_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = 10_000_000
+    polars.select(**{f"c{i}": polars.repeat(0, rows, dtype=polars.Int8) for i in range(2)}).write_parquet(
+        tmp_path / "a.parquet"
+    )
+    assert (tmp_path / "a.parquet").stat().st_size < 100_000
+    assert Table.read(tmp_path / "a.parquet").frame.height == rows
+    monkeypatch.setattr(table, "CELL_LIMIT", rows)
+    with pytest.raises(InputError, match="10,000,000 rows of 2 columns"):
+        Table.read(tmp_path / "a.parquet")
+
+
 values = st.lists(st.tuples(st.floats(allow_nan=False, allow_infinity=False), st.integers(-(2**60), 2**60)), min_size=2)
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as MatplotlibFigure
 
 FILE_LIMIT = GIB
+CELL_LIMIT = 500_000_000
 MAX_COLUMNS = 100_000
 
 _EPOCH = datetime.date(1970, 1, 1).toordinal()
@@ -194,7 +195,16 @@ def _from_parquet(path: Path) -> polars.DataFrame:
         tail = file.read()
     if tail[4:] != b"PAR1" or not 0 < int.from_bytes(tail[:4], "little") <= path.stat().st_size - 12:
         raise unreadable("table", path, "the end of the Parquet file is missing", "Save it again.")
-    return _safely(path, lambda: polars.read_parquet(path, use_pyarrow=False))
+
+    def read() -> polars.DataFrame:
+        rows = polars.scan_parquet(path)
+        height, width = rows.select(polars.len()).collect().item(), len(rows.collect_schema())
+        if height * width > CELL_LIMIT:  # a few bytes can stand for billions of equal rows
+            got = f"{height:,} rows of {width:,} columns in {path.name}"
+            raise InputError("the table is too large", got, f"Pass at most {CELL_LIMIT:,} cells.")
+        return rows.collect()
+
+    return _safely(path, read)
 
 
 def _from_text(text: str, path: Path) -> polars.DataFrame:
