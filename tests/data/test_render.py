@@ -9,9 +9,11 @@ import pytest
 
 from harmonia.core.errors import InputError, MissingDependency
 from harmonia.data.render import Manner, corpus, prompts, render_song, sing, voices, write_corpus
+from harmonia.data.render.band import Part, Strike
 from harmonia.data.render.lyrics import lines
 from harmonia.data.render.speakers import speak
 from harmonia.data.render.speech import FRAME
+from harmonia.data.render.synth import play
 from harmonia.data.song import Song
 
 FONT = "TimGM6mb"
@@ -137,6 +139,14 @@ def test_a_song_is_bit_reproducible_also_through_files(song: Song, tmp_path: Pat
             other.notes, other.chords, other.beats, other.phonemes, other.lines, other.provenance,
         )  # fmt: skip
         assert np.array_equal(song.f0, other.f0)
+
+
+@pytest.mark.debian
+def test_what_was_played_before_changes_nothing() -> None:
+    piano = Part("other", 0, (Strike(0.1, 0.8, 60, 90),))
+    first = play(piano, 44100, 44100, FONT)
+    play(Part("other", 0, (Strike(0.0, 1.0, 60, 90),)), 44100, 44100, FONT)
+    assert np.array_equal(play(piano, 44100, 44100, FONT), first)
 
 
 @pytest.mark.debian

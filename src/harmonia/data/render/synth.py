@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -52,12 +50,6 @@ def soundfont(name: str = "TimGM6mb") -> Path:
     )
 
 
-@lru_cache(maxsize=4)
-def _synthesiser(path: Path, rate: int) -> Any:
-    symusic = require("symusic", extra="render")
-    return symusic.Synthesizer(sf_path=str(path), sample_rate=rate, quality=0)
-
-
 def play(part: Part, frames: int, rate: int, font: str = "TimGM6mb") -> np.ndarray:
     """One part as stereo float64 ``[2, frames]``; the drum stem is played on the drum channel.
 
@@ -74,7 +66,9 @@ def play(part: Part, frames: int, rate: int, font: str = "TimGM6mb") -> np.ndarr
         length = max(1, round(note.offset * per_second) - start)
         track.notes.append(symusic.Note(start, length, note.pitch, note.velocity))
     score.tracks.append(track)
-    rendered = np.asarray(_synthesiser(soundfont(font), rate).render(score, stereo=True), dtype=np.float64)
+    # A synthesiser that has played before may play a note otherwise, so every part gets its own.
+    synthesiser = symusic.Synthesizer(sf_path=str(soundfont(font)), sample_rate=rate, quality=0)
+    rendered = np.asarray(synthesiser.render(score, stereo=True), dtype=np.float64)
     out = np.zeros((2, frames))
     length = min(frames, rendered.shape[1])
     out[:, :length] = rendered[:, :length]
