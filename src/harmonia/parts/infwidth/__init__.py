@@ -29,6 +29,7 @@ from harmonia.parts.infwidth.convolution import (
 from harmonia.parts.infwidth.layers import Affine, Dense, Layer
 from harmonia.parts.infwidth.lift import from_torch
 from harmonia.parts.infwidth.linear_map import LinearMap
+from harmonia.parts.infwidth.matrix import NetworkKernel, kernel_matrix
 from harmonia.parts.infwidth.mehler import Elementwise, Hermite, Polynomial, SiLU, Tanh
 from harmonia.parts.infwidth.network import FanInConcat, FanInProd, FanInSum, Kernels, Residual, Scaled, Sequential
 from harmonia.parts.infwidth.normalization import Dropout, LayerNorm
@@ -65,6 +66,7 @@ __all__ = [
     "LayerNorm",
     "LeakyReLU",
     "LinearMap",
+    "NetworkKernel",
     "Polynomial",
     "ReLU",
     "Residual",
@@ -77,4 +79,5 @@ __all__ = [
     "SumPool2d",
     "Tanh",
     "from_torch",
+    "kernel_matrix",
 ]

@@ -82,6 +82,9 @@ class Sequential(Layer):
     def kernel(self, x1: Tensor, x2: Tensor | None, get: Name) -> Tensor: ...
 
     @overload
+    def kernel(self, x1: Tensor, x2: Tensor | None, get: Name | tuple[Name, Name]) -> Kernels | Tensor: ...
+
+    @overload
     def kernel(self, x1: Tensor, x2: Tensor | None = ..., *, get: Name) -> Tensor: ...
 
     def kernel(

@@ -1,0 +1,97 @@
+"""One eigendecomposition of a kernel matrix that serves every ridge, stopping time, distillation step and score."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from harmonia.core.errors import InputError
+
+Gain = Callable[[Tensor], Tensor] | Tensor
+
+
+class EigenCache:
+    """A symmetric positive semi-definite matrix ``K = V diag(l) V^T``, decomposed once, in float64.
+
+    Functions of the matrix are spectral filters ``g(K) = V diag(g(l)) V^T``: ridge regression ``l / (l + r)``, gradient
+    flow ``1 - exp(-l t)``, gradient descent ``1 - (1 - h l)^t``, self-distillation, all from the same eigenvectors.
+
+    Arguments:
+        matrix: Symmetric. Eigenvalues that rounding made negative become 0; clearly negative ones too, with a warning.
+
+    Attributes:
+        values: Eigenvalues, largest first.
+        vectors: Their eigenvectors, one per column.
+
+    Raises:
+        InputError: a matrix that is not square, not symmetric or not finite.
+
+    Example:
+        >>> cache = EigenCache(torch.tensor([[2.0, 1.0], [1.0, 2.0]]))
+        >>> cache.values
+        tensor([3., 1.], dtype=torch.float64)
+        >>> ridge = cache.filter(lambda value: value / (value + 1.0))
+        >>> ridge @ torch.ones(2, dtype=torch.float64)
+        tensor([0.7500, 0.7500], dtype=torch.float64)
+    """
+
+    def __init__(self, matrix: Float[Tensor, "n n"]) -> None:
+        if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+            raise InputError("a kernel matrix must be square", tuple(matrix.shape), "Pass k(X, X).")
+        matrix = matrix.double()
+        if not matrix.isfinite().all():
+            raise InputError("the kernel matrix is not finite", "NaN or infinity", "Check the inputs and the kernel.")
+        scale = float(matrix.abs().amax()) if len(matrix) else 0.0
+        if (matrix - matrix.T).abs().amax() > 1e-4 * scale if len(matrix) else False:
+            raise InputError("the kernel matrix is not symmetric", "K differs from K^T", "Pass k(X, X).")
+        values, vectors = torch.linalg.eigh((matrix + matrix.T) / 2)
+        if len(values) and values[0] < -1e-5 * values[-1].abs():
+            warnings.warn(
+                f"the kernel matrix has the negative eigenvalue {float(values[0]):.3g}; it is taken as 0", stacklevel=2
+            )
+        self.values, self.vectors = values.clamp(min=0).flip(0), vectors.flip(1)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def filter(self, gain: Gain) -> SpectralFilter:
+        """The matrix ``V diag(gain(l)) V^T``, not formed.
+
+        Arguments:
+            gain: Function of the eigenvalues, or one number per eigenvalue.
+        """
+        gains = gain if isinstance(gain, Tensor) else gain(self.values)
+        return SpectralFilter(self.vectors, gains.to(self.values).expand_as(self.values))
+
+    def project(self, y: Float[Tensor, n * outputs]) -> Float[Tensor, n * outputs]:
+        """Coordinates of `y` along the eigenvectors: ``V^T y``."""
+        return self.vectors.T @ y.to(self.vectors)
+
+
+@dataclass(frozen=True)
+class SpectralFilter:
+    """The symmetric matrix ``V diag(gains) V^T``."""
+
+    vectors: Tensor
+    gains: Tensor
+
+    def __matmul__(self, y: Float[Tensor, n * outputs]) -> Float[Tensor, n * outputs]:
+        coordinates = self.vectors.T @ y.to(self.vectors)
+        return self.vectors @ (self.gains.reshape(-1, *[1] * (y.ndim - 1)) * coordinates)
+
+    def diagonal(self) -> Float[Tensor, n]:
+        """Diagonal, e.g. the leverages of a smoother."""
+        return self.vectors.square() @ self.gains
+
+    def trace(self) -> Float[Tensor, ""]:
+        """Trace, e.g. the effective degrees of freedom of a smoother."""
+        return self.gains.sum()
+
+    def dense(self) -> Float[Tensor, "n n"]:
+        """The matrix itself."""
+        return (self.vectors * self.gains) @ self.vectors.T
