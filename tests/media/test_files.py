@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 from harmonia import media
-from harmonia.core.errors import InputError
+from harmonia.core.errors import InputError, MissingDependency
 from harmonia.media.files import GIB, content_of
 
 READ = ("Audio", "Graph", "Image", "Score", "Series", "Table", "Text", "Video")
@@ -58,3 +59,22 @@ def test_impossible_paths_of_every_kind(kind: str, name: str) -> None:
 )
 def test_content_is_told_by_its_first_bytes(head: bytes, name: str) -> None:
     assert content_of(head) == name
+
+
+@pytest.mark.parametrize(
+    ("kind", "package", "extra", "data"),
+    [
+        ("Audio", "soundfile", "audio", b"RIFF\x24\0\0\0WAVEfmt "),
+        ("Audio", "av", "video", b"\0\0\0\x20ftypM4A "),
+        ("Video", "av", "video", b"\0\0\0\x20ftypisom"),
+        ("Score", "symusic", "music", b"MThd\0\0\0\6\0\1\0\1\1\xe0MTrk\0\0\0\4\0\xff\x2f\0"),
+        ("Score", "music21", "music", b"<score-partwise/>"),
+    ],
+)
+def test_a_missing_package_is_named_with_its_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, package: str, extra: str, data: bytes
+) -> None:
+    (tmp_path / "a").write_bytes(data)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingDependency, match=rf"'{package}'.*harmonia\[{extra}\]"):
+        getattr(media, kind).read(tmp_path / "a")
