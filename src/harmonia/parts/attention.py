@@ -35,7 +35,7 @@ class RMSNorm(nn.Module):
         return F.normalize(x, dim=-1) * (x.shape[-1] ** 0.5 * self.gamma)
 
 
-def rotary_frequencies(dim: int, theta: float = 10000.0) -> Float[Tensor, dim / 2]:
+def rotary_frequencies(dim: int, theta: float = 10000.0) -> Float[Tensor, " pairs"]:
     """Radians per position of each pair of channels, ``theta^(-2i/dim)``.
 
     Example:

@@ -121,17 +121,15 @@ def mel_to_hz(mel: Float[Tensor, "*n"], scale: MelScale) -> Float[Tensor, "*n"]:
     return torch.where(mel < _BREAK_MEL, mel * _HZ_PER_MEL, above)
 
 
-def mel_corners(
-    num_mels: int, low_hz: float, high_hz: float, scale: MelScale = "slaney"
-) -> Float[Tensor, num_mels + 2]:
+def mel_corners(num_mels: int, low_hz: float, high_hz: float, scale: MelScale = "slaney") -> Float[Tensor, " corners"]:
     """Corners of the triangles of a mel filterbank in hertz, float64: filter k rises from corner k and ends at k + 2.
 
     Example:
         >>> mel_corners(2, 0.0, 1000.0)
         tensor([   0.0000,  333.3333,  666.6667, 1000.0000], dtype=torch.float64)
     """
-    low, high = hz_to_mel(torch.tensor([low_hz, high_hz], dtype=torch.float64), scale)
-    return mel_to_hz(torch.linspace(float(low), float(high), num_mels + 2, dtype=torch.float64), scale)
+    low, high = hz_to_mel(torch.tensor([low_hz, high_hz], dtype=torch.float64, device="cpu"), scale)
+    return mel_to_hz(torch.linspace(float(low), float(high), num_mels + 2, dtype=torch.float64, device="cpu"), scale)
 
 
 def mel_filterbank(
@@ -170,7 +168,7 @@ def mel_filterbank(
             "Ask for at least one filter over a rising range of frequencies.",
         )
     corners = mel_corners(num_mels, low_hz, high_hz or sample_rate / 2, scale)[:, None]
-    bins = torch.arange(n_fft // 2 + 1, dtype=torch.float64) * (sample_rate / n_fft)
+    bins = torch.arange(n_fft // 2 + 1, dtype=torch.float64, device="cpu") * (sample_rate / n_fft)
     rising = (bins - corners[:-2]) / (corners[1:-1] - corners[:-2])
     falling = (corners[2:] - bins) / (corners[2:] - corners[1:-1])
     filters = torch.minimum(rising, falling).clamp(min=0.0)

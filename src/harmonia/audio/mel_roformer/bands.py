@@ -10,6 +10,7 @@ from itertools import accumulate, pairwise
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Float
 
 from harmonia.core.errors import InputError
 from harmonia.parts.spectral import mel_corners
@@ -55,23 +56,23 @@ def bands(split: Split, num_bands: int, sample_rate: int, n_fft: int) -> tuple[r
         >>> bands("uniform", 4, 8000, 16)
         (range(0, 2), range(2, 4), range(4, 7), range(7, 9))
     """
+    bins = n_fft // 2 + 1
+    if not 1 <= num_bands <= bins:
+        raise InputError(f"{bins} bins cannot make so many bands", num_bands, f"Ask for 1 to {bins}.")
     if split == "mel" and (sample_rate, n_fft, num_bands) == (44100, 2048, 60):
         ranges = tuple(range(first, last + 1) for first, last in MEL_44100_2048_60)
     elif split == "mel":
         ranges = mel_bands(num_bands, sample_rate, n_fft)
-    elif split in SPLITS:
-        edges = (
-            _heuristic_edges(num_bands, sample_rate, n_fft)
-            if split == "heuristic"
-            else _uniform_edges(num_bands, n_fft)
-        )
-        ranges = tuple(range(a, b) for a, b in pairwise(edges))
+    elif split == "heuristic":
+        ranges = _between(_heuristic_edges(num_bands, sample_rate, n_fft))
+    elif split == "uniform":
+        ranges = _between(np.linspace(0, bins, num_bands + 1))
     else:
         raise InputError("there is no such band split", split, f"Use one of {', '.join(SPLITS)}.")
-    if not ranges or any(len(band) == 0 for band in ranges) or set().union(*ranges) != set(range(n_fft // 2 + 1)):
+    if not all(ranges) or set().union(*ranges) != set(range(bins)):
         raise InputError(
-            f"the {split} bands leave bins without a band or bands without a bin",
-            f"{num_bands} bands of {n_fft // 2 + 1} bins",
+            f"these {split} bands leave bins without a band or bands without a bin",
+            f"{num_bands} bands of {bins} bins",
             "Use fewer bands or a longer n_fft.",
         )
     return ranges
@@ -88,15 +89,13 @@ def mel_bands(num_bands: int, sample_rate: int, n_fft: int) -> tuple[range, ...]
     return tuple(range(a, b + 1) for a, b in zip(first.tolist(), last.tolist(), strict=True))
 
 
-def _uniform_edges(num_bands: int, n_fft: int) -> list[int]:
-    return np.rint(np.linspace(0, n_fft // 2 + 1, num_bands + 1)).astype(int).tolist()
-
-
-def _heuristic_edges(num_bands: int, sample_rate: int, n_fft: int) -> list[int]:
+def _heuristic_edges(num_bands: int, sample_rate: int, n_fft: int) -> Float[np.ndarray, " edges"]:
     bins = n_fft // 2 + 1
-    stretch = _HEURISTIC_HZ_PER_BIN / (sample_rate / n_fft)
-    reference = np.array([0, *accumulate(_HEURISTIC_BINS)]) * stretch
-    top = float(np.interp(bins, reference, np.arange(len(reference))))
-    edges = np.rint(np.interp(np.linspace(0, top, num_bands + 1), np.arange(len(reference)), reference)).astype(int)
-    edges[-1] = bins
-    return edges.tolist()
+    reference = np.array([0, *accumulate(_HEURISTIC_BINS)]) * (_HEURISTIC_HZ_PER_BIN * n_fft / sample_rate)
+    band = np.arange(len(reference))
+    top = np.interp(bins, reference, band)
+    return np.append(np.interp(np.linspace(0, top, num_bands + 1)[:-1], band, reference), bins)
+
+
+def _between(edges: Float[np.ndarray, " edges"]) -> tuple[range, ...]:
+    return tuple(range(a, b) for a, b in pairwise(np.rint(edges).astype(int).tolist()))

@@ -199,7 +199,7 @@ class ChunkedSeparator:
                 end = chunk.settled
 
     @torch.inference_mode()
-    def _stems(self, parts: Sequence[Samples], size: int) -> Float32[np.ndarray, "batch stems channels time"]:
+    def _stems(self, parts: Sequence[np.ndarray], size: int) -> Float32[np.ndarray, "batch stems channels padded"]:
         config = self.model.config
         mixture = torch.stack([_filled(torch.tensor(part), max(size, config.n_fft)) for part in parts])
         mixture = mixture.to(next(self.model.parameters()).device)
@@ -245,14 +245,11 @@ def msst_chunks(total: int, size: int, num_overlap: int, batch_size: int) -> lis
     plain[-fade:] *= np.linspace(1, 0, fade, dtype=np.float32)
     plain[:fade] *= np.linspace(0, 1, fade, dtype=np.float32)
     chunks = []
-    for first in range(0, len(starts), batch_size):
+    for batch in (starts[i : i + batch_size] for i in range(0, len(starts), batch_size)):
         window = plain.astype(np.float64)
-        next_start = (first + batch_size) * step
-        if first == 0 and batch_size == 1:
+        if batch == [0]:
             window[:fade] = 1
-        elif next_start >= total:
+        elif batch[-1] + step >= total:
             window[-fade:] = 1
-        for start in starts[first : first + batch_size]:
-            settled = min(start + step, total)
-            chunks.append(Chunk(start, window[: total - start], settled))
+        chunks += [Chunk(start, window[: total - start], min(start + step, total)) for start in batch]
     return chunks
