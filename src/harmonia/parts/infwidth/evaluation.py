@@ -9,11 +9,14 @@ are evaluated again, in float64, from their difference instead of their product.
 from __future__ import annotations
 
 from dataclasses import replace
+from math import isqrt, prod
 
 import torch
 from torch import Tensor
 
 from harmonia.core.errors import InputError
+from harmonia.core.scale import map_blocks
+from harmonia.parts.gram import Tile, tiles
 from harmonia.parts.infwidth.layers import Layer
 from harmonia.parts.infwidth.positions import interleave, position_diagonal
 from harmonia.parts.infwidth.state import KernelState, Spatial
@@ -21,26 +24,33 @@ from harmonia.parts.infwidth.state import KernelState, Spatial
 NEARLY_PARALLEL = {torch.float32: 1e-3, torch.float64: 1e-7}
 """Pairs whose cosine exceeds one minus this are evaluated again from their difference."""
 
+TILE = 2**18
+"""Numbers in one covariance of a tile."""
+
 MANY = 0.05
 """Share of nearly parallel pairs above which a whole float32 block is evaluated in float64 instead."""
 
 
-def kernel_of(network: Layer, x1: Tensor, x2: Tensor | None, ntk: bool) -> KernelState:
-    """State of all pairs of two sets of inputs after the network; `x2` None: of `x1` with itself."""
+def kernel_of(network: Layer, x1: Tensor, x2: Tensor | None, ntk: bool) -> tuple[Tensor, Tensor | None]:
+    """NNGP kernel and, if wanted, NTK of all pairs of two sets of inputs; `x2` None: of `x1` with itself."""
     x1 = checked(x1, "x1")
-    if x2 is None:
-        return _block(network, x1, x1, ntk)
-    x2 = checked(x2, "x2")
-    if x1.ndim != x2.ndim or x1.shape[1] != x2.shape[1]:
-        raise InputError("x1 and x2 do not fit", f"{tuple(x1.shape)} and {tuple(x2.shape)}", "Use the same features.")
-    if x1.dtype != x2.dtype:
-        raise InputError("x1 and x2 differ in dtype", f"{x1.dtype} and {x2.dtype}", "Convert one of them.")
-    return _block(network, x1, x2.view_as(x2), ntk)
+    if x2 is not None:
+        x2 = checked(x2, "x2")
+        if x1.ndim != x2.ndim or x1.shape[1] != x2.shape[1]:
+            shapes = f"{tuple(x1.shape)} and {tuple(x2.shape)}"
+            raise InputError("x1 and x2 do not fit", shapes, "Use the same features.")
+        if x1.dtype != x2.dtype:
+            raise InputError("x1 and x2 differ in dtype", f"{x1.dtype} and {x2.dtype}", "Convert one of them.")
+    tensors = (x1, *([] if x2 is None else [x2]), *network.tensors())
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
+        return _block(network, x1, x2, ntk)
+    return _tile_by_tile(network, x1, x2, ntk)
 
 
-def diagonal_of(network: Layer, x: Tensor, ntk: bool) -> KernelState:
-    """Paired state of every input with itself after the network."""
-    return _paired_outputs(network, checked(x, "x"), None, ntk)
+def diagonal_of(network: Layer, x: Tensor, ntk: bool) -> tuple[Tensor, Tensor | None]:
+    """NNGP kernel and, if wanted, NTK of every input with itself."""
+    state = _paired_outputs(network, checked(x, "x"), None, ntk)
+    return state.nngp, state.ntk
 
 
 def checked(x: Tensor, name: str) -> Tensor:
@@ -56,32 +66,79 @@ def checked(x: Tensor, name: str) -> Tensor:
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
-def _block(network: Layer, x1: Tensor, x2: Tensor, ntk: bool) -> KernelState:
+def _tile_by_tile(network: Layer, x1: Tensor, x2: Tensor | None, ntk: bool) -> tuple[Tensor, Tensor | None]:
+    """The kernels in tiles so small that intermediate results stay in cache.
+
+    Tiles run in as many threads as torch may use, one each. At this size that beats splitting every operation, and by
+    far where other processes compete for the cores.
+    """
+    columns = x1 if x2 is None else x2
+    plan = tiles(len(x1), len(columns), _tile_size(network, x1), symmetric=x2 is None)
+    if len(plan) <= 1:
+        return _block(network, x1, x2, ntk)
+    threads = torch.get_num_threads()
+
+    def block(tile: Tile) -> list[Tensor]:
+        if threads > 1:
+            torch.set_num_threads(1)  # in this thread; the caller's number is set again below
+        with torch.no_grad():
+            same = x2 is None and tile.rows == tile.columns
+            kernels = _block(network, x1[tile.rows], None if same else columns[tile.columns], ntk)
+            return [kernel for kernel in kernels if kernel is not None]
+
+    out = [kernel.new_empty(len(x1), len(columns), *kernel.shape[2:]) for kernel in block(plan[0])]
+
+    def fill(tile: Tile) -> None:
+        for whole, part in zip(out, block(tile)):
+            whole[tile.rows, tile.columns] = part
+            if x2 is None and tile.rows != tile.columns:
+                whole[tile.columns, tile.rows] = part.transpose(0, 1)
+
+    try:
+        for _ in map_blocks(fill, plan, engine="threads" if threads > 1 else "serial", workers=threads, label="Kernel"):
+            pass
+    finally:
+        torch.set_num_threads(threads)
+    return out[0], out[1] if ntk else None
+
+
+def _tile_size(network: Layer, x: Tensor) -> int:
+    """Rows and columns of a tile."""
+    covariance, variance = _needs(network, x)
+    positions = prod(x.shape[2:])
+    numbers = {"none": 1, "diag": positions, "full": positions**2}
+    size = isqrt(TILE // numbers[covariance])
+    if covariance == variance == "full":  # inputs with themselves cost as much as a pair: share them
+        size = max(size, min(8, isqrt(64 * TILE // numbers[covariance])))
+    return max(size, 1)
+
+
+def _block(network: Layer, x1: Tensor, x2: Tensor | None, ntk: bool) -> tuple[Tensor, Tensor | None]:
     state = _start(network, x1, x2, ntk)
+    second = x1 if x2 is None else x2
     close = _nearly_parallel(x1, x2, state)
-    if x1.dtype == torch.float32 and len(close) > MANY * len(x1) * len(x2):
-        first = x1.double()
-        state = _block(network, first, first if x1 is x2 else x2.double(), ntk)
-        return state.with_kernels(state.nngp.float(), None if state.ntk is None else state.ntk.float())
+    if x1.dtype == torch.float32 and len(close) > MANY * len(x1) * len(second):
+        nngp, tangent = _block(network, x1.double(), None if x2 is None else x2.double(), ntk)
+        return nngp.float(), None if tangent is None else tangent.float()
     state = network(state)
     for pairs in close.split(4096) if len(close) else ():
         i, j = pairs.unbind(1)
-        state = _replaced(state, i, j, _paired_outputs(network, x1[i].double(), x2[j].double(), ntk))
-    if x1 is x2:
+        state = _replaced(state, i, j, _paired_outputs(network, x1[i].double(), second[j].double(), ntk))
+    if x2 is None:
         i = torch.arange(len(x1), device=x1.device)
         state = _replaced(state, i, i, _paired_outputs(network, x1, None, ntk))
-    return state
+    return state.nngp, state.ntk
 
 
-def _nearly_parallel(x1: Tensor, x2: Tensor, state: KernelState) -> Tensor:
+def _nearly_parallel(x1: Tensor, x2: Tensor | None, state: KernelState) -> Tensor:
     """Indices, shape (pairs, 2), of nearly parallel inputs apart from the diagonal of inputs with themselves."""
-    if x1.shape[1:] != x2.shape[1:]:
+    if x2 is not None and x1.shape[1:] != x2.shape[1:]:
         return torch.empty(0, 2, dtype=torch.long, device=x1.device)
-    first, second = x1.detach().flatten(1), x2.detach().flatten(1)
+    first, second = (x.detach().flatten(1) for x in (x1, x1 if x2 is None else x2))
     product = state.nngp.detach() * x1.shape[1] if state.spatial == "none" else first @ second.T
     limit = 1 - NEARLY_PARALLEL[x1.dtype]
     excess = product.addr_(first.norm(dim=1), second.norm(dim=1), alpha=-limit)
-    if x1 is x2:
+    if x2 is None:
         excess.fill_diagonal_(0)
     return (excess > 0).nonzero()
 
@@ -110,9 +167,12 @@ def _paired_outputs(network: Layer, x1: Tensor, x2: Tensor | None, ntk: bool) ->
     return network(replace(state, left=left, right=right))
 
 
-def _start(network: Layer, x1: Tensor, x2: Tensor, ntk: bool) -> KernelState:
+def _start(network: Layer, x1: Tensor, x2: Tensor | None, ntk: bool) -> KernelState:
     """State of all pairs of inputs before the first layer: ``K = x . x' / channels``, ``T = 0``."""
     covariance, variance = _needs(network, x1)
+    left = _of_itself(x1, variance)
+    right = left if x2 is None else _of_itself(x2, variance)
+    x2 = x1 if x2 is None else x2
     if covariance != "full" and x1.shape[2:] != x2.shape[2:]:
         raise InputError("x1 and x2 differ in size", f"{x1.shape[2:]} and {x2.shape[2:]}", "Pool, do not flatten.")
     channels = x1.shape[1]
@@ -123,8 +183,6 @@ def _start(network: Layer, x1: Tensor, x2: Tensor, ntk: bool) -> KernelState:
     else:
         product = torch.einsum("icp,jcr->ijpr", x1.flatten(2), x2.flatten(2))
         nngp = interleave(product, x1.shape[2:], x2.shape[2:])
-    left = _of_itself(x1, variance)
-    right = left if x2 is x1 else _of_itself(x2, variance)
     nngp = nngp / channels
     return KernelState(nngp, torch.zeros_like(nngp) if ntk else None, covariance, left, right, fan_in=channels)
 

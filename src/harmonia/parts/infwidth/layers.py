@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import replace
 from inspect import signature
 from typing import ClassVar, Literal
@@ -44,6 +45,15 @@ class Layer(ABC):
             variance: Pairs of positions needed of every input with itself.
         """
         return covariance, variance
+
+    def tensors(self) -> Iterator[Tensor]:
+        """The hyperparameters that are tensors, here and in the layers inside."""
+        for value in vars(self).values():
+            for each in value if isinstance(value, (tuple, list)) else [value]:
+                if isinstance(each, Layer):
+                    yield from each.tensors()
+                elif isinstance(each, Tensor):
+                    yield each
 
     def __repr__(self) -> str:
         """The call that makes this layer, without what it leaves at its default."""

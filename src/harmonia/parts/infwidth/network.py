@@ -107,8 +107,7 @@ class Sequential(Layer):
         Raises:
             InputError: inputs that are not floating point, not finite, or do not fit each other or the network.
         """
-        state = kernel_of(self, x1, x2, ntk="ntk" in get)
-        return _pick(state, get)
+        return _pick(kernel_of(self, x1, x2, ntk="ntk" in get), get)
 
     def diagonal(
         self, x: Float[Tensor, "n channels *positions"], get: Name | tuple[Name, Name] = ("nngp", "ntk")
@@ -130,16 +129,12 @@ class Sequential(Layer):
         return to_torch(self, width, input_shape, outputs, seed)
 
 
-def _pick(state: KernelState, get: Name | tuple[Name, Name]) -> Kernels | Tensor:
-    if isinstance(get, str):
-        found = {"nngp": state.nngp, "ntk": state.ntk}.get(get)
-        if found is None:
-            raise InputError("unknown kernel", get, 'Use "nngp" or "ntk".')
-        return found
-    if tuple(get) != ("nngp", "ntk"):
-        raise InputError("unknown kernels", get, 'Use "nngp", "ntk" or ("nngp", "ntk").')
-    assert state.ntk is not None
-    return Kernels(state.nngp, state.ntk)
+def _pick(kernels: tuple[Tensor, Tensor | None], get: Name | tuple[Name, Name]) -> Kernels | Tensor:
+    nngp, ntk = kernels
+    found = nngp if get == "nngp" else ntk
+    if get not in ("nngp", "ntk", ("nngp", "ntk")) or found is None:
+        raise InputError("unknown kernel", get, 'Use "nngp", "ntk" or ("nngp", "ntk").')
+    return found if isinstance(get, str) else Kernels(nngp, found)
 
 
 class FanIn(Layer):
