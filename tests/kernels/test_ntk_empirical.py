@@ -228,4 +228,3 @@ def test_linearized_keeps_frozen_parameters_and_the_network():
 def test_bad_input(model, x, message):
     with pytest.raises(InputError, match=message):
         empirical_ntk(model, x)
-

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from harmonia.core.errors import InputError
 from harmonia.kernels.ntk.predict import GradientFlow, InfiniteEnsemble
+from harmonia.parts.gram import EigenCache
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Spectrum:
         return float(self.eigenvalues.sum() ** 2 / self.eigenvalues.square().sum())
 
 
-def ntk_spectrum(kernel: Float[Tensor, "n m"], targets: Float[Tensor, " rows *k"] | None = None) -> Spectrum:
+def ntk_spectrum(kernel: Float[Tensor, "n n"], targets: Float[Tensor, " rows *k"] | None = None) -> Spectrum:
     """Eigendecomposition of a kernel matrix, with the targets' energy along each principal component.
 
     Arguments:
@@ -55,26 +56,23 @@ def ntk_spectrum(kernel: Float[Tensor, "n m"], targets: Float[Tensor, " rows *k"
         targets: Training targets.
 
     Raises:
-        InputError: a kernel that is not square or not finite, or targets of another length.
+        InputError: a kernel that is not symmetric or not finite, or targets of another length.
 
     Example:
         >>> spectrum = ntk_spectrum(torch.diag(torch.tensor([1.0, 4.0])), torch.tensor([0.0, 2.0]))
         >>> spectrum.eigenvalues.tolist(), spectrum.power.tolist(), spectrum.condition
         ([4.0, 1.0], [0.5, 0.5], 4.0)
     """
-    if kernel.ndim != 2 or kernel.shape[0] != kernel.shape[1] or not kernel.isfinite().all():
-        raise InputError("a spectrum is taken of a finite square matrix", tuple(kernel.shape), "Pass K(X, X).")
-    values, vectors = torch.linalg.eigh(kernel.double())
-    values, vectors = values.flip(0).clamp_min(0), vectors.flip(1)
-    power = torch.zeros_like(values)
+    eigen = EigenCache(kernel)
+    power = torch.zeros_like(eigen.values)
     if targets is not None:
         if len(targets) != len(kernel):
             raise InputError("kernel and targets differ in length", f"{len(kernel)} and {len(targets)}", "Match them.")
         centred = targets.double().reshape(len(targets), -1)
         centred = centred - centred.mean(0)
-        energy = (vectors.T @ centred).square().sum(1)
+        energy = eigen.project(centred).square().sum(1)
         power = energy / energy.sum().clamp_min(torch.finfo(torch.float64).tiny)
-    return Spectrum(values, vectors, power)
+    return Spectrum(eigen.values, eigen.vectors, power)
 
 
 def kernel_alignment(kernel: Float[Tensor, "n n"], targets: Float[Tensor, " n *k"]) -> float:
@@ -130,12 +128,12 @@ def stopping_time(
         >>> best.time < 1e3, bool(best.errors.min() < 0.8 * best.errors[-1])
         (True, True)
     """
-    rates = (ensemble.eigenvalues + ensemble.ridge) / ensemble.size
-    slowest = float(rates[rates > 1e-10 * rates[-1]][0])
-    first, last = math.log10(0.1 / float(rates[-1])), math.log10(10 / slowest)
+    rates = (ensemble.eigen.values + ensemble.ridge) / ensemble.size
+    slowest = float(rates[rates > 1e-10 * rates[0]][-1])
+    first, last = math.log10(0.1 / float(rates[0])), math.log10(10 / slowest)
     times = torch.logspace(first, last, points, dtype=torch.float64)
-    predictions = ensemble.out_of_fold([GradientFlow(float(time)) for time in times], folds, generator)
-    errors = (predictions - ensemble.targets).square().mean((1, 2)).sqrt()
+    left_out, _ = ensemble.out_of_fold([GradientFlow(float(time)) for time in times], folds, generator)
+    errors = (left_out - ensemble.targets).square().mean((1, 2)).sqrt()
     best = int(errors.argmin())
     early = errors[best] < 0.995 * errors[-1]
     return StoppingTime(float(times[best]) if early else math.inf, times, errors)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from harmonia.core.errors import InputError
 from harmonia.kernels.ntk.dynamics import stopping_time
 from harmonia.kernels.ntk.networks import as_network
-from harmonia.kernels.ntk.predict import GradientFlow, InfiniteEnsemble
+from harmonia.kernels.ntk.predict import GradientFlow, InfiniteEnsemble, Prediction
 from harmonia.parts import infwidth
 
 KernelName = Literal["ntk", "nngp"]
@@ -89,7 +89,7 @@ class _InfiniteNetwork(BaseEstimator):
     def _least_left_out_error(ensemble: InfiniteEnsemble) -> InfiniteEnsemble:
         unit = float(ensemble.ntk.diagonal().mean())
         candidates = [ensemble.with_ridge(ridge * unit) for ridge in _RIDGES]
-        return min(candidates, key=lambda e: float((e.leave_one_out() - e.targets).square().mean()))
+        return min(candidates, key=lambda e: float((e.leave_one_out().mean - e.targets).square().mean()))
 
     def _stopping_time(self) -> float:
         n = len(self.X_train_)
@@ -126,12 +126,16 @@ class _InfiniteNetwork(BaseEstimator):
         assert covariance is not None
         return mean, covariance
 
-    def _left_out(self) -> Tensor:
-        """Predictions of the training rows by networks that did not see them."""
+    def _left_out(self) -> Prediction:
+        """Predictions of the training rows by networks that did not see them: one by one, or at finite time by fold."""
+        check_is_fitted(self)
         if math.isinf(self.time_):
             return self.ensemble_.leave_one_out()
         folds = min(10, len(self.X_train_))
-        return self.ensemble_.out_of_fold([GradientFlow(self.time_)], folds, self._generator())[0]
+        training = GradientFlow(self.time_)
+        mean, variance = self.ensemble_.out_of_fold([training], folds, self._generator(), variance=True)
+        assert variance is not None
+        return Prediction(mean[0], variance[0])
 
 
 class NTKRegressor(MultiOutputMixin, RegressorMixin, _InfiniteNetwork):
@@ -218,16 +222,18 @@ class NTKRegressor(MultiOutputMixin, RegressorMixin, _InfiniteNetwork):
         if not 0 < coverage < 1:
             raise InputError("coverage is a fraction between 0 and 1", coverage, "Give e.g. 0.9.")
         mean = np.asarray(self.predict(X))
-        errors = (self._left_out() - self.ensemble_.targets).abs().numpy()
+        errors = (self._left_out().mean - self.ensemble_.targets).abs().numpy()
         rank = min(1.0, math.ceil((len(errors) + 1) * coverage) / len(errors))
         half = np.quantile(errors, rank, axis=0, method="higher") * self.y_scale_
         half = half[0] if self._flat else half
         return mean - half, mean + half
 
-    def predict_left_out(self) -> np.ndarray:
-        """Predictions of the training rows by networks that did not see them: an honest estimate of the error."""
-        check_is_fitted(self)
-        return self._shaped(self._left_out().numpy() * self.y_scale_ + self.y_mean_)
+    def predict_left_out(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation for the training rows, by networks that did not see them."""
+        mean, variance = self._left_out()
+        assert variance is not None
+        value = mean.numpy() * self.y_scale_ + self.y_mean_
+        return self._shaped(value), self._shaped(variance.sqrt().numpy()[:, None] * self.y_scale_)
 
     def _shaped(self, columns: np.ndarray) -> np.ndarray:
         return columns[..., 0] if self._flat else columns
@@ -278,15 +284,17 @@ class NTKClassifier(ClassifierMixin, _InfiniteNetwork):
         Outputs are independent Gaussians of equal variance ``s^2``, so with ``z`` normal the share of class c is
         ``E prod_{j != c} Phi(z + (m_c - m_j) / s)``, one integral per class, done by quadrature: no sampling noise.
         """
-        mean, variance = self._posterior(X, time, "diagonal")
-        scores = mean.numpy() + self.prior_
-        deviation = np.sqrt(np.maximum(variance.numpy(), 1e-12))
-        return winning_shares(scores / deviation[:, None])
+        return self._shares(*self._posterior(X, time, "diagonal"))
 
-    def predict_left_out(self) -> np.ndarray:
-        """Classes of the training rows as predicted by networks that did not see them."""
-        check_is_fitted(self)
-        return self.classes_[(self._left_out().numpy() + self.prior_).argmax(1)]
+    def predict_proba_left_out(self) -> np.ndarray:
+        """Shares of the classes for the training rows, by networks that did not see them."""
+        mean, variance = self._left_out()
+        assert variance is not None
+        return self._shares(mean, variance)
+
+    def _shares(self, mean: Tensor, variance: Tensor) -> np.ndarray:
+        deviation = np.sqrt(np.maximum(variance.numpy(), 1e-12))
+        return winning_shares((mean.numpy() + self.prior_) / deviation[:, None])
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -14,7 +14,7 @@ from harmonia.core.progress import say
 from harmonia.media import Table
 
 MOST_WORDS = 20
-"""A column of words with more distinct values than this is left out."""
+"""A column of words with more distinct values than this, or than half of the rows, is left out."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,15 @@ class Features:
         numbers, words, left_out = [], {}, []
         for column in table.frame.drop(without) if without else table.frame:
             values = column.cast(polars.String, strict=False).drop_nulls().unique().sort()
+            few = len(values) <= min(MOST_WORDS, len(column) // 2)
             if column.dtype.is_numeric() or column.dtype == polars.Boolean:
                 numbers.append(column.name)
-            elif column.dtype in (polars.String, polars.Categorical, polars.Enum) and len(values) <= MOST_WORDS:
+            elif column.dtype in (polars.String, polars.Categorical, polars.Enum) and few:
                 words[column.name] = tuple(values)
             else:
                 left_out.append(column.name)
         if left_out:
-            say(f"Left out, neither numbers nor at most {MOST_WORDS} different words: {', '.join(left_out)}.")
+            say(f"Left out, for they hold neither numbers nor a few repeated words: {', '.join(left_out)}.")
         if not numbers and not words:
             raise InputError("the table has no column to learn from", table.names, "Pass columns of numbers.")
         raw = cls(tuple(numbers), words, np.zeros(1), np.ones(1)).inputs(table)

@@ -49,7 +49,7 @@ def learning_figure(ensemble: InfiniteEnsemble, stop: StoppingTime, error: str =
     recommended = "train to the end" if math.isinf(stop.time) else f"stop at t = {stop.time:.3g}"
     figure, (left, right) = new_figure(1, 2, title=f"Large components are learnt first: {recommended}")
     times = stop.times.numpy()
-    rates = (ensemble.eigenvalues.flip(0) + ensemble.ridge) / ensemble.size
+    rates = (ensemble.eigen.values + ensemble.ridge) / ensemble.size
     n = len(rates)
     chosen = [c for c in (1, 2, 5, 20, 100, 500, 2000) if c <= n]
     for colour, c in zip(PALETTE, chosen):
@@ -200,7 +200,7 @@ def confusion_figure(observed: np.ndarray, predicted: np.ndarray, classes: np.nd
     figure, [axes] = new_figure(
         title=f"Left-out predictions of {name}: {note}", width=size + 1.2, height=size, grid=False
     )
-    image = axes.imshow(shares, cmap=SEQUENTIAL, vmin=0, vmax=100)
+    image = axes.imshow(shares, cmap=f"{SEQUENTIAL}_r", vmin=0, vmax=100)
     labels = [str(value)[:14] for value in classes]
     axes.set_xticks(range(len(classes)), labels, rotation=90 if max(map(len, labels)) > 3 else 0)
     axes.set_yticks(range(len(classes)), labels)
@@ -214,23 +214,24 @@ def confusion_figure(observed: np.ndarray, predicted: np.ndarray, classes: np.nd
                 ha="center",
                 va="center",
                 fontsize=8,
-                color="white" if shares[i, j] < 60 else INK,
+                color="white" if shares[i, j] > 45 else INK,
             )
     colour_bar(axes, image, "share of the observed class (%)")
     return Figure(figure)
 
 
 def kernel_figure(kernel: Tensor, spectrum: Spectrum, title: str, order: str) -> Figure:
-    """A kernel matrix and its eigenvalues."""
+    """A kernel matrix as correlations, and its eigenvalues."""
     figure, (left, right) = new_figure(1, 2, title=title, height=4.2, width_ratios=[1.15, 1])
+    scale = kernel.diagonal().sqrt()
+    correlation = (kernel / (scale[:, None] * scale)).numpy()
     left.grid(False)
-    image = left.imshow(
-        kernel.numpy(), cmap=SEQUENTIAL, interpolation="nearest" if len(kernel) < 400 else "antialiased"
-    )
+    low = min(float(np.quantile(correlation, 0.01)), 0.9)
+    image = left.imshow(correlation, cmap=SEQUENTIAL, vmin=low, vmax=1)
     left.set(xlabel=order, ylabel=order)
-    colour_bar(left, image, "kernel")
+    colour_bar(left, image, "kernel, scaled to a unit diagonal")
     values = spectrum.eigenvalues.numpy()
     positive = values > 1e-14 * values[0]
     right.loglog(np.arange(1, len(values) + 1)[positive], values[positive], color=PALETTE[0])
-    right.set(xlabel="principal component", ylabel="eigenvalue")
+    right.set(xlabel="principal component", ylabel="eigenvalue of the kernel matrix")
     return Figure(figure)

@@ -100,7 +100,7 @@ def compare_with_limit(
         start, start_at = model(x).double(), model(at).double()
     ensemble = InfiniteEnsemble(ntk, y.double() - start, ntk)
     learning_rate = ensemble.largest_learning_rate / 2
-    moments = tuple(round(steps * i / (records - 1)) for i in range(records))
+    moments = tuple(sorted({round(steps * i / (records - 1)) for i in range(records)}))
     outputs: list[Tensor] = []
 
     def watch(step: int) -> None:
@@ -124,7 +124,7 @@ def compare_with_limit(
     )
 
 
-def loglog_slope(x: Sequence[float], y: Sequence[float]) -> float:
+def loglog_slope(x: Sequence[int | float], y: Sequence[int | float]) -> float:
     """Exponent of a power law through the points, by least squares of logarithms.
 
     Example:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -35,11 +34,11 @@ ACTIVATIONS: dict[str, _Activation] = {
     "leaky_relu": _Activation(lambda: infwidth.LeakyReLU(0.2), _ROOT, 0.1),
     "elu": _Activation(lambda: infwidth.Elementwise(F.elu), _ROOT, 0.1),
     "gelu": _Activation(infwidth.GELU, _ROOT, 0.1),
-    "silu": _Activation(lambda: infwidth.Elementwise(F.silu), _ROOT, 0.1),
+    "silu": _Activation(infwidth.SiLU, _ROOT, 0.1),
     "softplus": _Activation(lambda: infwidth.Elementwise(F.softplus), _ROOT, 0.1),
     "abs": _Activation(infwidth.Abs, 1.0, 0.1),
     "erf": _Activation(infwidth.Erf),
-    "tanh": _Activation(lambda: infwidth.Elementwise(torch.tanh)),
+    "tanh": _Activation(infwidth.Tanh),
     "sin": _Activation(infwidth.Sin),
     "gaussian": _Activation(infwidth.Gaussian),
 }

@@ -28,6 +28,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from harmonia.core.errors import InputError
+from harmonia.parts.gram import EigenCache
 
 RidgeMode = Literal["relative", "absolute"]
 
@@ -101,7 +102,7 @@ class GradientDescent:
 
 
 class Prediction(NamedTuple):
-    """Mean (m, k) of the outputs and their covariance over the ensemble, shared by all k outputs."""
+    """Mean (m, k) of the outputs and their variance (m,) or covariance (m, m) over the ensemble, for each output."""
 
     mean: Tensor
     covariance: Tensor | None
@@ -160,7 +161,7 @@ class InfiniteEnsemble:
     def with_ridge(self, ridge: float) -> InfiniteEnsemble:
         """The same ensemble with another absolute ridge; shares the eigendecomposition."""
         other = copy.copy(self)
-        vars(other).update(_eigen=self._eigen, ridge=ridge)
+        vars(other).update(eigen=self.eigen, ridge=ridge)
         for cached in ("_cholesky", "_infinite_weights"):
             vars(other).pop(cached, None)
         return other
@@ -170,20 +171,10 @@ class InfiniteEnsemble:
         """N = rows times outputs, which normalises the loss."""
         return self.targets.numel()
 
-    @property
-    def eigenvalues(self) -> Float[Tensor, " n"]:
-        """Of Theta(X, X), ascending, without the ridge."""
-        return self._eigen[0]
-
-    @property
-    def components(self) -> Float[Tensor, "n n"]:
-        """Eigenvectors of Theta(X, X) as columns, in the order of `eigenvalues`."""
-        return self._eigen[1]
-
     @cached_property
-    def _eigen(self) -> tuple[Tensor, Tensor]:
-        values, vectors = torch.linalg.eigh(self.ntk)
-        return values.clamp_min(0), vectors
+    def eigen(self) -> EigenCache:
+        """Principal components of Theta(X, X), without the ridge, largest first."""
+        return EigenCache(self.ntk)
 
     @cached_property
     def _cholesky(self) -> Tensor | None:
@@ -197,12 +188,12 @@ class InfiniteEnsemble:
     @property
     def largest_learning_rate(self) -> float:
         """Gradient descent without momentum diverges from here on: ``2 N / lambda_max``."""
-        return 2 * self.size / (float(self.eigenvalues[-1]) + self.ridge)
+        return 2 * self.size / (float(self.eigen.values[0]) + self.ridge)
 
     def gains(self, training: Training) -> Float[Tensor, " n"]:
-        """By eigenvalue, how far training has gone towards the solution: ``(1 - residual) / (lambda + ridge)``."""
-        rate = (self.eigenvalues + self.ridge) / self.size
-        floor = max(len(rate) * torch.finfo(rate.dtype).eps * float(rate[-1]), torch.finfo(rate.dtype).tiny)
+        """By component, how far training has gone towards the solution: ``(1 - residual) / (lambda + ridge)``."""
+        rate = (self.eigen.values + self.ridge) / self.size
+        floor = max(len(rate) * torch.finfo(rate.dtype).eps * float(rate[0]), torch.finfo(rate.dtype).tiny)
         null = rate <= floor
         rate = rate.clamp_min(floor)
         gains = (1 - training.residual(rate)) / (rate * self.size)
@@ -232,9 +223,9 @@ class InfiniteEnsemble:
 
     def _apply(self, rows: Tensor, training: Training) -> Tensor:
         """``rows Theta^{-1} (I - residual)``: by Cholesky at infinite time, else in the eigenbasis."""
-        if training == GradientFlow() and "_eigen" not in vars(self) and self._cholesky is not None:
+        if training == GradientFlow() and "eigen" not in vars(self) and self._cholesky is not None:
             return torch.cholesky_solve(rows.mT, self._cholesky).mT
-        return (rows @ self.components * self.gains(training)) @ self.components.mT
+        return (self.eigen.filter(self.gains(training)) @ rows.mT).mT
 
     def weights(self, training: Training = GradientFlow()) -> Float[Tensor, "n k"]:
         """alpha such that the mean prediction is ``Theta(x, X) alpha``."""
@@ -272,32 +263,45 @@ class InfiniteEnsemble:
         shared = response @ cross.mT
         return Prediction(mean, prior.double() + initial @ response.mT - shared - shared.mT)
 
-    def leave_one_out(self) -> Float[Tensor, "n k"]:
+    def leave_one_out(self) -> Prediction:
         """Predict every row from all the others at infinite time, exactly and without another decomposition.
 
-        ``y_i - f_{-i} = alpha_i / ((Theta + ridge)^{-1})_ii``.
+        With ``G = (Theta + ridge)^{-1}`` the mean is ``y_i - (G y)_i / G_ii`` and the variance ``(G K G)_ii / G_ii^2``.
         """
-        if "_eigen" not in vars(self) and self._cholesky is not None:
-            share = torch.cholesky_inverse(self._cholesky).diagonal()
+        if "eigen" not in vars(self) and self._cholesky is not None:
+            inverse = torch.cholesky_inverse(self._cholesky)
         else:
-            share = self.components.square() @ self.gains(GradientFlow())
-        return self.targets - self.weights() / share[:, None]
+            inverse = self.eigen.filter(self.gains(GradientFlow())).dense()
+        share = inverse.diagonal()
+        mean = self.targets - self.weights() / share[:, None]
+        if self.bayesian:  # of the output itself, without the noise of its target
+            return Prediction(mean, (1 / share - self.ridge).clamp_min(0))
+        return Prediction(mean, ((inverse @ self.nngp) * inverse).sum(1) / share.square())
 
     def out_of_fold(
-        self, trainings: Sequence[Training], folds: int = 5, generator: torch.Generator | None = None
-    ) -> Float[Tensor, "t n k"]:
+        self,
+        trainings: Sequence[Training],
+        folds: int = 5,
+        generator: torch.Generator | None = None,
+        variance: bool = False,
+    ) -> Prediction:
         """Predict every row from the other folds, for several ways to train at one decomposition per fold.
 
         Arguments:
             trainings: Ways to train; times count in the normalised loss, so they mean the same for every fold.
             folds: Number of folds, at most the number of rows.
             generator: Source of the random split.
+            variance: Whether the variance over the ensemble is wanted, which takes longer.
+
+        Returns:
+            Mean (t, n, k) and variance (t, n).
         """
         n = len(self.targets)
         if not 2 <= folds <= n:
             raise InputError("the number of folds does not fit the data", f"{folds} for {n} rows", f"Give 2 to {n}.")
         order = torch.randperm(n, generator=generator or torch.Generator().manual_seed(0))
-        predictions = self.targets.new_empty(len(trainings), *self.targets.shape)
+        means = self.targets.new_empty(len(trainings), *self.targets.shape)
+        spreads = means.new_empty(len(trainings), n) if variance else None
         for held in order.chunk(folds):
             kept = torch.ones(n, dtype=torch.bool).index_fill(0, held, False)
             part = InfiniteEnsemble(
@@ -307,15 +311,19 @@ class InfiniteEnsemble:
                 ridge=self.ridge,
                 ridge_mode="absolute",
             )
+            cross, cross_nngp = self.ntk[held][:, kept], self.nngp[held][:, kept]
+            prior = self.nngp.diagonal()[held] if variance else None
             for step, training in enumerate(trainings):
-                predictions[step, held] = part.predict(self.ntk[held][:, kept], training=training).mean
-        return predictions
+                means[step, held], covariance = part.predict(cross, cross_nngp, prior, training)
+                if spreads is not None and covariance is not None:
+                    spreads[step, held] = covariance
+        return Prediction(means, spreads)
 
     def log_marginal_likelihood(self) -> float:
         """log p(y | X) under the NNGP prior with noise variance `ridge`; for ensembles without `ntk`."""
         if not self.bayesian:
             raise InputError("only Bayesian inference has a marginal likelihood", "an NTK", "Leave out `ntk`.")
-        shifted = self.eigenvalues + self.ridge
-        power = (self.components.mT @ self.targets).square().sum(1)
+        shifted = self.eigen.values + self.ridge
+        power = self.eigen.project(self.targets).square().sum(1)
         n, k = self.targets.shape
         return float(-0.5 * ((power / shifted).sum() + k * shifted.log().sum() + n * k * math.log(2 * math.pi)))

@@ -16,7 +16,7 @@ from harmonia.data.tables import diabetes
 from harmonia.kernels.ntk import figures
 from harmonia.kernels.ntk.dynamics import kernel_alignment, ntk_spectrum, stopping_time
 from harmonia.kernels.ntk.estimators import NTKClassifier, NTKRegressor
-from harmonia.kernels.ntk.features import Features, Target
+from harmonia.kernels.ntk.features import MOST_WORDS, Features, Target
 from harmonia.kernels.ntk.finite import compare_with_limit
 from harmonia.kernels.ntk.networks import ActivationName, mlp
 from harmonia.media import Figure, Table
@@ -52,7 +52,7 @@ def fit(
     time: Annotated[float | None, Field("training time; chosen by cross-validation unless given", ge=0)] = None,
     ridge: Annotated[float, Field("pull towards initialisation, relative to the kernel's mean diagonal", ge=0)] = 1e-6,
     width: Annotated[int, Field("widest finite network that is trained for comparison", ge=8, le=8192)] = 1024,
-    steps: Annotated[int, Field("steps of gradient descent of that comparison", ge=1, le=10_000)] = 200,
+    steps: Annotated[int, Field("steps of gradient descent of the finite networks", ge=1, le=10_000)] = 200,
     seed: Annotated[int, Field("random seed")] = 0,
 ) -> Fitted:
     """Learn a table by infinitely wide networks, and see how they learn.
@@ -99,7 +99,7 @@ def fit(
         "quality": quality,
         "spectrum": figures.spectrum_figure(spectra if kernel == "ntk" else {"NNGP": spectra["NNGP"]}),
         "learning": figures.learning_figure(model.ensemble_, stop),
-        "circle": figures.circle_figure(network, seed=seed),
+        "circle": figures.circle_figure(network, steps=steps, seed=seed),
         "widths": figures.widths_figure(comparisons),
     }
 
@@ -109,7 +109,7 @@ def _numbers(
 ) -> tuple[polars.DataFrame, float, Figure]:
     observed = values.astype(np.float64)
     prediction, spread = model.predict(x, return_std=True)
-    left_out = model.predict_left_out()
+    left_out, spread[known] = model.predict_left_out()
     low, high = model.predict_interval(x[:1], COVERAGE)
     half = float(high[0] - low[0]) / 2
     prediction[known] = left_out
@@ -135,16 +135,16 @@ def _classes(
 ) -> tuple[polars.DataFrame, float, Figure]:
     observed = values.astype(str)
     shares = model.predict_proba(x)
+    shares[known] = model.predict_proba_left_out()
     prediction = model.classes_[shares.argmax(1)]
-    left_out = model.predict_left_out()
-    prediction[known] = left_out
+    left_out = prediction[known]
     score = float((observed == left_out).mean())
     target = np.full(len(x), None, dtype=object)
     target[known] = observed
     columns = {
         "row": np.arange(1, len(x) + 1),
         name: polars.Series(target.tolist(), dtype=polars.String),
-        "prediction": prediction.astype(str).tolist(),
+        "prediction": prediction.tolist(),
         "role": np.where(known, "left out", "new"),
     }
     columns |= {f"share of {label}": shares[:, i] for i, label in enumerate(model.classes_)}
@@ -156,7 +156,7 @@ class Kernel(TypedDict):
     matrix: Annotated[Table, Field("the kernel matrix, one row and one column per row of the table")]
     picture: Annotated[Figure, Field("the matrix and its eigenvalues")]
     condition: Annotated[float, Field("largest over smallest eigenvalue")]
-    alignment: Annotated[float, Field("centred alignment with the target; NaN without one")]
+    alignment: Annotated[float, Field("centred alignment with the target, 0 to 1; NaN without one")]
 
 
 def kernel(
@@ -179,7 +179,8 @@ def kernel(
     order, label, alignment = torch.arange(len(x)), "row", math.nan
     if column is not None:
         values, codes = np.unique(np.array(column.values), return_inverse=True)
-        coded = torch.eye(len(values), dtype=torch.float64)[codes] if column.is_class else torch.tensor(column.values)
+        is_class = column.is_class or len(values) <= MOST_WORDS
+        coded = torch.eye(len(values))[codes] if is_class else torch.tensor(column.values)
         alignment = kernel_alignment(matrix, coded.double())
         order, label = torch.from_numpy(np.argsort(codes, kind="stable")), f"row, sorted by {target}"
     spectrum = ntk_spectrum(matrix)
