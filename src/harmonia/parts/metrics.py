@@ -17,7 +17,7 @@ from harmonia.core.errors import InputError, require
 
 
 def sdr(
-    reference: Float[ndarray, "*channels time"], estimate: Float[ndarray, "*channels time"], eps: float = 1e-8
+    reference: Float[ndarray, "*channels time"], estimate: Float[ndarray, "*others length"], eps: float = 1e-8
 ) -> float:
     """Signal-to-distortion ratio in dB over all channels and samples ("uSDR").
 
@@ -35,7 +35,7 @@ def sdr(
     return float(10 * np.log10((np.square(s).sum() + eps) / (np.square(s - e).sum() + eps)))
 
 
-def si_sdr(reference: Float[ndarray, "*channels time"], estimate: Float[ndarray, "*channels time"]) -> float:
+def si_sdr(reference: Float[ndarray, "*channels time"], estimate: Float[ndarray, "*others length"]) -> float:
     """Scale-invariant SDR in dB over all channels and samples (arXiv 1811.02508), by fast_bss_eval.
 
     ``10 log10(|a s|^2 / |a s - s'|^2)`` with ``a = <s, s'> / |s|^2``; not defined where the reference is silent.
@@ -56,7 +56,7 @@ def si_sdr(reference: Float[ndarray, "*channels time"], estimate: Float[ndarray,
 
 
 def chunked_sdr(
-    reference: Float[ndarray, "*channels time"], estimate: Float[ndarray, "*channels time"], rate: int
+    reference: Float[ndarray, "*channels time"], estimate: Float[ndarray, "*others length"], rate: int
 ) -> float:
     """Median of the SDR of one-second windows in dB; windows with a silent reference are left out.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -108,12 +109,12 @@ class Decoding:
         if len(onset) < 2:
             return _notes([])
         step = float(times[1] - times[0])
-        peaks, _ = find_peaks(np.pad(onset, 1), height=self.onset_threshold, distance=self.apart)
-        peaks -= 1
+        padded, _ = find_peaks(np.pad(onset, 1), height=self.onset_threshold, distance=self.apart)
+        peaks = (padded - 1).tolist()
         voiced = 1 - pitch[:, -1] >= self.voiced_threshold
         logarithms = np.log(np.maximum(pitch[:, :-1], 1e-6))
         found = []
-        for place, following in zip(peaks, [*peaks[1:], len(onset)], strict=True):
+        for place, following in pairwise([*peaks, len(onset)]):
             end = _end(voiced[place:following], self.patience) + place
             start_s = float(times[place]) + _between(onset, place) * step
             stop_s = float(times[0]) + end * step

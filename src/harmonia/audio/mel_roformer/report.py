@@ -44,9 +44,9 @@ def separation(mixture: Audio, vocals: Audio, instrumental: Audio, melody: NoteL
     figure, axes = new_figure(4, 1, width=10, height=10.5, height_ratios=(2, 2, 2, 1), sharex=True, grid=False)
     share = powers[1] / np.maximum(powers[1] + powers[2], 1e-9 * loudest)
     pictures = (
-        ("Mixture, and the notes that were found", _decibels(powers[0], loudest), -RANGE_DB, 0, "dB below maximum"),
-        ("Share of the voice", share, 0, 1, "of the power"),
-        ("Instrumental", _decibels(powers[2], loudest), -RANGE_DB, 0, "dB below maximum"),
+        ("Mixture, and the notes that were found", _decibels(powers[0], loudest), -RANGE_DB, 0.0, "dB below maximum"),
+        ("Share of the voice", share, 0.0, 1.0, "of the power"),
+        ("Instrumental", _decibels(powers[2], loudest), -RANGE_DB, 0.0, "dB below maximum"),
     )
     for axis, (title, picture, low, high, unit) in zip(axes, pictures, strict=False):
         _spectrogram(axis, picture, mixture, low, high, unit)
@@ -74,7 +74,7 @@ def transcription(
     onset, pitch, times = probabilities
     figure, axes = new_figure(3, 1, width=10, height=8.5, height_ratios=(2, 2, 0.8), sharex=True, grid=False)
     power = _mel_power(mixture)
-    _spectrogram(axes[0], _decibels(power, max(float(power.max()), 1e-12)), mixture, -RANGE_DB, 0, "dB below maximum")
+    _spectrogram(axes[0], _decibels(power, max(float(power.max()), 1e-12)), mixture, -RANGE_DB, 0.0, "dB below maximum")
     _note_roll(axes[0], melody)
     axes[0].set_title("Mixture, and the notes that were found", loc="left")
     low, high = (int(melody.midi.min()) - 4, int(melody.midi.max()) + 5) if len(melody) else (40, 84)
@@ -136,7 +136,7 @@ def _note_roll(axis: Any, melody: NoteList) -> None:
         axis.plot([start, stop], [height, height], color=PALETTE[5], linewidth=2, solid_capstyle="butt")
 
 
-def _mel(hertz: float) -> float:
+def _mel(hertz: float | int) -> float:
     return float(hz_to_mel(torch.tensor(float(hertz)), "htk"))
 
 

@@ -30,7 +30,7 @@ SOUNDS = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
 BACKINGS = ("instrumental", "accompaniment", "other", "no_vocals")
 MUSDB_STEMS = ("mixture", "drums", "bass", "other", "vocals")
 
-Notes = Float[ndarray, "notes 3"]
+Notes = Float[ndarray, "_ 3"]
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -64,7 +64,7 @@ class VocalMelodyTranscriber(BaseEstimator):
         self.random_state = random_state
 
     @classmethod
-    def from_pretrained(cls, weights: str = "embedded", **parameters: Any) -> Self:
+    def from_pretrained(cls, weights: str = "embedded", **parameters: Any) -> VocalMelodyTranscriber:
         """A transcriber that is ready to predict.
 
         Raises:
@@ -74,7 +74,7 @@ class VocalMelodyTranscriber(BaseEstimator):
         transcriber.network_ = transcriber._read()
         return transcriber
 
-    def fit(self, audio: Sequence[Audio], notes: Sequence[ArrayLike]) -> Self:
+    def fit(self, audio: Sequence[Audio], notes: Sequence[ArrayLike]) -> VocalMelodyTranscriber:
         """Fine-tune on songs with known melodies.
 
         Arguments:

@@ -11,7 +11,6 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 import torch
@@ -69,7 +68,7 @@ class MelodyNetwork(nn.Module):
         self.pitch = nn.Linear(config.hidden, PITCHES + 1)
 
     @classmethod
-    def continuing(cls, separator: MelBandRoformer, **shape: float) -> Self:
+    def continuing(cls, separator: MelBandRoformer, **shape: float) -> MelodyNetwork:
         """A network with the backbone of a separator and a new head: the second stage of the paper's recipe."""
         network = cls(MelodyConfig(separator.config, **shape))  # type: ignore[arg-type]
         state = {key: value for key, value in separator.state_dict().items() if not key.startswith("mask_estimators.")}
@@ -77,7 +76,7 @@ class MelodyNetwork(nn.Module):
         return network
 
     @classmethod
-    def load(cls, path: Path) -> Self:
+    def load(cls, path: Path) -> MelodyNetwork:
         """Read a safetensors file whose metadata holds the configuration.
 
         Raises:
