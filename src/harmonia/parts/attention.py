@@ -13,7 +13,6 @@ from typing import Literal
 import torch
 from jaxtyping import Complex, Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 Pairing = Literal["adjacent", "halves"]
 
@@ -32,7 +31,8 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
         """Normalise the last axis."""
-        return F.normalize(x, dim=-1) * (x.shape[-1] ** 0.5 * self.gamma)
+        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp(min=1e-12)
+        return x * (x.shape[-1] ** 0.5 / length) * self.gamma
 
 
 def rotary_frequencies(dim: int, theta: float = 10000.0) -> Float[Tensor, " pairs"]:
@@ -71,8 +71,10 @@ def rotate(
         tensor([-0.3012,  1.3818])
     """
     table = _rotations(x.shape[-3], x.shape[-1], theta, x.device).unsqueeze(-2)
-    pairs = x.float().unflatten(-1, (-1, 2) if pairing == "adjacent" else (2, -1))
-    if pairing == "halves":
-        pairs = pairs.transpose(-1, -2)
-    turned = torch.view_as_real(torch.view_as_complex(pairs.contiguous()) * table)
+    pairs = x.float()
+    if pairing == "adjacent":
+        pairs = pairs.unflatten(-1, (-1, 2))
+    else:
+        pairs = pairs.unflatten(-1, (2, -1)).transpose(-1, -2).contiguous()
+    turned = torch.view_as_real(torch.view_as_complex(pairs) * table)
     return (turned if pairing == "adjacent" else turned.transpose(-1, -2)).flatten(-2).to(x.dtype)

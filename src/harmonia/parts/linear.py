@@ -62,13 +62,24 @@ def linear(
         tensor([[4.],
                 [4.]])
     """
-    if not (_ONEDNN and x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32 and x.numel()) or (
-        torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu")
-    ):
+    if not _suits_onednn(x, weight):
         return _ACTIVATIONS[activation](F.linear(x, weight, bias))
+    # oneDNN falls back to plain loops, a thousand times slower, when the last axis is not the dense one.
+    x, weight = (t if t.stride(-1) == 1 else t.contiguous() for t in (x, weight))
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, weight, bias)):
         return _ACTIVATIONS[activation](_Product.apply(x, weight, bias))
     return _product(x, weight, bias, activation)
+
+
+def _suits_onednn(x: Tensor, weight: Tensor) -> bool:
+    return (
+        _ONEDNN
+        and x.device.type == "cpu"
+        and x.dtype == weight.dtype == torch.float32
+        and x.numel() > 0
+        and not torch.compiler.is_compiling()
+        and not torch.is_autocast_enabled("cpu")
+    )
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: Activation = "none") -> Tensor:

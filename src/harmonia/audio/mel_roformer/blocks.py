@@ -117,8 +117,9 @@ class Attention(nn.Module):
     def forward(self, x: Float[Tensor, "batch length dim"]) -> Float[Tensor, "batch length dim"]:
         """Attend along the second axis."""
         x = self.norm(x)
-        q, k, v = self.to_qkv(x).unflatten(-1, (3 * self.heads, -1)).tensor_split(3, dim=-2)
-        q, k, v = (part.transpose(-2, -3) for part in (self.rotary_embed(q), self.rotary_embed(k), v))
+        qk, v = self.to_qkv(x).unflatten(-1, (3 * self.heads, -1)).split((2 * self.heads, self.heads), dim=-2)
+        q, k = self.rotary_embed(qk).chunk(2, dim=-2)
+        q, k, v = (part.transpose(-2, -3) for part in (q, k, v))
         out = F.scaled_dot_product_attention(q, k, v, dropout_p=self.dropout if self.training else 0.0)
         out = out.transpose(-2, -3) * self.to_gates(x).sigmoid().unsqueeze(-1)
         return self.to_out(out.flatten(-2))
