@@ -17,6 +17,7 @@ from harmonia.symmetry.location_encoder.grid import Grid
 from harmonia.symmetry.location_encoder.maps import WorldMap
 from harmonia.symmetry.location_encoder.points import check_points, checked_by
 from harmonia.symmetry.location_encoder.targets import check_labels, check_weights
+from harmonia.symmetry.location_encoder.uncertainty import SphereProcess
 
 
 class LocationClassifier(ClassifierMixin, LocationEstimator):
@@ -79,6 +80,9 @@ class LocationClassifier(ClassifierMixin, LocationEstimator):
             held_out = lonlat, self._targets(self._indices(check_labels(y_val, len(lonlat))))
         loss = _binary_cross_entropy if binary else _cross_entropy
         self._fit(points, self._targets(indices), weights, held_out, 1 if binary else len(self.classes_), loss)
+        self.shares_ = np.bincount(indices) / len(indices)
+        commonest = (indices == self.shares_.argmax()).astype(np.float64)
+        self.processes_ = [SphereProcess.fit(points, commonest, self.random_state)]
         return self
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
@@ -103,13 +107,19 @@ class LocationClassifier(ClassifierMixin, LocationEstimator):
         of: Literal["class", "probability", "entropy"] = "class",
         label: Any = None,
     ) -> WorldMap:
-        """`of`: the class, the probability of `label` (of the last class unless given), or the entropy in bits."""
+        """`of`: the class, the probability of `label` (of the last class unless given), or the entropy in bits.
+
+        The entropy is that of the network's probabilities mixed with the shares of the classes, as far as the points
+        leave a place unknown (`SphereProcess.ignorance`); where they do, classes are drawn pale.
+        """
         probabilities = self._probabilities(outputs.to(torch.float64)).numpy()
         names = tuple(str(name) for name in self.classes_)
+        ignorance = self._ignorance(grid)[..., None]
         if of == "class":
-            return WorldMap(grid, probabilities.argmax(-1), "class", names, probabilities.max(-1))
+            return WorldMap(grid, probabilities.argmax(-1), "class", names, (probabilities * (1 - ignorance)).max(-1))
         if of == "entropy":
-            bits = -(probabilities * np.log2(np.maximum(probabilities, 1e-300))).sum(-1)
+            mixed = (1 - ignorance) * probabilities + ignorance * self.shares_
+            bits = -(mixed * np.log2(np.maximum(mixed, 1e-300))).sum(-1)
             return WorldMap(grid, bits, "uncertainty (bits)")
         if of == "probability":
             index = len(names) - 1 if label is None else int(self._indices(np.array([label]))[0])
@@ -134,10 +144,10 @@ class LocationClassifier(ClassifierMixin, LocationEstimator):
         return torch.from_numpy(indices)
 
     def learnt(self) -> dict[str, Any]:
-        return {"classes": self.classes_.tolist()}
+        return {"classes": self.classes_.tolist(), "shares": self.shares_.tolist()}
 
     def restore(self, learnt: dict[str, Any]) -> None:
-        self.classes_ = np.array(learnt["classes"])
+        self.classes_, self.shares_ = np.array(learnt["classes"]), np.array(learnt["shares"])
 
 
 def _binary_cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:

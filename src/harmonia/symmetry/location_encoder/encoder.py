@@ -22,6 +22,10 @@ CHUNK = 2**24
 """Numbers of the widest intermediate that `LocationEncoder` holds at a time when it evaluates without gradients."""
 
 
+PROCESS = "process."
+"""Prefix of tensors in a checkpoint that belong to an estimator rather than to its network."""
+
+
 class LocationEncoder(nn.Module, PyTorchModelHubMixin):
     r"""Longitude and latitude in degrees to features or predictions: ``network(encoding(lon, lat))``.
 
@@ -163,11 +167,10 @@ class LocationEncoder(nn.Module, PyTorchModelHubMixin):
             encoder = cls(**json.loads(checkpoint.metadata["location_encoder"]))
         except (TypeError, ValueError) as error:
             raise WeightsError("the configuration in the file is not valid", error, "Write the file again.") from error
-        double = any(tensor.dtype == torch.float64 for tensor in checkpoint.tensors.values())
+        tensors = {name: tensor for name, tensor in checkpoint.tensors.items() if not name.startswith(PROCESS)}
+        double = any(tensor.dtype == torch.float64 for tensor in tensors.values())
         encoder.to(torch.float64 if double else torch.float32)
-        load_strictly(
-            encoder.network, checkpoint.tensors, {"layers.0": "degree", "last_layer": "outputs", "layers": "hidden"}
-        )
+        load_strictly(encoder.network, tensors, {"layers.0": "degree", "last_layer": "outputs", "layers": "hidden"})
         return encoder.eval()
 
     def _first(self, lonlat: Tensor) -> Tensor:

@@ -15,11 +15,12 @@ from torch import Tensor
 
 from harmonia.core.errors import InputError
 from harmonia.core.weights import Checkpoint
-from harmonia.symmetry.location_encoder.encoder import LocationEncoder
+from harmonia.symmetry.location_encoder.encoder import PROCESS, LocationEncoder
 from harmonia.symmetry.location_encoder.grid import Grid
 from harmonia.symmetry.location_encoder.maps import WorldMap
 from harmonia.symmetry.location_encoder.points import CoordinateOrder, Points, checked_by
 from harmonia.symmetry.location_encoder.training import History, Labelled, Loss, Plan, fit_network
+from harmonia.symmetry.location_encoder.uncertainty import SphereProcess
 
 
 class LocationEstimator(BaseEstimator):
@@ -66,6 +67,7 @@ class LocationEstimator(BaseEstimator):
 
     encoder_: LocationEncoder
     history_: History
+    processes_: list[SphereProcess]
 
     def predict_map(self, resolution: float = 1.0, **which: Any) -> WorldMap:
         """Predictions on a regular grid of the whole Earth.
@@ -81,9 +83,23 @@ class LocationEstimator(BaseEstimator):
     def checkpoint(self) -> Checkpoint:
         """The fitted model, to be written as ``.safetensors`` and read by `load_model`."""
         check_is_fitted(self)
-        return self.encoder_.checkpoint(
-            estimator=type(self).__name__, parameters=json.dumps(self.get_params()), learnt=json.dumps(self.learnt())
+        numbers = [(process.signal, process.noise) for process in self.processes_]
+        made = self.encoder_.checkpoint(
+            estimator=type(self).__name__,
+            parameters=json.dumps(self.get_params()),
+            learnt=json.dumps({**self.learnt(), "processes": numbers}),
         )
+        covariances = {
+            f"{PROCESS}{i}": torch.from_numpy(process.covariance.astype(np.float32))
+            for i, process in enumerate(self.processes_)
+        }
+        return Checkpoint({**made.tensors, **covariances}, made.metadata)
+
+    def _ignorance(self, grid: Grid) -> NDArray[np.float64]:
+        """What the points leave unknown, at every cell; nothing for a model that kept no process."""
+        if not self.processes_:
+            return np.zeros((grid.rows, grid.columns))
+        return self.processes_[0].ignorance(grid.points()).reshape(grid.rows, grid.columns)
 
     def _map(self, grid: Grid, outputs: Tensor, **which: Any) -> WorldMap:
         raise NotImplementedError

@@ -8,10 +8,11 @@ from pathlib import Path
 from harmonia.core.errors import WeightsError
 from harmonia.core.weights import Checkpoint
 from harmonia.symmetry.location_encoder.classifier import LocationClassifier
-from harmonia.symmetry.location_encoder.encoder import LocationEncoder
+from harmonia.symmetry.location_encoder.encoder import PROCESS, LocationEncoder
 from harmonia.symmetry.location_encoder.estimator import LocationEstimator
 from harmonia.symmetry.location_encoder.regressor import LocationRegressor
 from harmonia.symmetry.location_encoder.species import PresenceOnlySpeciesModel
+from harmonia.symmetry.location_encoder.uncertainty import SphereProcess
 
 _ESTIMATORS: dict[str, type[LocationEstimator]] = {
     kind.__name__: kind for kind in (LocationClassifier, LocationRegressor, PresenceOnlySpeciesModel)
@@ -42,5 +43,11 @@ def load_model(source: str | Path | Checkpoint) -> LocationEstimator:
     model = kind(**json.loads(checkpoint.metadata["parameters"]))
     model.encoder_ = LocationEncoder.from_checkpoint(checkpoint)
     model.n_features_in_ = 2
-    model.restore(json.loads(checkpoint.metadata["learnt"]))
+    learnt = json.loads(checkpoint.metadata["learnt"])
+    model.restore(learnt)
+    model.processes_ = [
+        SphereProcess(checkpoint.tensors[f"{PROCESS}{i}"].double().numpy(), *numbers)
+        for i, numbers in enumerate(learnt["processes"])
+        if f"{PROCESS}{i}" in checkpoint.tensors
+    ]
     return model

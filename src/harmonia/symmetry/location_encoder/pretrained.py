@@ -145,9 +145,9 @@ class _FourierFeatures(nn.Module):
 
 
 def _equal_earth(lonlat: Tensor) -> Tensor:
-    """The projection as GeoCLIP computes it, in float64."""
+    """The projection as GeoCLIP computes it, in the precision of the points."""
     a1, a2, a3, a4 = 1.340264, -0.081106, 0.000893, 0.003796
-    lon, lat = torch.deg2rad(lonlat.to(torch.float64)).unbind(-1)
+    lon, lat = torch.deg2rad(lonlat).unbind(-1)
     theta = torch.asin(math.sqrt(3) / 2 * torch.sin(lat))
     slope = 9 * a4 * theta**8 + 7 * a3 * theta**6 + 3 * a2 * theta**2 + a1
     x = 2 * math.sqrt(3) * lon * torch.cos(theta) / (3 * slope)

@@ -8,15 +8,15 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import RegressorMixin
-from sklearn.linear_model import BayesianRidge
 from torch import Tensor
 
 from harmonia.core.errors import InputError
 from harmonia.symmetry.location_encoder.estimator import LocationEstimator
 from harmonia.symmetry.location_encoder.grid import Grid
 from harmonia.symmetry.location_encoder.maps import WorldMap
-from harmonia.symmetry.location_encoder.points import check_points, checked_by
+from harmonia.symmetry.location_encoder.points import Points, check_points, checked_by
 from harmonia.symmetry.location_encoder.targets import check_values, check_weights
+from harmonia.symmetry.location_encoder.uncertainty import SphereProcess
 
 
 class LocationRegressor(RegressorMixin, LocationEstimator):
@@ -24,9 +24,9 @@ class LocationRegressor(RegressorMixin, LocationEstimator):
 
     network(encoding(lon, lat)), fitted by least squares on standardised values.
 
-    ``predict(X, return_std=True)`` adds the standard deviation of a Bayesian linear model on the last hidden layer,
-    N(0, 1/lambda) weights and N(0, 1/alpha) noise, both found by maximising the evidence in closed form, scaled so that
-    the held-out points have unit standardised error.
+    ``predict(X, return_std=True)`` adds the standard deviation of a Gaussian process on the sphere that saw the same
+    values (`SphereProcess`), scaled so that the held-out points have unit standardised error. It grows far from all
+    data, where the network is as sure of itself as anywhere.
 
     Arguments: as `LocationClassifier`.
 
@@ -73,8 +73,8 @@ class LocationRegressor(RegressorMixin, LocationEstimator):
             held_out = lonlat, self._standardised(check_values(y_val, len(lonlat)))
         targets = self._standardised(values)
         self._fit(points, targets, weights, held_out, values.shape[1], _squared_error)
-        self._training = points, targets.numpy()
-        self._posterior: list[tuple[BayesianRidge, float]] = []
+        self.processes_ = [SphereProcess.fit(points, column, self.random_state) for column in targets.numpy().T]
+        self.calibration_ = self._calibration()
         return self
 
     def predict(self, X: ArrayLike, return_std: bool = False) -> Any:
@@ -82,8 +82,7 @@ class LocationRegressor(RegressorMixin, LocationEstimator):
         means = self._shaped(self._outputs(X).numpy() * self.scale_ + self.mean_)
         if not return_std:
             return means
-        hidden = self.encoder_.encode_hidden(torch.from_numpy(check_points(X, self.coordinate_order)))
-        return means, self._shaped(self._deviations(hidden.numpy()) * self.scale_)
+        return means, self._shaped(self._deviations(check_points(X, self.coordinate_order)))
 
     def _map(  # type: ignore[override]
         self, grid: Grid, outputs: Tensor, *, of: Literal["value", "sd"] = "value", output: int = 0
@@ -92,31 +91,25 @@ class LocationRegressor(RegressorMixin, LocationEstimator):
         if of == "value":
             return WorldMap(grid, outputs[..., output].numpy() * self.scale_[output] + self.mean_[output], "value")
         if of == "sd":
-            hidden = self.encoder_.encode_hidden(torch.from_numpy(grid.points()))
-            deviations = self._deviations(hidden.numpy())[:, output] * self.scale_[output]
+            deviations = self._deviations(grid.points())[:, output]
             return WorldMap(grid, deviations.reshape(grid.rows, grid.columns), "standard deviation")
         raise InputError("there is no such map", f"'{of}'", "Use 'value' or 'sd'.")
 
-    def _deviations(self, hidden: NDArray[Any]) -> NDArray[np.float64]:
-        """Standard deviations of the standardised values."""
-        if not hasattr(self, "_training"):
-            raise InputError("a model read from a file knows no uncertainty", "return_std", "Fit it again.")
-        if not self._posterior:
-            points, targets = self._training
-            features = self.encoder_.encode_hidden(torch.from_numpy(points)).to(torch.float64).numpy()
-            for k in range(targets.shape[1]):
-                model = BayesianRidge().fit(features, targets[:, k])
-                self._posterior.append((model, self._calibration(model, k)))
-        hidden = hidden.astype(np.float64)
-        return np.stack([scale * model.predict(hidden, return_std=True)[1] for model, scale in self._posterior], axis=1)
+    def _deviations(self, points: Points) -> NDArray[np.float64]:
+        """Standard deviations in the unit of the values, ``(n, outputs)``."""
+        if not self.processes_:
+            raise InputError("this model was stored without its uncertainty", "return_std", "Fit it again.")
+        deviations = np.stack([process.deviation(points) for process in self.processes_], axis=1)
+        return deviations * self.calibration_ * self.scale_
 
-    def _calibration(self, model: BayesianRidge, output: int) -> float:
-        """Root mean square of standardised errors at the held-out points."""
+    def _calibration(self) -> NDArray[np.float64]:
+        """Root mean square of standardised errors at the held-out points, for each output."""
         if self.validation_ is None:
-            return 1.0
-        features = self.encoder_.encode_hidden(self.validation_.lonlat).to(torch.float64).numpy()
-        errors = self.encoder_.encode(self.validation_.lonlat)[:, output] - self.validation_.targets[:, output]
-        return float(np.sqrt(np.mean((errors.numpy() / model.predict(features, return_std=True)[1]) ** 2)))
+            return np.ones(len(self.processes_))
+        errors = (self.encoder_.encode(self.validation_.lonlat) - self.validation_.targets).numpy()
+        points = self.validation_.lonlat.numpy()
+        deviations = np.stack([process.deviation(points) for process in self.processes_], axis=1)
+        return np.sqrt(np.mean((errors / deviations) ** 2, axis=0))
 
     def _standardised(self, values: NDArray[np.float64]) -> Tensor:
         return torch.from_numpy((values - self.mean_) / self.scale_).to(torch.float32)
@@ -125,10 +118,16 @@ class LocationRegressor(RegressorMixin, LocationEstimator):
         return values[:, 0] if self.single_output_ else values
 
     def learnt(self) -> dict[str, Any]:
-        return {"mean": self.mean_.tolist(), "scale": self.scale_.tolist(), "single_output": self.single_output_}
+        return {
+            "mean": self.mean_.tolist(),
+            "scale": self.scale_.tolist(),
+            "calibration": self.calibration_.tolist(),
+            "single_output": self.single_output_,
+        }
 
     def restore(self, learnt: dict[str, Any]) -> None:
         self.mean_, self.scale_ = np.array(learnt["mean"]), np.array(learnt["scale"])
+        self.calibration_ = np.array(learnt["calibration"])
         self.single_output_ = bool(learnt["single_output"])
 
 

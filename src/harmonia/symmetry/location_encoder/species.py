@@ -116,6 +116,7 @@ class PresenceOnlySpeciesModel(LocationEstimator):
             presence,
             background=lambda outputs: _minus_log(-outputs).mean(),
         )
+        self.processes_ = []
         return self
 
     def suitability(self, X: ArrayLike) -> NDArray[np.float64]:
