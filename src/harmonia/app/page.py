@@ -90,8 +90,8 @@ def job_markdown(slug: str, job: Job, default: bool) -> str:
     rows = [
         [
             p.name if p.is_input else f"`--{p.name.replace('_', '-')}`",
-            "|".join(map(str, p.choices)) or kinds[p] + (" ..." if p.many else ""),
-            "" if p.is_input or p.default is None else f"`{p.default}`",
+            " | ".join(map(str, p.choices)) or kinds[p] + (" ..." if p.many else ""),
+            "" if p.is_input or p.default in (None, "") else f"`{p.default}`",
             p.field.text,
         ]
         for p in job.parameters

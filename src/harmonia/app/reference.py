@@ -6,13 +6,14 @@ import importlib
 import inspect
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
 from harmonia.core.registry import Method
 
-_SECTION = re.compile(r"(Arguments|Attributes|Raises|Returns|Yields|References|Example|Examples):{1,2}")
+WIDTH = 88
+_HEADING = re.compile(r"(Arguments|Attributes|Raises|Returns|Yields|References|Example|Examples):{1,2}")
 _ENTRIES = {"Arguments", "Attributes", "Raises"}
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
@@ -24,28 +25,33 @@ def reference_of(method: Method) -> str:
     entries = list(_public_names(importlib.import_module(package)))
     offered = set(importlib.import_module(field).__all__)
     imports = [
-        f"from {source} import {', '.join(names)}"
+        _import(source, names)
         for source, names in (
             (field, [name for name, _ in entries if name in offered]),
             (package, [name for name, _ in entries if name not in offered]),
         )
         if names
     ]
-    return _pages("## In Python", imports, entries)
+    return _section(imports, entries)
 
 
 def media_reference() -> str:
     """Every medium: what it is, its files, its names."""
     module = importlib.import_module("harmonia.media")
     entries = [(name, getattr(module, name)) for name in module.__all__]
-    return _pages("## In Python", [f"from harmonia.media import {', '.join(module.__all__)}"], entries)
+    return _section([_import("harmonia.media", module.__all__)], entries)
 
 
-def _pages(title: str, imports: list[str], entries: list[tuple[str, Any]]) -> str:
+def _section(imports: list[str], entries: list[tuple[str, Any]]) -> str:
     if not entries:
         return ""
     code = "```python\n" + "\n".join(imports) + "\n```"
-    return "\n\n".join([title, code, *(_name_markdown(name, value) for name, value in entries)])
+    return "\n\n".join(["## In Python", code, *(_name_markdown(name, value) for name, value in entries)])
+
+
+def _import(source: str, names: Sequence[str]) -> str:
+    line = f"from {source} import {', '.join(names)}"
+    return line if len(line) <= WIDTH else f"from {source} import (\n" + "".join(f"    {n},\n" for n in names) + ")"
 
 
 def _public_names(module: ModuleType) -> Iterator[tuple[str, Any]]:
@@ -70,10 +76,10 @@ def _entry(level: str, title: str, name: str, value: Any) -> str:
 
 
 def _own_methods(class_: type) -> Iterator[tuple[str, Any]]:
-    """Documented public methods that the class or a base of ours defines."""
-    for name, member in inspect.getmembers(class_, callable):
-        owner = next((base for base in class_.__mro__ if name in vars(base)), class_)
-        if not name.startswith("_") and owner.__module__.startswith("harmonia.") and getattr(member, "__doc__", None):
+    """Documented public methods that are written here, not inherited from a library or made by one."""
+    for name, member in inspect.getmembers(class_, inspect.isroutine):
+        ours = str(getattr(member, "__module__", "")).startswith("harmonia.")
+        if not name.startswith("_") and ours and getattr(member, "__doc__", None):
             yield name, member
 
 
@@ -94,9 +100,10 @@ def signature(name: str, value: Any) -> str:
     first_keyword = next((i for i, p in enumerate(parameters) if p.kind is p.KEYWORD_ONLY), None)
     if first_keyword is not None and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
         words.insert(first_keyword, "*")
-    returns = "" if found.return_annotation is found.empty else f" -> {_annotation(found.return_annotation)}"
+    silent = inspect.isclass(value) or found.return_annotation is found.empty
+    returns = "" if silent else f" -> {_annotation(found.return_annotation)}"
     line = f"{name}({', '.join(words)}){returns}"
-    return line if len(line) <= 88 else f"{name}(\n" + "".join(f"    {word},\n" for word in words) + f"){returns}"
+    return line if len(line) <= WIDTH else f"{name}(\n" + "".join(f"    {word},\n" for word in words) + f"){returns}"
 
 
 def _parameter(parameter: inspect.Parameter) -> str:
@@ -130,22 +137,22 @@ def docstring_markdown(text: str) -> str:
     lines = text.splitlines()
     while lines:
         line = lines.pop(0)
-        section = _SECTION.fullmatch(line)
-        if section is None:
+        heading = _HEADING.fullmatch(line)
+        if heading is None:
             parts.append(line)
             continue
         block: list[str] = []
         while lines and (not lines[0].strip() or lines[0].startswith(" ")):
             block.append(lines.pop(0))
-        parts += ["", f"**{section[1]}**", "", _block(section[1], textwrap.dedent("\n".join(block)).strip("\n")), ""]
+        parts += ["", f"**{heading[1]}**", "", _block(heading[1], textwrap.dedent("\n".join(block)).strip("\n")), ""]
     prose = re.sub(r"::$", ":", "\n".join(parts), flags=re.MULTILINE)
     return re.sub(r"\n{3,}", "\n\n", prose).strip()
 
 
-def _block(section: str, text: str) -> str:
-    if section.startswith("Example"):
+def _block(heading: str, text: str) -> str:
+    if heading.startswith("Example"):
         return f"```python\n{text}\n```"
-    if section not in _ENTRIES:
+    if heading not in _ENTRIES:
         return text
     entries: list[str] = []
     for line in text.splitlines():
