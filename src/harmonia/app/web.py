@@ -176,7 +176,8 @@ def _form(method: Method, job: Job, visits: Visits) -> None:
     places = [place for output in job.outputs for place in _places(output)]
     files = gr.Files(label="files", interactive=False)
 
-    def run(*values: Any, progress: gr.Progress = gr.Progress(), request: gr.Request) -> list[Any]:  # noqa: B008
+    # Gradio fills in a request by its annotation and progress by its default, at their places among the arguments.
+    def run(request: gr.Request, progress: gr.Progress = gr.Progress(), *values: Any) -> list[Any]:  # noqa: B008
         visit = str(request.session_hash)
         given = {parameter.name: value for parameter, value in zip(job.parameters, values) if value not in (None, "")}
         try:
@@ -190,6 +191,7 @@ def _form(method: Method, job: Job, visits: Visits) -> None:
             raise gr.Error(str(error), duration=None, print_exception=False) from error
         return [*_shown(job, outputs, folder), [str(path) for path in written]]
 
+    run.__annotations__ = {"request": gr.Request, "progress": gr.Progress}
     start.click(run, controls, [*places, files], api_visibility="private", concurrency_limit=1)
     stop.click(_with_visit(visits.stop), None, None, api_visibility="private", queue=False)
 
@@ -201,7 +203,7 @@ def _with_visit(act: Callable[[str], None]) -> Callable[..., None]:
     def handler(request: gr.Request) -> None:
         act(str(request.session_hash))
 
-    handler.__annotations__["request"] = gr.Request
+    handler.__annotations__ = {"request": gr.Request}
     return handler
 
 
