@@ -135,6 +135,7 @@ def test_winning_shares_against_sampling():
         ({"activation": "swash"}, "activation"),
         ({"depth": -1}, "hidden layers"),
         ({"kernel": "rbf"}, "kernel"),
+        ({"solver": "lu"}, "solver"),
         ({"ridge": -1.0}, "ridge"),
         ({"ridge": "cv"}, "ridge"),
         ({"time": "soon"}, "time"),
@@ -155,10 +156,34 @@ def test_bad_data():
         NTKRegressor().fit(np.eye(3), np.arange(3.0)).predict(np.eye(3), return_std=True, return_cov=True)
 
 
-def test_too_many_rows_are_refused_before_they_are_computed(monkeypatch):
-    monkeypatch.setattr("harmonia.kernels.ntk.estimators._physical_memory", lambda: 1000)
+def test_too_many_rows_are_refused_or_solved_without_a_matrix(monkeypatch, diabetes):
+    X, y = diabetes
+    direct = NTKRegressor(ridge=1e-3).fit(X[:300], y[:300])
+    monkeypatch.setattr("harmonia.kernels.ntk.estimators.physical_memory", lambda: 1000)
     with pytest.raises(InputError, match="GiB needed"):
-        NTKRegressor().fit(np.eye(20), np.arange(20.0))
+        NTKRegressor(solver="direct").fit(np.eye(20), np.arange(20.0))
+    lean = NTKRegressor(ridge=1e-3).fit(X[:300], y[:300])
+    assert lean.ensemble_ is None
+    np.testing.assert_allclose(lean.predict(X[300:]), direct.predict(X[300:]), rtol=1e-3)
+    for refused in (lambda: lean.predict(X, return_std=True), lambda: lean.predict(X, time=1.0), lean.predict_left_out):
+        with pytest.raises(InputError, match="infinite time only"):
+            refused()
+    with pytest.raises(InputError, match="given ridge"):
+        NTKRegressor(ridge="loo").fit(X, y)
+    with pytest.raises(InputError, match="above 0"):
+        NTKRegressor(ridge=0.0).fit(X, y)
+    with pytest.raises(InputError, match="did not converge"):
+        NTKRegressor(ridge=1e-14, depth=0).fit(X, y)
+
+
+def test_lost_signals_are_told():
+    X, y = np.random.default_rng(0).standard_normal((6, 3)), np.arange(6.0)
+    with pytest.warns(UserWarning, match="explodes: variances"):
+        NTKRegressor(depth=20, w_std=2.5).fit(X, y)
+    with pytest.warns(UserWarning, match="dies"):
+        NTKRegressor(depth=20, w_std=0.5, b_std=0.0).fit(X, y)
+    with pytest.raises(InputError, match="overflows"):
+        NTKRegressor(depth=400, w_std=10.0).fit(X, y)
 
 
 @pytest.mark.parametrize("kernel", ["ntk", "nngp"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
@@ -112,3 +113,40 @@ def as_network(
     raise InputError(
         "this is no network", repr(net), "Give 'mlp', an infwidth.Sequential, or a torch module made of common layers."
     )
+
+
+def warn_of_lost_signals(network: infwidth.Sequential, x: Tensor, ratio: float = 1e6) -> None:
+    """Say so if variances grow or shrink through the layers until the kernel is useless.
+
+    Raises:
+        InputError: they overflow.
+    """
+    variances = variances_by_layer(network, x[: min(len(x), 100)])
+    if not variances or variances[0] == 0:
+        return
+    told = ", ".join(f"{value:.3g}" for value in variances)
+    mend = "Choose w_std near the critical value of the activation (sqrt 2 for ReLU), or fewer layers."
+    if not math.isfinite(variances[-1]):
+        raise InputError("the signal overflows on its way through the network", f"variances {told}", mend)
+    change = variances[-1] / variances[0]
+    if not 1 / ratio < change < ratio:
+        warnings.warn(f"the signal {'explodes' if change > 1 else 'dies'}: variances {told}. {mend}", stacklevel=4)
+
+
+def variances_by_layer(network: infwidth.Sequential, x: Tensor) -> list[float]:
+    """Mean variance of the outputs of each layer with weights; empty for inputs with positions.
+
+    Example:
+        >>> import torch
+        >>> [round(v, 3) for v in variances_by_layer(mlp(2, "relu", 2.0, 0.0), torch.ones(1, 3))]
+        [4.0, 8.0, 16.0]
+    """
+    found: list[float] = []
+    if x.ndim > 2:
+        return found
+    state = infwidth.KernelState(x.square().mean(1), None, "none", paired=True, fan_in=x.shape[1])
+    for layer in network.layers:
+        state = layer(state)
+        if isinstance(layer, (infwidth.Affine, infwidth.Residual)):
+            found.append(float(state.nngp.mean()))
+    return found

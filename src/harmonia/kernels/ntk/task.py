@@ -8,6 +8,7 @@ from typing import Annotated, Literal, TypedDict
 import numpy as np
 import polars
 import torch
+from torch import Tensor
 
 from harmonia.core.errors import InputError
 from harmonia.core.progress import say, track
@@ -17,9 +18,10 @@ from harmonia.kernels.ntk import figures
 from harmonia.kernels.ntk.dynamics import kernel_alignment, ntk_spectrum, stopping_time
 from harmonia.kernels.ntk.estimators import NTKClassifier, NTKRegressor
 from harmonia.kernels.ntk.features import MOST_WORDS, Features, Target
-from harmonia.kernels.ntk.finite import compare_with_limit
+from harmonia.kernels.ntk.finite import Comparison, compare_with_limit
 from harmonia.kernels.ntk.networks import ActivationName, mlp
 from harmonia.media import Figure, Table
+from harmonia.parts import infwidth
 
 COVERAGE = 0.9
 MOST_COMPARED = 128
@@ -62,46 +64,53 @@ def fit(
     it. The figures show the kernel's spectrum, the order in which its components are learnt and when to stop, and how
     finite networks approach all this as they grow wider.
     """
-    goal_column = Target.of(table, target, goal)
-    known = goal_column.known
-    labelled = Table(table.frame.filter(polars.Series(known)))
-    features = Features.of(labelled, without=goal_column.name)
-    x = features.inputs(table)
-    values = np.array(goal_column.values, dtype=object)[known]
+    wanted = Target.of(table, target, goal)
+    known = wanted.known
+    features = Features.of(Table(table.frame.filter(polars.Series(known))), without=wanted.name)
+    x, values = features.inputs(table), np.array(wanted.values, dtype=object)[known]
     say(f"{known.sum()} rows to learn from, {x.shape[1]} inputs, {(~known).sum()} rows to predict.")
     if known.sum() < 4:
         raise InputError("there are too few rows to learn from", int(known.sum()), "Give at least four with a target.")
-    options = {"depth": depth, "activation": activation, "kernel": kernel, "ridge": ridge, "random_state": seed}
+    network = mlp(depth, activation)
+    options = {"kernel": kernel, "ridge": ridge, "solver": "direct", "random_state": seed}
     model: NTKRegressor | NTKClassifier
-    if goal_column.is_class:
-        model = NTKClassifier(**options).fit(x[known], values.astype(str))
+    if wanted.is_class:
+        model = NTKClassifier(network, **options).fit(x[known], values.astype(str))
     else:
-        model = NTKRegressor(**options).fit(x[known], values.astype(np.float64))
-    stop = stopping_time(model.ensemble_, folds=min(5, len(values)), generator=torch.Generator().manual_seed(seed))
+        model = NTKRegressor(network, **options).fit(x[known], values.astype(np.float64))
+    ensemble = model.ensemble_
+    assert ensemble is not None
+    stop = stopping_time(ensemble, folds=min(5, len(values)), generator=torch.Generator().manual_seed(seed))
     model.time_ = stop.time if time is None else time
     report = _classes if isinstance(model, NTKClassifier) else _numbers
-    frame, score, quality = report(model, x, known, values, goal_column.name)
-    targets = model.ensemble_.targets
-    spectra = {"NTK": ntk_spectrum(model.ensemble_.ntk, targets), "NNGP": ntk_spectrum(model.ensemble_.nngp, targets)}
-    rows = torch.randperm(len(values), generator=torch.Generator().manual_seed(seed))
-    train, at = rows[:MOST_COMPARED], rows[MOST_COMPARED : 2 * MOST_COMPARED]
-    at = at if len(at) else train
-    inputs = torch.from_numpy(x[known]).float()
-    network = mlp(depth, activation)
-    comparisons = [
-        compare_with_limit(network, one, inputs[train], targets[train].float(), inputs[at], steps=steps, seed=seed)
-        for one in track(sorted({max(8, width // 16), max(8, width // 4), width}), "Training finite networks")
-    ]
+    frame, score, quality = report(model, x, known, values, wanted.name)
+    matrices = {"NTK": ensemble.ntk} if kernel == "ntk" else {}
+    matrices["NNGP"] = ensemble.nngp
     return {
         "predictions": Table(frame),
         "score": score,
         "time": model.time_,
         "quality": quality,
-        "spectrum": figures.spectrum_figure(spectra if kernel == "ntk" else {"NNGP": spectra["NNGP"]}),
-        "learning": figures.learning_figure(model.ensemble_, stop),
+        "spectrum": figures.spectrum_figure({n: ntk_spectrum(k, ensemble.targets) for n, k in matrices.items()}),
+        "learning": figures.learning_figure(ensemble, stop),
         "circle": figures.circle_figure(network, steps=steps, seed=seed),
-        "widths": figures.widths_figure(comparisons),
+        "widths": figures.widths_figure(_finite(network, x[known], ensemble.targets, width, steps, seed)),
     }
+
+
+def _finite(
+    network: infwidth.Sequential, x: np.ndarray, targets: Tensor, width: int, steps: int, seed: int
+) -> list[Comparison]:
+    """Networks of growing width, trained on some rows and compared on others."""
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
+    train, rest = order[:MOST_COMPARED], order[MOST_COMPARED : 2 * MOST_COMPARED]
+    at = rest if len(rest) else train
+    inputs, outputs = torch.from_numpy(x).float(), targets.float()
+    widths = sorted({max(8, width // 16), max(8, width // 4), width})
+    return [
+        compare_with_limit(network, one, inputs[train], outputs[train], inputs[at], steps=steps, seed=seed)
+        for one in track(widths, "Training finite networks")
+    ]
 
 
 def _numbers(
