@@ -81,7 +81,7 @@ def test_a_planned_method_says_so(url, tab):
 def test_takes_the_embedded_song_apart(url, tab):
     tab.goto(f"{url}/mel-roformer")
     tab.get_by_role("button", name="Run").first.click()
-    tab.wait_for_function("[...document.querySelectorAll('a[download]')].length >= 3", timeout=180_000)
+    tab.get_by_text("Done in").wait_for(timeout=240_000)
     players = tab.locator("audio, [data-testid*='waveform'], [data-testid*='audio']")
     assert players.count() >= 2
     tab.wait_for_timeout(1500)

@@ -11,6 +11,7 @@ import os
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -173,13 +174,16 @@ def _form(method: Method, job: Job, visits: Visits) -> None:
     with gr.Row():
         start = gr.Button("Run", variant="primary")
         stop = gr.Button("Stop")
-    places = [place for output in job.outputs for place in _places(output)]
-    files = gr.Files(label="files", interactive=False)
+    state = gr.Markdown(min_height=48)
+    with gr.Column(visible=False) as results:
+        places = [place for output in job.outputs for place in _places(output)]
+        files = gr.Files(label="all files", interactive=False)
 
     # Gradio fills in a request by its annotation and progress by its default, at their places among the arguments.
     def run(request: gr.Request, progress: gr.Progress = gr.Progress(), *values: Any) -> list[Any]:  # noqa: B008
         visit = str(request.session_hash)
         given = {parameter.name: value for parameter, value in zip(job.parameters, values) if value not in (None, "")}
+        start_time = time.perf_counter()
         try:
             with watched(_Watcher(progress, visits.started(visit))):
                 outputs = job.run(given)
@@ -189,10 +193,18 @@ def _form(method: Method, job: Job, visits: Visits) -> None:
             raise gr.Error("Stopped.", print_exception=False) from None
         except HarmoniaError as error:
             raise gr.Error(str(error), duration=None, print_exception=False) from error
-        return [*_shown(job, outputs, folder), [str(path) for path in written]]
+        done = f"Done in {time.perf_counter() - start_time:.1f} s."
+        return [done, gr.Column(visible=True), *_shown(job, outputs, folder), [str(path) for path in written]]
 
     run.__annotations__ = {"request": gr.Request, "progress": gr.Progress}
-    start.click(run, controls, [*places, files], api_visibility="private", concurrency_limit=1)
+    start.click(
+        run,
+        controls,
+        [state, results, *places, files],
+        show_progress_on=state,
+        api_visibility="private",
+        concurrency_limit=1,
+    )
     stop.click(_with_visit(visits.stop), None, None, api_visibility="private", queue=False)
 
 
@@ -245,11 +257,13 @@ def _places(output: Output) -> list[gr.components.Component]:
 
     label = output.name.replace("_", " ")
     if not output.is_media:
-        return [gr.Textbox(label=label, interactive=False)]
-    picture = gr.Image(label=label, interactive=False, buttons=["download", "fullscreen"])
+        return [gr.Textbox(label=f"{label}: {output.field.text}" if output.field.text else label, interactive=False)]
+    gr.Markdown(f"#### {label}\n{output.field.text}")
+    places: list[gr.components.Component] = []
     if output.type.kind == "audio":  # type: ignore[attr-defined]
-        return [gr.Audio(label=label, interactive=False), picture]
-    return [picture]
+        places.append(gr.Audio(show_label=False, interactive=False))
+    places.append(gr.Image(show_label=False, interactive=False, buttons=["download", "fullscreen"]))
+    return places
 
 
 def _shown(job: Job, outputs: Mapping[str, Any], folder: Path) -> list[str | None]:
