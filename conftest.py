@@ -1,4 +1,4 @@
-"""Test set-up for `tests/` and for the doctests in `src/`: array shapes are checked at run time, Debian needs are named."""
+"""Test set-up for `tests/` and the doctests in `src/`: shapes are checked at run time, Debian needs are named."""
 
 from __future__ import annotations
 
