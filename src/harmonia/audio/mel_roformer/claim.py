@@ -217,7 +217,7 @@ def public_layout(config: MelBandRoformerConfig) -> dict[str, tuple[int, ...]]:
     unit="dB SI-SDR",
     better="higher",
     tier="quick",
-    tolerance=6.0,
+    tolerance=3.0,
 )
 def embedded_song(seed: int) -> Measured:
     """A rendered song of a voice that no training song has; the baseline is the mixture itself."""
@@ -311,7 +311,7 @@ def mel_against_heuristic(seed: int) -> Measured | None:
 
 @cache
 def compare_splits(
-    seed: int, config: MelBandRoformerConfig = BANDS, steps: int = 400, seeds: int = 3, songs: int = 80, tests: int = 16
+    seed: int, config: MelBandRoformerConfig = BANDS, steps: int = 400, seeds: int = 3, songs: int = 60, tests: int = 16
 ) -> dict[Split, list[float]] | None:
     """SI-SDR of held-out voices after the same training with each split, for several seeds.
 
@@ -346,8 +346,8 @@ def compare_splits(
     tier="full",
     tolerance=5.0,
 )
-def pretraining_helps(seed: int, steps: int = 150, songs: int = 30, tests: int = 8) -> Measured | None:
-    """Both networks see a quarter of the labelled songs for the same steps; one starts from separation weights."""
+def pretraining_helps(seed: int, steps: int = 150, songs: int = 40, tests: int = 8) -> Measured | None:
+    """Fine-tuning from separation weights or from random ones, on a quarter of the separator's songs."""
     train, test = rendered("train", songs, 44100), rendered("test", tests, 44100)
     if train is None or test is None:
         return None
@@ -373,7 +373,7 @@ def larger(seed: int, steps: int = 4000) -> Measured | None:
     """K = 60, D = 128, L = 4 at 44.1 kHz, about 15 min on a data-centre GPU; the baseline is the mixture."""
     if not torch.cuda.is_available():
         return None
-    train, test = rendered("train", 300, 44100), rendered("test", 16, 44100)
+    train, test = rendered("train", 150, 44100), rendered("test", 16, 44100)
     if train is None or test is None:
         return None
     config = MelBandRoformerConfig(dim=128, depth=4, heads=4, head_dim=32, mask_depth=1, mask_expansion=2)
@@ -389,13 +389,16 @@ def larger(seed: int, steps: int = 4000) -> Measured | None:
 
 
 def rendered(split: Literal["train", "test"], count: int, rate: int, channels: int = 2) -> list[Stems] | None:
-    """Songs from the renderer's cache; None where its programs or voices are not installed."""
+    """Songs from the renderer's cache; None where its programs or voices are not installed.
+
+    They are rendered at 44.1 kHz and resampled, so that all claims share them.
+    """
     from harmonia.data.render import corpus
 
     try:
         return [
-            Stems.of(f"{split} {number}", *_sides(song, channels), song.notes)
-            for number, song in enumerate(corpus(split, count, rate=rate))
+            Stems.of(f"{split} {number}", *_sides(song, rate, channels), song.notes)
+            for number, song in enumerate(corpus(split, count))
         ]
     except MissingDependency:
         return None
@@ -418,8 +421,8 @@ def periodicity_notes(samples: np.ndarray, rate: int) -> list[tuple[float, float
     return [(a / 50, b / 50, float(pitches[a])) for a, b in spans if b - a >= 5 and pitches[a] >= 0]
 
 
-def _sides(song: Song, channels: int) -> tuple[np.ndarray, np.ndarray]:
-    parts = song.sound("vocals"), song.instrumental
+def _sides(song: Song, rate: int, channels: int) -> tuple[np.ndarray, np.ndarray]:
+    parts = (song.sound("vocals").resampled(rate), song.instrumental.resampled(rate))
     return tuple((part.mono() if channels == 1 else part.stereo()).samples for part in parts)
 
 
