@@ -65,6 +65,8 @@ class ABReLU(Activation):
     a form without division, exact where ``k = q1 = q2``.
     """
 
+    homogeneous: ClassVar[bool] = True
+
     def __init__(self, a: float, b: float) -> None:
         self.a, self.b = a, b
 
@@ -108,6 +110,8 @@ class Abs(ABReLU):
 
 class Identity(Activation):
     """``x``."""
+
+    homogeneous: ClassVar[bool] = True
 
     def function(self, x: Tensor) -> Tensor:
         return x

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from harmonia.core.errors import InputError
-from harmonia.parts.infwidth.layers import Layer, affine
+from harmonia.parts.infwidth.layers import Layer, shifted
 from harmonia.parts.infwidth.positions import flatten_positions, interleave
 from harmonia.parts.infwidth.state import KernelState, Spatial
 
@@ -80,8 +80,8 @@ class GlobalSelfAttention(Layer):
             return interleave(mixed * gain, *shapes)
 
         mixed = attended(state.nngp)
-        nngp = affine(mixed, 1.0, self.b_std)
-        ntk = None if state.ntk is None else affine(attended(state.ntk) + 2 * mixed, 1.0, self.b_std)
+        nngp = shifted(mixed.clone(), self.b_std)
+        ntk = None if state.ntk is None else shifted(attended(state.ntk) + 2 * mixed, self.b_std)
         return state.with_kernels(nngp, ntk, is_gaussian=True, fan_in=None)
 
     def _weights(self, side: KernelState) -> Tensor:

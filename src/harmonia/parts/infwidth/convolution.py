@@ -71,11 +71,11 @@ class Convolution(Affine, SlidingWindow):
     def receptive_field(self) -> int:
         return prod(self.window)
 
-    def average(self, covariance: Tensor, state: KernelState) -> Tensor:
+    def total(self, covariance: Tensor, state: KernelState) -> Tensor:
         self.check(state)
         for axis, axes in enumerate(state.position_axes()):
             covariance = window_sum(covariance, axes, self.window[axis], self.stride[axis], self.padding, axis)
-        return covariance / self.receptive_field
+        return covariance
 
     def propagate(self, state: KernelState) -> KernelState:
         after = super().propagate(state)

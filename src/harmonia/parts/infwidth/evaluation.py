@@ -19,6 +19,7 @@ from harmonia.core.scale import map_blocks
 from harmonia.parts.gram import Tile, tiles
 from harmonia.parts.infwidth.layers import Layer
 from harmonia.parts.infwidth.positions import interleave, position_diagonal
+from harmonia.parts.infwidth.profile import profile_of
 from harmonia.parts.infwidth.state import KernelState, Spatial
 
 NEARLY_PARALLEL = {torch.float32: 1e-3, torch.float64: 1e-7}
@@ -77,13 +78,17 @@ def _tile_by_tile(network: Layer, x1: Tensor, x2: Tensor | None, ntk: bool) -> t
     if len(plan) <= 1:
         return _block(network, x1, x2, ntk)
     threads = torch.get_num_threads()
+    profile = None
+    if x1.ndim == 2:
+        variances = torch.cat([x.square().mean(1) for x in (x1, columns)])
+        profile = profile_of(network, variances, x1.shape[1], ntk)
 
     def block(tile: Tile) -> list[Tensor]:
         if threads > 1:
             torch.set_num_threads(1)  # in this thread; the caller's number is set again below
         with torch.no_grad():
             same = x2 is None and tile.rows == tile.columns
-            kernels = _block(network, x1[tile.rows], None if same else columns[tile.columns], ntk)
+            kernels = _block(network, x1[tile.rows], None if same else columns[tile.columns], ntk, profile)
             return [kernel for kernel in kernels if kernel is not None]
 
     out = [kernel.new_empty(len(x1), len(columns), *kernel.shape[2:]) for kernel in block(plan[0])]
@@ -113,14 +118,16 @@ def _tile_size(network: Layer, x: Tensor) -> int:
     return max(size, 1)
 
 
-def _block(network: Layer, x1: Tensor, x2: Tensor | None, ntk: bool) -> tuple[Tensor, Tensor | None]:
+def _block(
+    network: Layer, x1: Tensor, x2: Tensor | None, ntk: bool, profile: Layer | None = None
+) -> tuple[Tensor, Tensor | None]:
     state = _start(network, x1, x2, ntk)
     second = x1 if x2 is None else x2
     close = _nearly_parallel(x1, x2, state)
     if x1.dtype == torch.float32 and len(close) > MANY * len(x1) * len(second):
         nngp, tangent = _block(network, x1.double(), None if x2 is None else x2.double(), ntk)
         return nngp.float(), None if tangent is None else tangent.float()
-    state = network(state)
+    state = (profile or network)(state)
     for pairs in close.split(4096) if len(close) else ():
         i, j = pairs.unbind(1)
         state = _replaced(state, i, j, _paired_outputs(network, x1[i].double(), second[j].double(), ntk))

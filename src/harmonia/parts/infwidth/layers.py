@@ -33,6 +33,9 @@ class Layer(ABC):
     fresh: ClassVar[bool | None] = None
     """Whether new weights make the output centred given the input; None: as the input."""
 
+    homogeneous: ClassVar[bool] = False
+    """Whether features scale with the input: ``f(a x) = a f(x)`` for all ``a > 0``."""
+
     @abstractmethod
     def propagate(self, state: KernelState) -> KernelState:
         """Kernels of the output from those of the input; `left` and `right` are taken care of by ``__call__``."""
@@ -88,10 +91,9 @@ class MixesPositions(Layer):
         return super().__call__(state)
 
 
-def affine(covariance: Tensor, weight_std: float | Tensor, bias_std: float | Tensor) -> Tensor:
-    """``W_std^2 K + b_std^2``, the covariance after a random affine map."""
-    scaled = covariance if _is(weight_std, 1.0) else covariance * weight_std**2
-    return scaled if _is(bias_std, 0.0) else scaled + bias_std**2
+def shifted(covariance: Tensor, bias_std: float | Tensor) -> Tensor:
+    """``K + b_std^2``, in place."""
+    return covariance if _is(bias_std, 0.0) else covariance.add_(bias_std**2)
 
 
 def _is(value: float | Tensor, constant: float) -> bool:
@@ -130,8 +132,13 @@ class Affine(Layer):
             raise InputError("unknown parameterization", parameterization, 'Use "ntk" or "standard".')
         self.w_std, self.b_std, self.width, self.parameterization = w_std, b_std, width, parameterization
 
-    def average(self, covariance: Tensor, state: KernelState) -> Tensor:
-        """Mean of the covariance over the fan-in of one output unit, apart from channels."""
+    @property
+    def homogeneous(self) -> bool:  # type: ignore[override]
+        """Whether there are no biases."""
+        return _is(self.b_std, 0.0)
+
+    def total(self, covariance: Tensor, state: KernelState) -> Tensor:
+        """Sum of the covariance over the positions in the fan-in of one output unit."""
         return covariance
 
     @property
@@ -140,18 +147,19 @@ class Affine(Layer):
         return 1
 
     def propagate(self, state: KernelState) -> KernelState:
-        mean = self.average(state.nngp, state)
-        nngp = affine(mean, self.w_std, self.b_std)
+        total = self.total(state.nngp, state)
+        gain = self.w_std**2 / self.receptive_field
+        nngp = shifted(total * gain, self.b_std)
         ntk = None
         if state.ntk is not None:
-            carried = affine(self.average(state.ntk, state), self.w_std, 0.0)
+            carried = self.total(state.ntk, state) * gain
             if self.parameterization == "ntk":
-                ntk = carried + nngp
+                ntk = carried.add_(nngp)
             elif state.fan_in is None:
                 raise InputError("standard parameterization needs the width of every layer", None, "Pass width=.")
             else:
-                ntk = carried + mean * (state.fan_in * self.receptive_field)
-                ntk = ntk if _is(self.b_std, 0.0) else ntk + 1.0
+                ntk = carried.add_(total, alpha=state.fan_in)
+                ntk = ntk if _is(self.b_std, 0.0) else ntk.add_(1.0)
         return state.with_kernels(nngp, ntk, is_gaussian=True, fan_in=self.width)
 
 

@@ -17,35 +17,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from harmonia.core.errors import InputError
 from harmonia.parts.infwidth.activations import Activation, safe_atan2, safe_sqrt, sine
-from harmonia.parts.infwidth.quadrature import Function, derivative, find_kinks, hermite, hermite_coefficients
-
-DEGREES = 256
-"""Longest expansion; beyond it the rest is put into one last term."""
+from harmonia.parts.infwidth.expansion import DEGREES, Expansion, HermiteTable, tail
+from harmonia.parts.infwidth.quadrature import Function, find_kinks
 
 TOLERANCE = {torch.float32: 1e-8, torch.float64: 1e-14}
-"""Relative size of the terms that are left out."""
-
-_CHEBYSHEV = 24
-"""Nodes per octave of the variance at which coefficients are computed; in between they are interpolated."""
-
-_ANGLES = 24
-"""Nodes of the integral over correlations between two kinks."""
-
-
-class _Expansion(NamedTuple):
-    """Of a function at some variances: Hermite coefficients, the part of them that kinks make, the second moment."""
-
-    series: Tensor
-    kinked: Tensor
-    square: Tensor
+"""Relative size of the terms that are left out of a series."""
 
 
 class Elementwise(Activation):
@@ -71,7 +53,7 @@ class Elementwise(Activation):
         self._function = function
         self.name = name or getattr(function, "__name__", type(function).__name__)
         self.kinks = find_kinks(function)
-        self._tables: dict[int, Tensor] = {}
+        self._expansions = HermiteTable(function, self.kinks)
 
     def __repr__(self) -> str:
         return f"Elementwise({self.name})" if type(self) is Elementwise else super().__repr__()
@@ -82,49 +64,19 @@ class Elementwise(Activation):
     def dual(self, k: Tensor, q1: Tensor, q2: Tensor, derivative: bool = True) -> tuple[Tensor, Tensor | None]:
         root1, root2 = (_inverse_root(q) for q in (q1, q2))
         rho = (k * root1 * root2).clamp(-1, 1)
-        first, second = self._expansions(q1), self._expansions(q2)
+        degrees = max(self._expansions.degrees(q, TOLERANCE[k.dtype]) for q in (q1, q2))
+        first, second = (self._expansions(q, degrees) for q in (q1, q2))
         nngp = _series(rho, first[0], second[0])
         gain = _series(rho, first[1], second[1]) if derivative else None
         if self.kinks:
-            value, slope = _beyond_second_order(self.kinks, k, q1, q2, root1, root2)
+            value, slope = _beyond_second_order(self.kinks, k, rho, q1, q2)
             nngp = nngp + value
             gain = None if gain is None else gain + slope
         return nngp, gain
 
     def dual_of_itself(self, q: Tensor) -> tuple[Tensor, Tensor]:
-        value, slope = self._expansions(q)
+        value, slope = self._expansions(q, 0)
         return value.square.to(q.dtype), slope.square.to(q.dtype)
-
-    def _expansions(self, q: Tensor) -> tuple[_Expansion, _Expansion]:
-        """Of the activation and of its derivative; the degree is the first axis."""
-        log = q.double().flatten().clamp(2.0**-60, 2.0**60).log2()
-        octave = log.detach().floor()
-        polynomials = _chebyshev(2 * (log - octave) - 1)
-        places, parts = [], []
-        for number in octave.unique().tolist():
-            places.append(place := (octave == number).nonzero()[:, 0])
-            parts.append(polynomials[place] @ self._table(int(number)).to(q.device))
-        columns = torch.cat(parts)[torch.cat(places).argsort()].T.unflatten(0, (2, -1)).unflatten(-1, q.shape)
-        value, slope = (_Expansion(each[:DEGREES], each[DEGREES:-1], each[-1]) for each in columns)
-        return value, slope
-
-    def _table(self, octave: int) -> Tensor:
-        """Chebyshev coefficients in ``log q`` of both expansions, for ``2^octave <= q <= 2^(octave+1)``."""
-        if octave not in self._tables:
-            nodes = torch.cos(math.pi * (torch.arange(_CHEBYSHEV, dtype=torch.float64) + 0.5) / _CHEBYSHEV)
-            q = 2.0 ** (octave + (nodes + 1) / 2)
-            value, slope = hermite_coefficients(
-                [self.function, derivative(self.function)], q, DEGREES, list(self.kinks)
-            )
-            made_by_kinks = _kinked(self.kinks, q)
-            rows = [part for (c, square), m in zip((value, slope), made_by_kinks) for part in (c, m, square[:, None])]
-            table = torch.linalg.solve(_chebyshev(nodes), torch.cat(rows, 1))
-            if not table.isfinite().all():
-                raise InputError(
-                    f"{self!r} has no finite second moment", f"variance 2^{octave}", "Use smaller weights."
-                )
-            self._tables[octave] = table
-        return self._tables[octave]
 
 
 class Tanh(Elementwise):
@@ -177,67 +129,41 @@ class Hermite(Polynomial):
         super().__init__(np.polynomial.hermite_e.herme2poly(orthonormal).tolist())
 
 
-def _chebyshev(x: Tensor) -> Tensor:
-    """The Chebyshev polynomials at `x`, one per column."""
-    columns = [torch.ones_like(x), x]
-    while len(columns) < _CHEBYSHEV:
-        columns.append(2 * x * columns[-1] - columns[-2])
-    return torch.stack(columns, -1)
-
-
 def _inverse_root(q: Tensor) -> Tensor:
     """``1 / sqrt(q)``, and 0 for a variance of 0, so that the correlation with such an input is 0."""
     return torch.where(q > 0, torch.where(q > 0, q, 1.0).rsqrt(), 0.0)
 
 
-def _series(rho: Tensor, first: _Expansion, second: _Expansion) -> Tensor:
+def _series(rho: Tensor, first: Expansion, second: Expansion) -> Tensor:
     """``sum_k (c_k(q1) c_k(q2) - m_k(q1) m_k(q2)) rho^k``, with ``m`` the part of ``c`` that kinks make.
 
-    With ``g = c - m``, whose terms decay faster, the bracket is ``c_k(q1) g_k(q2) + g_k(q1) m_k(q2)``.
+    With ``g = c - m``, whose terms decay faster, the bracket is ``c_k(q1) g_k(q2) + g_k(q1) m_k(q2)``. Terms too small
+    at the largest correlation are left out.
     """
-    smooth1, smooth2 = first.series - first.kinked, second.series - second.kinked
-    scale = (first.square.amax() * second.square.amax()).sqrt()
-    left_out = (_tail(first.series) * _tail(smooth2)).sqrt() + (_tail(smooth1) * _tail(second.series)).sqrt()
-    length = max(int((left_out > TOLERANCE[rho.dtype] * scale).sum()), 1)
-    kinked = bool(first.kinked.any())
-    if length < DEGREES or kinked:
-        total = torch.zeros_like(rho)
-    else:  # not converged: as if all that is left out were of the next degree
+    degrees, kinked = len(first.series), first.series is not first.smooth
+    total = torch.zeros_like(rho)
+    if degrees == DEGREES and not kinked:  # not converged: as if all that is left out were of the next degree
         rest1, rest2 = ((side.square - side.series.square().sum(0)).clamp(min=0) for side in (first, second))
-        total = (rest1 * rest2).sqrt().to(rho.dtype).expand_as(rho).clone()
-    columns = [each[:length].to(rho.dtype) for each in (first.series, smooth2, smooth1, second.kinked)]
-    for k in reversed(range(length)):
-        c1, g2, g1, m2 = (column[k] for column in columns)
-        total = torch.addcmul(total * rho, c1, g2)
-        if kinked:
-            total = torch.addcmul(total, g1, m2)
+        total = total + safe_sqrt(rest1 * rest2).to(rho.dtype)
+    with torch.no_grad():
+        c1, g1, c2, g2 = (tail(each) for each in (first.series, first.smooth, second.series, second.smooth))
+        powers = rho.abs().amax().double() ** torch.arange(degrees, device=rho.device)
+        scale = (first.square.amax() * second.square.amax()).sqrt()
+        matters = ((c1 * g2).sqrt() + (g1 * c2).sqrt()) * powers > TOLERANCE[rho.dtype] * scale
+    columns = [(first.series, second.smooth)]
+    if kinked:
+        columns.append((first.smooth, second.series - second.smooth))
+    columns = [(left.to(rho.dtype), right.to(rho.dtype)) for left, right in columns]
+    differentiable = any(each.requires_grad for each in (rho, first.series, second.series))
+    for k in reversed(range(int(matters.sum()))):
+        total = total * rho if differentiable else total.mul_(rho)
+        for left, right in columns:
+            total = total.add_(left[k] * right[k])
     return total
 
 
-def _tail(coefficients: Tensor) -> Tensor:
-    """Sum of squares of the coefficients from each degree on, at the variance where it is largest."""
-    squares = coefficients.detach().square().flatten(1).amax(1)
-    return squares.flip(0).cumsum(0).flip(0)
-
-
-def _kinked(kinks: dict[float, float], q: Tensor) -> tuple[Tensor, Tensor]:
-    """Hermite coefficients, from degree 2 on, of ``sum_i J_i max(x - t_i, 0)``; from degree 1 on, of its derivative.
-
-    ``E[max(x - t, 0) h_k] = sqrt(q) phi(t/sqrt q) h_{k-2}(t/sqrt q) / sqrt(k (k-1))``, with the normal density ``phi``.
-    """
-    value, slope = q.new_zeros(len(q), DEGREES), q.new_zeros(len(q), DEGREES)
-    degree = torch.arange(1, DEGREES, dtype=q.dtype)
-    for place, jump in kinks.items():
-        z = (place / q.sqrt()).clamp(-40, 40)
-        density = jump * torch.exp(-z.square() / 2) / math.sqrt(2 * math.pi)
-        polynomials = density[:, None] * torch.stack(hermite(z, DEGREES - 1), 1)
-        slope[:, 1:] += polynomials / degree.sqrt()
-        value[:, 2:] += q.sqrt()[:, None] * polynomials[:, :-1] / (degree[1:] * degree[:-1]).sqrt()
-    return value, slope
-
-
 def _beyond_second_order(
-    kinks: dict[float, float], k: Tensor, q1: Tensor, q2: Tensor, inverse1: Tensor, inverse2: Tensor
+    kinks: dict[float, float], k: Tensor, rho: Tensor, q1: Tensor, q2: Tensor
 ) -> tuple[Tensor, Tensor]:
     """``sum_ij J_i J_j int_0^k (k - x) p(t_i, t_j; x) dx`` and its derivative in `k`.
 
@@ -255,10 +181,10 @@ def _beyond_second_order(
     pairs = [(s, t, kinks[s] * kinks[t]) for s in kinks for t in kinks if s or t]
     if not pairs:
         return value, slope
-    nodes, weights = np.polynomial.legendre.leggauss(_ANGLES)
-    for node, weight in zip((nodes + 1) / 2, weights / 2):
+    inverse1, inverse2 = _inverse_root(q1), _inverse_root(q2)
+    for node, weight in _angles(float(rho.detach().abs().amax()) if rho.numel() else 0.0):
         sin = torch.sin(latitude * node)
-        cos2 = 2 * (1 - sin * sin) + 1e-300
+        cos2 = 2 * (1 - sin * sin) + 1e-30
         density = torch.zeros_like(k)
         for s, t, jumps in pairs:
             h1, h2 = s * inverse1, t * inverse2
@@ -267,3 +193,9 @@ def _beyond_second_order(
         value = value + density * (k - root * sin)
         slope = slope + density
     return value, slope
+
+
+def _angles(largest: float) -> list[tuple[float, float]]:
+    """Gauss-Legendre nodes and weights on [0, 1]; more of them for correlations near 1."""
+    nodes, weights = np.polynomial.legendre.leggauss(8 if largest < 0.5 else 12 if largest < 0.8 else 24)
+    return list(zip((nodes + 1) / 2, weights / 2))

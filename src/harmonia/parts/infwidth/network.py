@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import reduce
 from operator import add, mul
-from typing import Literal, NamedTuple, overload
+from typing import ClassVar, Literal, NamedTuple, overload
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -62,6 +62,11 @@ class Sequential(Layer):
     def fresh(self) -> bool:  # type: ignore[override]
         """Whether new weights follow the last activation, so that the output is centred given the input."""
         return next((layer.fresh for layer in reversed(self.layers) if layer.fresh is not None), False)
+
+    @property
+    def homogeneous(self) -> bool:  # type: ignore[override]
+        """Whether all layers are."""
+        return all(layer.homogeneous for layer in self.layers)
 
     def propagate(self, state: KernelState) -> KernelState:
         for layer in self.layers:
@@ -197,6 +202,11 @@ class FanInSum(FanIn):
         tensor([[5.]])
     """
 
+    @property
+    def homogeneous(self) -> bool:  # type: ignore[override]
+        """Whether all branches are."""
+        return all(branch.homogeneous for branch in self.branches)
+
     def combine(self, states: Sequence[KernelState]) -> KernelState:
         nngp, ntk = _columns(states)
         return states[0].with_kernels(
@@ -251,6 +261,8 @@ def _columns(states: Sequence[KernelState]) -> tuple[list[Tensor], list[Tensor] 
 
 class Scaled(Layer):
     """Multiplication of all features by a constant: both kernels times ``scale^2``."""
+
+    homogeneous: ClassVar[bool] = True
 
     def __init__(self, scale: float | Tensor) -> None:
         self.scale = scale

@@ -68,21 +68,29 @@ def window_sum(x: Tensor, axes: tuple[int, ...], window: int, stride: int, paddi
             x = x.index_select(a, torch.arange(-before, x.shape[a] + after, device=x.device) % x.shape[a])
         pads = [(0, 0)] * len(axes)
     sizes = [(x.shape[a] + sum(pad) - window) // stride + 1 for a, pad in zip(axes, pads)]
-    shape = list(x.shape)
-    for a, size in zip(axes, sizes):
-        shape[a] = size
-    y = x.new_zeros(shape)
-    for offset in range(window):
-        source, target = x, y
+    y = None
+    for offset in sorted(range(window), key=lambda offset: abs(offset - pads[0][0])):  # the one without shift first
+        source, target = x, []
         for a, size, (before, _) in zip(axes, sizes, pads):
-            first = max(0, -((offset - before) // stride))  # first output whose input lies inside
+            first = max(0, -((offset - before) // stride))  # outputs whose input lies inside
             last = min(size - 1, (x.shape[a] - 1 - offset + before) // stride)
-            if last < first:
-                break
-            start = first * stride + offset - before
-            target = target.narrow(a, first, last - first + 1)
-            source = source.narrow(a, start, (last - first) * stride + 1)
-            source = source[(slice(None),) * a + (slice(None, None, stride),)] if stride > 1 else source
-        else:
-            target += source
+            target.append((a, first, max(last - first + 1, 0)))
+            index = slice(first * stride + offset - before, max(last, first - 1) * stride + offset - before + 1, stride)
+            source = source[(slice(None),) * a + (index,)]
+        if y is None and source.shape == _resized(x.shape, axes, sizes):
+            y = source.clone(memory_format=torch.contiguous_format)
+            continue
+        y = x.new_zeros(_resized(x.shape, axes, sizes)) if y is None else y
+        part = y
+        for each in target:
+            part = part.narrow(*each)
+        part += source
+    assert y is not None
     return y
+
+
+def _resized(shape: Sequence[int], axes: Sequence[int], sizes: Sequence[int]) -> torch.Size:
+    resized = list(shape)
+    for axis, size in zip(axes, sizes):
+        resized[axis] = size
+    return torch.Size(resized)
