@@ -37,7 +37,7 @@ def test_total_of_a_generator_is_unknown_unless_given():
 def test_the_watcher_can_stop_the_work():
     done = []
     with watched(Recorder(stop_at=2)), pytest.raises(Cancelled):
-        done.extend(map(done.append, track(range(10), "Work")))
+        list(map(done.append, track(range(10), "Work")))
     assert done == [0, 1]
 
 
