@@ -169,7 +169,7 @@ class LocationEncoder(nn.Module, PyTorchModelHubMixin):
             raise WeightsError("the configuration in the file is not valid", error, "Write the file again.") from error
         tensors = {name: tensor for name, tensor in checkpoint.tensors.items() if not name.startswith(PROCESS)}
         double = any(tensor.dtype == torch.float64 for tensor in tensors.values())
-        encoder.to(torch.float64 if double else torch.float32)
+        encoder.network.to(torch.float64 if double else torch.float32)
         load_strictly(encoder.network, tensors, {"layers.0": "degree", "last_layer": "outputs", "layers": "hidden"})
         return encoder.eval()
 

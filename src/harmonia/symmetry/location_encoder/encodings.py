@@ -89,14 +89,12 @@ class _MultiScale(nn.Module):
         if compat not in ("", "locationencoder"):
             raise InputError("there is no such compatibility", f"'{compat}'", "Use '' or 'locationencoder'.")
         self.compat = compat
-        steps = torch.arange(num_scales, dtype=torch.float64) / (num_scales - 1)
-        self.register_buffer("radii", min_radius * (max_radius / min_radius) ** steps, persistent=False)
+        self.radii = [min_radius * (max_radius / min_radius) ** (s / (num_scales - 1)) for s in range(num_scales)]
         self.copies = 2 if compat and self.doubled else 1
         self.num_features = self.per_scale * num_scales * self.copies
 
     def forward(self, lonlat: Float[Tensor, "points 2"]) -> Float[Tensor, "points features"]:
-        radii: Tensor = self.get_buffer("radii").to(lonlat.dtype)
-        lon, lat = (column[:, None] / radii for column in lonlat.unbind(-1))
+        lon, lat = (lonlat[:, :, None] / lonlat.new_tensor(self.radii)).unbind(1)
         features = self.features(lon, lat, lonlat)
         return torch.stack([f for f in features for _ in range(self.copies)], dim=-1).flatten(1)
 
@@ -117,7 +115,7 @@ class Grid(_MultiScale):
     doubled = False
 
     def forward(self, lonlat: Float[Tensor, "points 2"]) -> Float[Tensor, "points features"]:
-        scaled = lonlat[:, :, None] / self.get_buffer("radii").to(lonlat.dtype)
+        scaled = lonlat[:, :, None] / lonlat.new_tensor(self.radii)
         return torch.stack([scaled.sin(), scaled.cos()], dim=-1).flatten(1)
 
 

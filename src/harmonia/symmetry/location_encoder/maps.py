@@ -10,9 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harmonia.core.errors import InputError
 from harmonia.core.media import whole_file
@@ -44,7 +45,7 @@ class WorldMap:
     """
 
     grid: Grid
-    values: Array
+    values: NDArray[Any]
     label: str = ""
     classes: tuple[str, ...] = ()
     confidence: Array | None = None

@@ -45,6 +45,8 @@ def check_points(points: ArrayLike, order: CoordinateOrder = "lonlat") -> Points
     """
     if order not in ("lonlat", "latlon"):
         raise InputError("there is no such coordinate order", f"'{order}'", "Use 'lonlat' or 'latlon'.")
+    if np.iscomplexobj(points):
+        raise InputError("Complex data not supported", "complex numbers", "Give longitudes and latitudes in degrees.")
     try:
         array = np.array(points, dtype=np.float64)
     except (TypeError, ValueError) as error:

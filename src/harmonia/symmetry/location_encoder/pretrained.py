@@ -9,6 +9,8 @@ GeoCLIP (Vivanco et al. 2023) encodes the Equal Earth projection by random Fouri
 from __future__ import annotations
 
 import math
+import pickle
+import types
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -73,34 +75,57 @@ def load_satclip(source: str | Path) -> LocationEncoder:
     ).to(torch.float64)
     prefix = _LOCATION if any(key.startswith(_LOCATION) for key in state) else _AGAIN
     tensors = {key.removeprefix(prefix): value.double() for key, value in state.items() if key.startswith(prefix)}
-    load_strictly(encoder.network, tensors, {"layers.0": "legendre_polys", "layers": "capacity", "last": "embed_dim"})
+    load_strictly(
+        encoder.network, tensors, {"layers.0": "legendre_polys or capacity", "layers": "capacity", "last": "embed_dim"}
+    )
     return encoder.eval()
 
 
 def read_inertly(path: Path) -> dict[str, Any]:
-    """A pickled checkpoint in which every class that is no tensor becomes an empty placeholder.
+    """A pickled checkpoint of PyTorch in which everything that is no tensor or plain container is an empty placeholder.
 
     Raises:
         WeightsError: not a checkpoint.
     """
     try:
-        unknown = torch.serialization.get_unsafe_globals_in_checkpoint(str(path))
-        with torch.serialization.safe_globals([(_placeholder(name), name) for name in unknown]):
-            content = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=False, pickle_module=_inert_pickle)
     except Exception as error:
-        raise WeightsError(
-            f"{path.name} is no checkpoint", f"{type(error).__name__}: {error}", "Fetch it again."
-        ) from None
+        got = f"{type(error).__name__}: {error}"
+        raise WeightsError(f"{path.name} is no checkpoint", got, "Fetch it again.") from None
     if not isinstance(content, dict):
         raise WeightsError(f"{path.name} is no checkpoint", type(content).__name__, "Pass a .ckpt file.")
     return content
 
 
-def _placeholder(name: str) -> type:
-    """A class that accepts anything and does nothing but keep items, as Lightning's dictionaries need."""
-    return type(
-        name.rpartition(".")[2], (dict,), {"__init__": lambda self, *_, **__: None, "__module__": "placeholder"}
-    )
+class _Placeholder(dict):  # type: ignore[type-arg]
+    """Stands for an object of any class: takes what a pickle gives it and does nothing."""
+
+    __hash__ = object.__hash__
+
+    def __init__(self, *_: object, **__: object) -> None:
+        super().__init__()
+
+    def __setstate__(self, state: object) -> None: ...
+
+    def append(self, item: object) -> None: ...
+
+    def extend(self, items: object) -> None: ...
+
+
+class _InertUnpickler(pickle.Unpickler):
+    """Knows how tensors are rebuilt; every other name is a placeholder, so nothing of the file's choice is called."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        rebuilds = module == "torch._utils" and name in ("_rebuild_tensor_v2", "_rebuild_parameter")
+        stored = module in ("torch", "torch.storage") and name.endswith("Storage")
+        if rebuilds or stored or (module, name) == ("collections", "OrderedDict"):
+            return super().find_class(module, name)
+        return _Placeholder
+
+
+_inert_pickle = types.SimpleNamespace(
+    Unpickler=_InertUnpickler, load=lambda file, **options: _InertUnpickler(file, **options).load(), __name__="inert"
+)
 
 
 class GeoCLIPEncoder(nn.Module):

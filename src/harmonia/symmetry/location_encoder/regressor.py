@@ -73,7 +73,9 @@ class LocationRegressor(RegressorMixin, LocationEstimator):
             held_out = lonlat, self._standardised(check_values(y_val, len(lonlat)))
         targets = self._standardised(values)
         self._fit(points, targets, weights, held_out, values.shape[1], _squared_error)
-        self.processes_ = [SphereProcess.fit(points, column, self.random_state) for column in targets.numpy().T]
+        self.processes_ = [
+            SphereProcess.fit(points, column, self.random_state) for column in targets.double().numpy().T
+        ]
         self.calibration_ = self._calibration()
         return self
 

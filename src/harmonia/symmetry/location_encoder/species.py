@@ -125,7 +125,8 @@ class PresenceOnlySpeciesModel(LocationEstimator):
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """The species that each place suits best."""
-        return self.classes_[self._outputs(X).argmax(1).numpy()]
+        best = self._outputs(X).argmax(1).numpy()
+        return self.classes_[best]
 
     def _map(self, grid: Grid, outputs: Tensor, *, species: Any = None) -> WorldMap:  # type: ignore[override]
         """Suitability for `species`, or of every place the species it suits best."""

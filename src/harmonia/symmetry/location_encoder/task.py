@@ -212,7 +212,7 @@ def _many_integers(column: polars.Series) -> bool:
 
 
 def _hits(
-    model: Any, train: Points, test: Points, known: NDArray[np.str_], truth: NDArray[np.str_]
+    model: Any, train: Points, test: Points, known: NDArray[Any], truth: NDArray[Any]
 ) -> dict[str, NDArray[np.float64]]:
     """Hits of the model, of the nearest training point and of the commonest class."""
     names, counts = np.unique(known, return_counts=True)
