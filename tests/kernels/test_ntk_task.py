@@ -156,6 +156,7 @@ def test_networks():
 
 INSTANT = (
     claim.kernels_are_golden,
+    claim.convolutions_are_golden,
     claim.predictions_are_golden,
     claim.kernel_is_positive,
     claim.quadratic_kernel_is_degenerate,

@@ -7,6 +7,7 @@ and by what neural-tangents 0.6.5 (the authors' successors' library) computes in
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from sklearn.linear_model import RidgeClassifier
@@ -59,10 +60,53 @@ _GOLDEN: dict[str, tuple[list[float], list[float]]] = {
 }
 _ACTIVATIONS = {"LeakyReLU": infwidth.LeakyReLU(0.2)}
 
+# The same of convolutional networks between two images sin(1..180) and one image cos(1..90) of 5 x 6 positions and 3
+# channels, and of self-attention between sequences sin(1..36) and cos(1..18) of 6 positions and 3 channels.
+_GOLDEN_IMAGES: dict[str, tuple[list[float], list[float]]] = {
+    "same, flatten": ([0.6999628283, 1.0987961881], [1.0252181464, 2.6388627302]),
+    "same, pool": ([0.6750159675, 0.6776497754], [1.0584955547, 1.0776798955]),
+    "valid, stride 2, pool": ([0.6783515448, 0.9357877309], [0.9712342096, 1.494462052]),
+    "circular, average, flatten": ([0.619248465, 0.6883796542], [0.7613489436, 0.9797018505]),
+    "attention": ([0.8147100342, 0.8733608268], [1.2516549487, 1.8859818572]),
+}
+
 
 def _golden_inputs() -> tuple[Tensor, Tensor]:
     x = torch.arange(1, 13, dtype=torch.float64).sin().reshape(3, 4)
     return x, torch.arange(1, 9, dtype=torch.float64).cos().reshape(2, 4)
+
+
+def _golden_images(name: str) -> tuple[Tensor, Tensor]:
+    shape = (6, 3) if name == "attention" else (5, 6, 3)
+    count = math.prod(shape)
+    x = torch.arange(1, 2 * count + 1, dtype=torch.float64).sin().reshape(2, *shape)
+    y = torch.arange(1, count + 1, dtype=torch.float64).cos().reshape(1, *shape)
+    return x.movedim(-1, 1), y.movedim(-1, 1)
+
+
+def _golden_convolution(name: str) -> infwidth.Sequential:
+    def convolution(**options: Any) -> infwidth.Layer:
+        return infwidth.Conv2d(3, _W, _B, **options)
+
+    relu, dense, pool = infwidth.ReLU(), infwidth.Dense(_W, _B), infwidth.GlobalAvgPool()
+    layers: dict[str, list[infwidth.Layer]] = {
+        "same, flatten": [convolution(), relu, convolution(), relu, infwidth.Flatten()],
+        "same, pool": [convolution(), relu, convolution(), relu, pool],
+        "valid, stride 2, pool": [convolution(padding="valid", stride=2), relu, pool],
+        "circular, average, flatten": [
+            convolution(padding="circular"),
+            relu,
+            infwidth.AvgPool2d(2, 2, "valid"),
+            infwidth.Flatten(),
+        ],
+        "attention": [
+            infwidth.Conv1d(3, _W, _B),
+            infwidth.GlobalSelfAttention(key_std=1.1, query_std=1.1, value_std=1.2, out_std=1.3, b_std=0.2),
+            relu,
+            pool,
+        ],
+    }
+    return infwidth.Sequential(*layers[name], dense)
 
 
 def _golden_network(name: str) -> infwidth.Sequential:
@@ -91,6 +135,22 @@ def kernels_are_golden(seed: int) -> Measured:
         for ours, theirs in zip(_golden_network(name).kernel(x, y), expected):
             worst = max(worst, float((ours.flatten() - torch.tensor(theirs, dtype=torch.float64)).abs().max()))
     return Measured(worst, note="ReLU, erf, GELU, sin, leaky ReLU, |x|, and a residual block; float64")
+
+
+@claim(
+    "Kernels of four convolutional networks and of self-attention equal those of neural-tangents",
+    place="beyond the paper, against neural-tangents 0.6.5",
+    unit="largest difference",
+    better="zero",
+    tier="quick",
+    tolerance=1e-8,
+)
+def convolutions_are_golden(seed: int) -> Measured:
+    worst = 0.0
+    for name, expected in _GOLDEN_IMAGES.items():
+        for ours, theirs in zip(_golden_convolution(name).kernel(*_golden_images(name)), expected):
+            worst = max(worst, float((ours.flatten() - torch.tensor(theirs, dtype=torch.float64)).abs().max()))
+    return Measured(worst, note="paddings, strides, average and global pooling, tied softmax attention; float64")
 
 
 @claim(

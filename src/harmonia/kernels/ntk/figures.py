@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.ticker import FuncFormatter, LogLocator
 from torch import Tensor
 
@@ -68,7 +69,7 @@ def learning_figure(ensemble: InfiniteEnsemble, stop: StoppingTime, error: str =
         right.annotate(
             f"{best:.3g}", (stop.time, best), xytext=(6, -12), textcoords="offset points", color=INK, fontsize=9
         )
-    legend(left)
+    legend(left, loc="lower left")
     legend(right)
     return Figure(figure)
 
@@ -196,11 +197,13 @@ def confusion_figure(observed: np.ndarray, predicted: np.ndarray, classes: np.nd
     """Which class left-out rows have and which they are given."""
     counts = np.array([[np.sum((observed == a) & (predicted == b)) for b in classes] for a in classes])
     shares = 100 * counts / counts.sum(1, keepdims=True).clip(1)
-    size = min(9.0, 3.2 + 0.45 * len(classes))
+    size = min(9.0, 3.0 + 0.3 * len(classes))
     figure, [axes] = new_figure(
         title=f"Left-out predictions of {name}: {note}", width=size + 1.2, height=size, grid=False
     )
-    image = axes.imshow(shares, cmap=f"{SEQUENTIAL}_r", vmin=0, vmax=100)
+    image = axes.imshow(
+        shares, cmap=LinearSegmentedColormap.from_list("share", ["white", PALETTE[0]]), vmin=0, vmax=100
+    )
     labels = [str(value)[:14] for value in classes]
     axes.set_xticks(range(len(classes)), labels, rotation=90 if max(map(len, labels)) > 3 else 0)
     axes.set_yticks(range(len(classes)), labels)
@@ -214,7 +217,7 @@ def confusion_figure(observed: np.ndarray, predicted: np.ndarray, classes: np.nd
                 ha="center",
                 va="center",
                 fontsize=8,
-                color="white" if shares[i, j] > 45 else INK,
+                color="white" if shares[i, j] > 50 else INK,
             )
     colour_bar(axes, image, "share of the observed class (%)")
     return Figure(figure)

@@ -213,7 +213,7 @@ class InfiniteEnsemble:
             shown = ", ".join(f"{i} and {j}" for i, j in pairs[:5]) + (", ..." if len(pairs) > 5 else "")
             raise InputError(
                 "rows with equal inputs have different targets, which no network without a ridge can fit",
-                f"rows {shown}",
+                f"rows {shown}, counted from 0",
                 "Give ridge > 0, a finite time, or remove the rows.",
             )
 

@@ -193,7 +193,7 @@ def kernel(
         alignment = kernel_alignment(matrix, coded.double())
         order, label = torch.from_numpy(np.argsort(codes, kind="stable")), f"row, sorted by {target}"
     spectrum = ntk_spectrum(matrix)
-    title = f"{which.upper()} of {depth} hidden layers of {activation}: condition number {spectrum.condition:.2g}"
+    title = f"{which.upper()} of {depth} hidden {activation} layers: condition number {spectrum.condition:,.0f}"
     names = [f"row_{i}" for i in range(1, len(x) + 1)]
     return {
         "matrix": Table(polars.DataFrame(matrix.numpy(), schema=names)),
