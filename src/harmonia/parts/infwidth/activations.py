@@ -45,8 +45,8 @@ class Activation(Layer):
                 "an input, or the output of another activation",
                 "Insert an affine layer such as Dense() before it.",
             )
-        tangent, alone = state.ntk is not None, state.paired and state.left is None
-        if alone and state.spatial != "full":
+        tangent = state.ntk is not None
+        if state.pairing == "itself" and state.spatial != "full":
             nngp, gain = self.dual_of_itself(state.nngp)
         else:
             nngp, gain = self.dual(state.nngp, *state.against_pairs(*state.sides()), derivative=tangent)

@@ -69,8 +69,8 @@ class GlobalSelfAttention(Layer):
     def propagate(self, state: KernelState) -> KernelState:
         if not state.shape:
             raise InputError("attention needs inputs with positions", "vectors", "Pass inputs (n, channels, T).")
-        first, second = (self._weights(state if side is None else side) for side in (state.left, state.right))
-        if not state.paired:
+        first, second = (self._weights(side) for side in (state.first, state.second))
+        if state.pairing == "all":
             first, second = first.unsqueeze(1), second.unsqueeze(0)
         shapes = state.nngp.shape[state.batch_dims :: 2], state.nngp.shape[state.batch_dims + 1 :: 2]
         gain = (self.out_std * self.value_std) ** 2

@@ -166,7 +166,7 @@ def _paired_outputs(network: Layer, x1: Tensor, x2: Tensor | None, ntk: bool) ->
     """Paired state of ``x1[i]`` and ``x2[i]`` after the network; `x2` None: of every input with itself."""
     covariance, variance = _needs(network, x1)
     if x2 is None:
-        return network(_paired(x1, x1, covariance, ntk))
+        return network(replace(_paired(x1, x1, covariance, ntk), pairing="itself"))
     state = _paired(x1, x2, covariance, ntk)
     left, right = _of_itself(x1, variance), _of_itself(x2, variance)
     same_position = position_diagonal(state.nngp, 1) if covariance == "full" else state.nngp
@@ -195,8 +195,10 @@ def _start(network: Layer, x1: Tensor, x2: Tensor | None, ntk: bool) -> KernelSt
 
 
 def _of_itself(x: Tensor, variance: Spatial) -> KernelState | None:
-    """Paired state of every input with itself, unless no layer asks for variances."""
-    return None if variance == "none" and x.ndim > 2 else _paired(x, x, variance, False)
+    """State of every input with itself, unless no layer asks for variances."""
+    if variance == "none" and x.ndim > 2:
+        return None
+    return replace(_paired(x, x, variance, False), pairing="itself")
 
 
 def _paired(x1: Tensor, x2: Tensor, spatial: Spatial, ntk: bool) -> KernelState:
@@ -206,7 +208,7 @@ def _paired(x1: Tensor, x2: Tensor, spatial: Spatial, ntk: bool) -> KernelState:
         nngp = interleave(product, x1.shape[2:], x2.shape[2:])
     else:
         nngp = (x1 * x2).mean(1)
-    return KernelState(nngp, torch.zeros_like(nngp) if ntk else None, spatial, paired=True, fan_in=channels)
+    return KernelState(nngp, torch.zeros_like(nngp) if ntk else None, spatial, pairing="paired", fan_in=channels)
 
 
 def _needs(network: Layer, x: Tensor) -> tuple[Spatial, Spatial]:

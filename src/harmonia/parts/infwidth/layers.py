@@ -80,13 +80,20 @@ class Layer(ABC):
 
 
 class MixesPositions(Layer):
-    """Base of the layers whose output at one position depends on all pairs of input positions."""
+    """Base of the layers whose output at one position depends on pairs of different input positions."""
+
+    @property
+    def mixes(self) -> bool:
+        """Whether it really does."""
+        return True
 
     def requires(self, covariance: Spatial, variance: Spatial) -> tuple[Spatial, Spatial]:
+        if not self.mixes:
+            return covariance, variance
         return "full", "none" if variance == "none" else "full"
 
     def __call__(self, state: KernelState) -> KernelState:
-        if state.left is not None and state.left.spatial == "diag":  # no layer behind asks for variances
+        if self.mixes and state.left is not None and state.left.spatial == "diag":  # nobody behind asks for variances
             state = replace(state, left=None, right=None)
         return super().__call__(state)
 
@@ -126,7 +133,7 @@ class Affine(Layer):
         parameterization: Parameterization = "ntk",
     ) -> None:
         for name, value in (("w_std", w_std), ("b_std", b_std)):
-            if not 0 <= float(value) < math.inf:
+            if not 0 <= float(value.detach() if isinstance(value, Tensor) else value) < math.inf:
                 raise InputError(f"{name} of {type(self).__name__} must be finite and >= 0", value, "Pass another.")
         if parameterization not in ("ntk", "standard"):
             raise InputError("unknown parameterization", parameterization, 'Use "ntk" or "standard".')

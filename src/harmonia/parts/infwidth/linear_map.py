@@ -7,7 +7,7 @@ from torch import Tensor
 
 from harmonia.core.errors import InputError
 from harmonia.parts.infwidth.layers import MixesPositions
-from harmonia.parts.infwidth.state import KernelState, Spatial
+from harmonia.parts.infwidth.state import KernelState
 
 
 class LinearMap(MixesPositions):
@@ -37,11 +37,9 @@ class LinearMap(MixesPositions):
         return f"LinearMap({', '.join('x'.join(map(str, matrix.shape)) for matrix in self.matrices)})"
 
     @property
-    def _picks(self) -> bool:
-        return all(bool(((matrix != 0).sum(1) <= 1).all()) for matrix in self.matrices)
-
-    def requires(self, covariance: Spatial, variance: Spatial) -> tuple[Spatial, Spatial]:
-        return (covariance, variance) if self._picks else super().requires(covariance, variance)
+    def mixes(self) -> bool:
+        """Whether it does more than pick positions."""
+        return any(bool(((matrix != 0).sum(1) > 1).any()) for matrix in self.matrices)
 
     def propagate(self, state: KernelState) -> KernelState:
         axes = state.position_axes()

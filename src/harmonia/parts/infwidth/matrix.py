@@ -49,7 +49,7 @@ def _stacked(kernels: Kernels | Tensor) -> Tensor:
 def kernel_matrix(
     network: Sequential,
     x1: Float[Tensor, "n1 channels *positions"],
-    x2: Float[Tensor, "n2 channels *positions"] | None = None,
+    x2: Float[Tensor, "n2 channels *others"] | None = None,
     get: Name | tuple[Name, Name] = ("nngp", "ntk"),
     *,
     block: int = 2048,

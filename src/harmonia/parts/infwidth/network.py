@@ -95,7 +95,7 @@ class Sequential(Layer):
     def kernel(
         self,
         x1: Float[Tensor, "n1 channels *positions"],
-        x2: Float[Tensor, "n2 channels *positions"] | None = None,
+        x2: Float[Tensor, "n2 channels *others"] | None = None,
         get: Name | tuple[Name, Name] = ("nngp", "ntk"),
     ) -> Kernels | Tensor:
         """The kernels between two sets of inputs, differentiable in inputs and hyperparameters.

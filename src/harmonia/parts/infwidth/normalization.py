@@ -69,7 +69,7 @@ class Dropout(Layer):
         self.keep = keep
 
     def propagate(self, state: KernelState) -> KernelState:
-        if not state.paired or state.left is not None:
+        if state.pairing != "itself":
             return state.with_kernels(state.nngp, state.ntk, is_gaussian=False)
 
         def dropped(covariance: Tensor) -> Tensor:

@@ -50,9 +50,9 @@ def profile_of(network: Layer, variances: Tensor, channels: int, ntk: bool) -> A
     for degree in _DEGREES:
         nodes = math.pi * (torch.arange(degree + 1, dtype=torch.float64) + 0.5) / (degree + 1)
         cosine = q * torch.cos(math.pi / 2 * (1 + nodes.cos()))
-        side = KernelState(q.expand_as(cosine), None, "none", paired=True, fan_in=channels)
+        side = KernelState(q.expand_as(cosine), None, "none", pairing="itself", fan_in=channels)
         zero = torch.zeros_like(cosine) if ntk else None
-        after = network(KernelState(cosine, zero, "none", side, side, paired=True, fan_in=channels))
+        after = network(KernelState(cosine, zero, "none", side, side, pairing="paired", fan_in=channels))
         values = torch.stack([each for each in (after.nngp, after.ntk) if each is not None])
         orders = torch.arange(degree + 1, dtype=torch.float64)
         series = values @ torch.cos(nodes[:, None] * orders) * (2 / (degree + 1))

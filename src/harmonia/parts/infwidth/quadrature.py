@@ -82,15 +82,22 @@ def hermite_coefficients(
     """For each function ``c_k(q) = E[f(sqrt(q) z) h_k(z)]`` and ``E[f(sqrt(q) z)^2]``."""
     root = variance.double().sqrt().unsqueeze(-1)
     z, w = gaussian_nodes(_scaled(kinks, root))
-    values = [function(root * z) for function in functions]
-    weighted = [w * value for value in values]
-    columns = [torch.stack([(h * each).sum(-1) for each in weighted]) for h in hermite(z, degrees)]
-    squares = [(each * value).sum(-1) for each, value in zip(weighted, values)]
-    return list(zip(torch.stack(columns, -1).unbind(0), squares))
+    polynomials = hermite(z, degrees)
+    found = []
+    for function in functions:
+        values = function(root * z)
+        weighted = w * values
+        if z.ndim == 1:
+            series = weighted @ torch.stack(polynomials, -1)
+        else:  # one after another: all at once would be large
+            series = torch.stack([(weighted * polynomial).sum(-1) for polynomial in polynomials], -1)
+        found.append((series, (weighted * values).sum(-1)))
+    return found
 
 
 def _scaled(kinks: Sequence[float], root: Tensor) -> Tensor:
-    return torch.tensor(list(kinks), dtype=torch.float64) / root.clamp(min=1e-300)
+    places = torch.tensor(list(kinks), dtype=torch.float64)
+    return places / root.clamp(min=1e-300) if places.any() else places  # a kink at 0 stays there
 
 
 def derivative(function: Function) -> Function:

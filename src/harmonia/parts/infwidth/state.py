@@ -17,6 +17,7 @@ from torch import Tensor
 from harmonia.parts.infwidth.positions import position_diagonal
 
 Spatial = Literal["none", "diag", "full"]
+Pairing = Literal["all", "paired", "itself"]
 
 
 @dataclass(frozen=True)
@@ -24,17 +25,17 @@ class KernelState:
     """The kernels of a block of input pairs after some layers.
 
     ``spatial`` says which pairs of positions are kept: ``"none"`` (inputs are vectors), ``"diag"`` (equal positions,
-    shape ``(*batch, *S)``), ``"full"`` (all pairs, interleaved: ``(*batch, H, H', W, W')``). ``batch`` is ``(n1, n2)``,
-    or ``(n,)`` for a *paired* state, which compares input ``i`` of one side with input ``i`` of the other only.
+    shape ``(*batch, *S)``), ``"full"`` (all pairs, interleaved: ``(*batch, H, H', W, W')``). ``batch`` is ``(n1, n2)``
+    when the inputs of one side are compared with ``"all"`` of the other, ``(n,)`` when they are compared ``"paired"``,
+    one by one, or with ``"itself"``.
 
     Arguments:
         nngp: Covariance ``E[f(x) f(x')]`` of one channel, given the layers so far.
         ntk: Tangent kernel, or None if it is not wanted.
         spatial: Which pairs of positions are kept.
-        left: Paired state of every first input with itself; None in such a state itself, and where no later layer asks
-            for variances.
+        left: State of every first input with itself, or None if no later layer asks for variances.
         right: The same for the second inputs; the same object as `left` when both sides are the same inputs.
-        paired: Whether pairs are (i, i) instead of all (i, j).
+        pairing: Which pairs of inputs there are.
         is_gaussian: Whether channels are independent centred Gaussians: true after an affine layer.
         fan_in: Number of channels, where known: for layers in standard parameterisation.
     """
@@ -44,7 +45,7 @@ class KernelState:
     spatial: Spatial
     left: KernelState | None = None
     right: KernelState | None = None
-    paired: bool = False
+    pairing: Pairing = "all"
     is_gaussian: bool = False
     fan_in: int | None = None
 
@@ -52,6 +53,16 @@ class KernelState:
     def x1_is_x2(self) -> bool:
         """Whether both sides are the same inputs."""
         return self.left is self.right
+
+    @property
+    def first(self) -> KernelState:
+        """Every first input with itself."""
+        return self if self.pairing == "itself" else _tracked(self.left)
+
+    @property
+    def second(self) -> KernelState:
+        """Every second input with itself."""
+        return self if self.pairing == "itself" else _tracked(self.right)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -62,7 +73,7 @@ class KernelState:
     @property
     def batch_dims(self) -> int:
         """Number of leading axes that count inputs."""
-        return 1 if self.paired else 2
+        return 2 if self.pairing == "all" else 1
 
     def position_axes(self) -> list[tuple[int, ...]]:
         """Axes of `nngp` that belong to each spatial dimension: ``(H,)`` or ``(H, H')``."""
@@ -71,16 +82,14 @@ class KernelState:
 
     def sides(self) -> tuple[Tensor, Tensor]:
         """Variances of the two sides, one per input and position: ``(n1, *S)`` and ``(n2, *S)``."""
-        first = self if self.left is None else self.left
-        second = self if self.right is None else self.right
-        return _variance(first), _variance(second)
+        return _variance(self.first), _variance(self.second)
 
     def against_pairs(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
         """One number per input and position of each side, shaped to broadcast against `nngp`."""
         if self.spatial == "full":  # positions p and p' sit on alternating axes
             for axis in range(first.ndim - 1):
                 first, second = first.unsqueeze(2 * axis + 2), second.unsqueeze(2 * axis + 1)
-        return (first, second) if self.paired else (first.unsqueeze(1), second.unsqueeze(0))
+        return (first, second) if self.pairing != "all" else (first.unsqueeze(1), second.unsqueeze(0))
 
     def mapped(self, linear: Callable[[Tensor], Tensor], **changes: Any) -> KernelState:
         """The same state after a linear map without weights, which acts on both kernels alike."""
@@ -91,5 +100,11 @@ class KernelState:
         return replace(self, nngp=nngp, ntk=ntk, **changes)
 
 
-def _variance(paired: KernelState) -> Tensor:
-    return position_diagonal(paired.nngp, 1) if paired.spatial == "full" else paired.nngp
+def _tracked(side: KernelState | None) -> KernelState:
+    if side is None:
+        raise RuntimeError("a layer asks for variances that its `requires` does not announce")
+    return side
+
+
+def _variance(side: KernelState) -> Tensor:
+    return position_diagonal(side.nngp, 1) if side.spatial == "full" else side.nngp
