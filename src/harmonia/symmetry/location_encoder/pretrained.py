@@ -75,9 +75,8 @@ def load_satclip(source: str | Path) -> LocationEncoder:
     ).to(torch.float64)
     prefix = _LOCATION if any(key.startswith(_LOCATION) for key in state) else _AGAIN
     tensors = {key.removeprefix(prefix): value.double() for key, value in state.items() if key.startswith(prefix)}
-    load_strictly(
-        encoder.network, tensors, {"layers.0": "legendre_polys or capacity", "layers": "capacity", "last": "embed_dim"}
-    )
+    fields = {"layers.0": "legendre_polys or capacity", "layers": "capacity", "last_layer": "embed_dim"}
+    load_strictly(encoder.network, tensors, fields)
     return encoder.eval()
 
 
@@ -97,13 +96,14 @@ def read_inertly(path: Path) -> dict[str, Any]:
     return content
 
 
-class _Placeholder(dict):  # type: ignore[type-arg]
+class _Placeholder(dict[Any, Any]):
     """Stands for an object of any class: takes what a pickle gives it and does nothing."""
-
-    __hash__ = object.__hash__
 
     def __init__(self, *_: object, **__: object) -> None:
         super().__init__()
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return id(self)
 
     def __setstate__(self, state: object) -> None: ...
 
