@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from scipy.special import ndtr
 from sklearn.base import BaseEstimator, ClassifierMixin, MultiOutputMixin, RegressorMixin
-from sklearn.utils import Tags
+from sklearn.utils import Tags, check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
@@ -42,7 +42,7 @@ class _InfiniteNetwork(BaseEstimator):
     ridge: float | Literal["loo"]
     solver: Literal["auto", "direct", "cg"]
     input_shape: tuple[int, ...] | None
-    random_state: int | None
+    random_state: int | np.random.RandomState | None
 
     def __init__(  # untyped: scikit-learn's constructors take anything, and `fit` checks
         self,
@@ -85,9 +85,12 @@ class _InfiniteNetwork(BaseEstimator):
             self._fit_without_matrix(x, y)
             return
         refuse_too_large(len(x))
-        nngp, ntk = self.network_.kernel(x)
         ridge = 0.0 if self.ridge == "loo" else float(self.ridge)
-        ensemble = InfiniteEnsemble(nngp, y, ntk if self.kernel == "ntk" else None, ridge=ridge)
+        if self.kernel == "ntk":
+            nngp, ntk = self.network_.kernel(x)
+            ensemble = InfiniteEnsemble(nngp, y, ntk, ridge=ridge)
+        else:
+            ensemble = InfiniteEnsemble(self.network_.kernel(x, get="nngp"), y, ridge=ridge)
         self.ensemble_ = self._least_left_out_error(ensemble) if self.ridge == "loo" else ensemble
         self.ridge_ = self.ensemble_.ridge
         self.time_ = self._stopping_time(self.ensemble_) if self.time == "cv" else float(self.time)
@@ -127,14 +130,14 @@ class _InfiniteNetwork(BaseEstimator):
     def _least_left_out_error(ensemble: InfiniteEnsemble) -> InfiniteEnsemble:
         unit = float(ensemble.ntk.diagonal().mean())
         candidates = [ensemble.with_ridge(ridge * unit) for ridge in _RIDGES]
-        return min(candidates, key=lambda e: float((e.leave_one_out().mean - e.targets).square().mean()))
+        return min(candidates, key=lambda e: float((e.leave_one_out(variance=False).mean - e.targets).square().mean()))
 
     def _stopping_time(self, ensemble: InfiniteEnsemble) -> float:
         n = len(self.X_train_)
         return stopping_time(ensemble, folds=min(5, n), generator=self._generator()).time if n > 1 else math.inf
 
     def _generator(self) -> torch.Generator:
-        return torch.Generator().manual_seed(0 if self.random_state is None else int(self.random_state))
+        return torch.Generator().manual_seed(int(check_random_state(self.random_state).randint(2**31)))
 
     def _tensor(self, X: np.ndarray) -> Tensor:
         x = torch.tensor(X, dtype=torch.float64)
@@ -168,16 +171,15 @@ class _InfiniteNetwork(BaseEstimator):
         assert covariance is not None
         return mean, covariance
 
-    def _left_out(self) -> Prediction:
+    def _left_out(self, variance: bool = True) -> Prediction:
         """Predictions of the training rows by networks that did not see them: one by one, or at finite time by fold."""
         ensemble = self._solved()
         if math.isinf(self.time_):
-            return ensemble.leave_one_out()
+            return ensemble.leave_one_out(variance)
         folds = min(10, len(self.X_train_))
         training = GradientFlow(self.time_)
-        mean, variance = ensemble.out_of_fold([training], folds, self._generator(), variance=True)
-        assert variance is not None
-        return Prediction(mean[0], variance[0])
+        mean, spread = ensemble.out_of_fold([training], folds, self._generator(), variance)
+        return Prediction(mean[0], None if spread is None else spread[0])
 
 
 class NTKRegressor(MultiOutputMixin, RegressorMixin, _InfiniteNetwork):
@@ -267,7 +269,7 @@ class NTKRegressor(MultiOutputMixin, RegressorMixin, _InfiniteNetwork):
         if not 0 < coverage < 1:
             raise InputError("coverage is a fraction between 0 and 1", coverage, "Give e.g. 0.9.")
         mean = np.asarray(self.predict(X))
-        errors = (self._left_out().mean - self._solved().targets).abs().numpy()
+        errors = (self._left_out(variance=False).mean - self._solved().targets).abs().numpy()
         rank = min(1.0, math.ceil((len(errors) + 1) * coverage) / len(errors))
         half = np.quantile(errors, rank, axis=0, method="higher") * self.y_scale_
         half = half[0] if self._flat else half

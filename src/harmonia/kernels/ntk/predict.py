@@ -223,8 +223,9 @@ class InfiniteEnsemble:
 
     def _apply(self, rows: Tensor, training: Training) -> Tensor:
         """``rows Theta^{-1} (I - residual)``: by Cholesky at infinite time, else in the eigenbasis."""
-        if training == GradientFlow() and "eigen" not in vars(self) and self._cholesky is not None:
-            return torch.cholesky_solve(rows.mT, self._cholesky).mT
+        factor = None if "eigen" in vars(self) or training != GradientFlow() else self._cholesky
+        if factor is not None:
+            return torch.cholesky_solve(rows.mT, factor).mT
         return (self.eigen.filter(self.gains(training)) @ rows.mT).mT
 
     def weights(self, training: Training = GradientFlow()) -> Float[Tensor, "n k"]:
@@ -263,17 +264,24 @@ class InfiniteEnsemble:
         shared = response @ cross.mT
         return Prediction(mean, prior.double() + initial @ response.mT - shared - shared.mT)
 
-    def leave_one_out(self) -> Prediction:
+    def leave_one_out(self, variance: bool = True) -> Prediction:
         """Predict every row from all the others at infinite time, exactly and without another decomposition.
 
         With ``G = (Theta + ridge)^{-1}`` the mean is ``y_i - (G y)_i / G_ii`` and the variance ``(G K G)_ii / G_ii^2``.
+
+        Arguments:
+            variance: Whether the variance over the ensemble is wanted, which takes longer.
         """
-        if "eigen" not in vars(self) and self._cholesky is not None:
-            inverse = torch.cholesky_inverse(self._cholesky)
+        factor = None if "eigen" in vars(self) else self._cholesky
+        if factor is None:
+            solver = self.eigen.filter(self.gains(GradientFlow()))
+            share, inverse = solver.diagonal(), solver.dense() if variance else None
         else:
-            inverse = self.eigen.filter(self.gains(GradientFlow())).dense()
-        share = inverse.diagonal()
+            inverse = torch.cholesky_inverse(factor)
+            share = inverse.diagonal()
         mean = self.targets - self.weights() / share[:, None]
+        if inverse is None or not variance:
+            return Prediction(mean, None)
         if self.bayesian:  # of the output itself, without the noise of its target
             return Prediction(mean, (1 / share - self.ridge).clamp_min(0))
         return Prediction(mean, ((inverse @ self.nngp) * inverse).sum(1) / share.square())
