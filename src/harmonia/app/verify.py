@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from harmonia.app.console import err, findings_table, out, progress_bars
 from harmonia.core.claim import TIERS, Finding, Tier, claims_in
@@ -26,23 +26,23 @@ def verify(slugs: Sequence[str], tier: Tier, seed: int, keep: bool) -> bool:
         raise InputError("there is no such tier", f"'{tier}'", f"Use one of: {', '.join(TIERS)}.")
     sound = True
     for method in chosen:
-        findings = measure(method, tier, seed)
+        before, findings = method.results, []
+        for finding in measure(method, tier, seed):
+            findings.append(finding)
+            if keep:  # at once: what was measured survives whatever stops the rest
+                record(method.slug, method.code, findings=findings)
         out.print(findings_table(f"{method.slug}: {method.card.title}", findings))
-        lost = broken_promises(method.results, findings)
+        lost = broken_promises(before, findings)
         for finding in lost:
             err.print(f"[red]No longer holds:[/] {finding.name}")
         sound &= not lost and all(finding.verdict != "broken" for finding in findings)
-        if keep and findings:
-            record(method.slug, method.code, findings=findings)
     return sound
 
 
-def measure(method: Method, tier: Tier, seed: int) -> list[Finding]:
-    """Findings of all claims that `tier` affords."""
+def measure(method: Method, tier: Tier, seed: int) -> Iterator[Finding]:
+    """Findings of all claims that `tier` affords, as they are made."""
     claims = [claim for claim in claims_in(method.module("claim")) if TIERS.index(claim.tier) <= TIERS.index(tier)]
-    findings = []
     with progress_bars():
         for index, claim in enumerate(claims, start=1):
             say(f"[{index}/{len(claims)}] {claim.name}")
-            findings.append(claim.check(seed))
-    return findings
+            yield claim.check(seed)
