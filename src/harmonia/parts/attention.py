@@ -42,7 +42,7 @@ def rotary_frequencies(dim: int, theta: float = 10000.0) -> Float[Tensor, " pair
         >>> rotary_frequencies(4)
         tensor([1.0000, 0.0100])
     """
-    return theta ** (-torch.arange(0, dim, 2)[: dim // 2].float() / dim)
+    return torch.tensor([theta ** (-2 * i / dim) for i in range(dim // 2)])
 
 
 @lru_cache(maxsize=64)

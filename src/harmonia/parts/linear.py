@@ -40,6 +40,11 @@ class Linear(nn.Linear):
         super().__init__(in_features, out_features, bias)
         self.activation = activation
 
+    def reset_parameters(self) -> None:
+        """Draw the initial weights, where there are any: on the meta device torch would load 80 MB of code for it."""
+        if not self.weight.is_meta:
+            super().reset_parameters()
+
     def forward(self, x: Float[Tensor, "*batch in_features"]) -> Float[Tensor, "*batch out_features"]:
         """Apply to the last axis."""
         return linear(x, self.weight, self.bias, self.activation)

@@ -1,31 +1,28 @@
 """Mel-RoFormer: vocal separation and vocal melody transcription (arXiv 2409.04702)."""
 
-from harmonia.audio.mel_roformer.checkpoint import infer_config, load_checkpoint, read_config
-from harmonia.audio.mel_roformer.decoding import Decoding, NoteList
-from harmonia.audio.mel_roformer.network import MelBandRoformer, MelBandRoformerConfig
-from harmonia.audio.mel_roformer.separator import ChunkedSeparator
-from harmonia.audio.mel_roformer.stems import Remix, Stems, read_stems
-from harmonia.audio.mel_roformer.training import SeparationLoss, train_separator, train_transcriber
-from harmonia.audio.mel_roformer.transcriber import VocalMelodyTranscriber
-from harmonia.audio.mel_roformer.transcription import MelodyConfig, MelodyLoss, MelodyNetwork
+from harmonia.core.lazy import lazy
 
-__all__ = [
-    "ChunkedSeparator",
-    "Decoding",
-    "MelBandRoformer",
-    "MelBandRoformerConfig",
-    "MelodyConfig",
-    "MelodyLoss",
-    "MelodyNetwork",
-    "NoteList",
-    "Remix",
-    "SeparationLoss",
-    "Stems",
-    "VocalMelodyTranscriber",
-    "infer_config",
-    "load_checkpoint",
-    "read_config",
-    "read_stems",
-    "train_separator",
-    "train_transcriber",
-]
+# By name, so that who separates need not load what transcribes and trains: scikit-learn, SciPy's signals, 120 MB.
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    {
+        "ChunkedSeparator": "separator",
+        "Decoding": "decoding",
+        "MelBandRoformer": "network",
+        "MelBandRoformerConfig": "network",
+        "MelodyConfig": "transcription",
+        "MelodyLoss": "transcription",
+        "MelodyNetwork": "transcription",
+        "NoteList": "decoding",
+        "Remix": "stems",
+        "SeparationLoss": "training",
+        "Stems": "stems",
+        "VocalMelodyTranscriber": "transcriber",
+        "infer_config": "checkpoint",
+        "load_checkpoint": "checkpoint",
+        "read_config": "checkpoint",
+        "read_stems": "stems",
+        "train_separator": "training",
+        "train_transcriber": "training",
+    },
+)

@@ -30,15 +30,20 @@ class BandSplit(nn.Module):
     def __init__(self, slices: Sequence[tuple[int, int]], dim: int) -> None:
         super().__init__()
         self.slices = slices
-        self.to_features = nn.ModuleList(nn.Sequential(RMSNorm(b - a), Linear(b - a, dim)) for a, b in slices)
+        self.dim = dim
+        # torch's own layer where every band has another width: oneDNN would keep compiled code for each, 70 MB in all.
+        self.to_features = nn.ModuleList(nn.Sequential(RMSNorm(b - a), nn.Linear(b - a, dim)) for a, b in slices)
 
     def forward(self, spectrum: Float[Tensor, "batch frames numbers"]) -> Float[Tensor, "batch frames bands dim"]:
         """Embed each band of a spectrum laid out as (bin, channel, real and imaginary)."""
-        dtype = next(self.parameters()).dtype
-        return torch.stack(
-            [embed(spectrum[..., a:b].to(dtype)) for (a, b), embed in zip(self.slices, self.to_features, strict=True)],
-            dim=-2,
-        )
+        spectrum = spectrum.to(next(self.parameters()).dtype)
+        vectors = (embed(spectrum[..., a:b]) for (a, b), embed in zip(self.slices, self.to_features, strict=True))
+        if torch.is_grad_enabled():
+            return torch.stack(list(vectors), dim=-2)
+        x = spectrum.new_empty(*spectrum.shape[:-1], len(self.slices), self.dim)
+        for k, vector in enumerate(vectors):
+            x[..., k, :] = vector
+        return x
 
 
 class MaskEstimator(nn.Module):
@@ -65,10 +70,14 @@ class MaskEstimator(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch frames bands dim"]) -> Float[Tensor, "batch frames numbers"]:
         """The mask, laid out as the spectrum of `BandSplit`."""
-        # Neighbouring bands overlap, every other band does not: two layers of bands side by side, then their sum.
         vectors = x.unbind(-2)
-        layers = [self._layer(vectors, first) for first in (0, 1)]
-        return (layers[0] + layers[1]) / self.owners
+        if torch.is_grad_enabled():
+            # Neighbouring bands overlap, every other band does not: two layers of bands side by side, then their sum.
+            return (self._layer(vectors, 0) + self._layer(vectors, 1)) / self.owners
+        mask = x.new_zeros(*x.shape[:-2], len(self.owners))
+        for (a, b), vector, estimate in zip(self.slices, vectors, self.to_freqs, strict=True):
+            mask[..., a:b] += estimate(vector)
+        return mask.div_(self.owners)
 
     def _layer(self, vectors: Sequence[Tensor], first: int) -> Tensor:
         parts, end = [], 0
@@ -82,7 +91,7 @@ class MaskEstimator(nn.Module):
 def _mlp(dim: int, hidden: int, depth: int, out: int) -> nn.Sequential:
     widths = [dim] + [hidden] * depth
     inner = [layer for a, b in pairwise(widths) for layer in (Linear(a, b, activation="tanh"), nn.Identity())]
-    return nn.Sequential(*inner, Linear(widths[-1], out))
+    return nn.Sequential(*inner, nn.Linear(widths[-1], out))  # of another width in every band, as in BandSplit
 
 
 class RotaryEmbedding(nn.Module):
