@@ -6,6 +6,7 @@ three numbers of the transcription literature come from one call.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +15,9 @@ from numpy import ndarray
 from numpy.typing import ArrayLike
 
 from harmonia.core.errors import InputError, require
+
+NoteRows = Sequence[Sequence[float | int]] | ndarray
+"""Notes as rows (onset_s, offset_s, midi)."""
 
 
 def sdr(
@@ -83,7 +87,7 @@ class NoteScores(NamedTuple):
     onset_pitch_offset: float
 
 
-def note_f1(reference: ArrayLike, estimate: ArrayLike) -> NoteScores:
+def note_f1(reference: NoteRows, estimate: NoteRows) -> NoteScores:
     """F1 of notes by mir_eval: onsets within 50 ms, pitch within 50 cents, offsets within max(50 ms, 20 %).
 
     The numbers of the literature called COn, COnP and COnPOff.
@@ -117,7 +121,7 @@ def _pair(reference: ArrayLike, estimate: ArrayLike) -> tuple[ndarray, ndarray]:
     return s, e
 
 
-def _intervals(notes: ArrayLike) -> tuple[ndarray, ndarray]:
+def _intervals(notes: NoteRows) -> tuple[ndarray, ndarray]:
     rows = np.asarray(notes, dtype=np.float64).reshape(-1, 3)
     rows = rows[rows[:, 1] > rows[:, 0]]
     return rows[:, :2], 440.0 * 2.0 ** ((rows[:, 2] - 69) / 12)

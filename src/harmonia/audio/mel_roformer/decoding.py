@@ -1,8 +1,11 @@
 """From frame probabilities to the notes of a monophonic melody.
 
-Onsets are the peaks of the onset curve, placed between frames by a parabola. A note lasts until the next onset or
-until the voice has been silent for some frames; its pitch is the class with the largest summed log-probability inside
-it. Notes never overlap.
+The melody is the most probable path through the frames, each of which holds one pitch or silence:
+
+    sum_t log p_t(s_t)  +  log o_t - change  (where a pitch begins)  -  silence  (where one ends in silence)
+
+with p the probabilities of the pitches and o that of an onset. Both heads are weighed against each other, so a missed
+onset does not swallow the next note, nor does a spurious one cut a note in two; notes never overlap.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 
 LOWEST = 21
 PITCHES = 88
+FLOOR = 1e-3
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class NoteList:
         onset: Seconds.
         offset: Seconds.
         midi: Pitch as a MIDI number.
-        confidence: In [0, 1]: onset probability times mean probability of the pitch inside the note.
+        confidence: In [0, 1]: mean probability of the pitch inside the note.
     """
 
     onset: Float[ndarray, " notes"]
@@ -73,18 +77,18 @@ class Decoding:
     """How probabilities become notes.
 
     Attributes:
-        onset_threshold: Smallest onset probability of a note.
-        voiced_threshold: A frame is silent when the probability of any pitch is below this.
-        patience: Silent frames after which a note has ended.
+        change: Cost of a new pitch, beside its onset; more gives fewer notes.
+        silence: Cost of falling silent; more carries notes over breaths.
+        repeat: Onset probability from which on a pitch that goes on is struck anew.
         shortest: Notes below this many seconds are dropped.
         apart: Frames between two onsets; of closer ones the more probable stays.
     """
 
-    onset_threshold: float = 0.4
-    voiced_threshold: float = 0.5
-    patience: int = 3
+    change: float = 4.0
+    silence: float = 1.0
+    repeat: float = 0.5
     shortest: float = 0.05
-    apart: int = 3
+    apart: int = 5
 
     def __call__(
         self,
@@ -108,42 +112,59 @@ class Decoding:
         """
         if len(onset) < 2:
             return _notes([])
-        step = float(times[1] - times[0])
-        padded, _ = find_peaks(np.pad(onset, 1), height=self.onset_threshold, distance=self.apart)
-        peaks = (padded - 1).tolist()
-        voiced = 1 - pitch[:, -1] >= self.voiced_threshold
-        logarithms = np.log(np.maximum(pitch[:, :-1], 1e-6))
+        silent = pitch.shape[1] - 1
+        padded, _ = find_peaks(np.pad(onset, 1), distance=self.apart)
+        peaks = padded - 1
+        path = self._path(onset, pitch)
+        changes = np.flatnonzero(np.diff(path, prepend=silent)).tolist()
+        struck = [k for k in peaks.tolist() if onset[k] >= self.repeat and all(abs(k - c) > 2 for c in changes)]
+        spans = pairwise([*sorted(changes + struck), len(path)])
+        segments = [(first, last, int(path[first])) for first, last in spans if path[first] != silent]
+        starts = [_refined(peaks, onset, first) for first, _, _ in segments]
+        following = [*((first, start) for (first, _, _), start in zip(segments, starts, strict=True)), (-1, np.inf)]
         found = []
-        for place, following in pairwise([*peaks, len(onset)]):
-            end = _end(voiced[place:following], self.patience) + place
-            start_s = float(times[place]) + _between(onset, place) * step
-            stop_s = float(times[0]) + end * step
-            if following < len(onset) and end == following:
-                stop_s = float(times[following]) + _between(onset, following) * step
-            if end <= place or stop_s - start_s < self.shortest:
-                continue
-            inside = slice(place, end)
-            chosen = int(logarithms[inside].sum(0).argmax())
-            confidence = float(onset[place]) * float(pitch[inside, chosen].mean())
-            found.append((start_s, stop_s, chosen + LOWEST, confidence))
+        for (first, last, chosen), start, (next_first, next_start) in zip(segments, starts, following[1:], strict=True):
+            # A note that is followed at once ends where the next begins, between frames.
+            stop = next_start if next_first == last else min(last, next_start)
+            step = float(times[1] - times[0])
+            confidence = float(pitch[first:last, chosen].mean())
+            if (stop - start) * step >= self.shortest:
+                found.append(
+                    (float(times[0] + start * step), float(times[0] + stop * step), chosen + LOWEST, confidence)
+                )
         return _notes(found)
 
+    def _path(
+        self, onset: Float[ndarray, " frames"], pitch: Float[ndarray, "frames classes"]
+    ) -> Int[ndarray, " frames"]:
+        """The most probable class of each frame (Viterbi)."""
+        emission = np.log(np.maximum(pitch, FLOOR))
+        near = np.maximum.reduce([np.pad(onset, 1)[shift : shift + len(onset)] for shift in range(3)])
+        entering = np.log(np.maximum(near, FLOOR)) - self.change
+        classes = np.arange(pitch.shape[1])
+        came_from = np.empty(pitch.shape, dtype=np.int64)
+        score = emission[0].copy()
+        for frame in range(1, len(onset)):
+            best = int(score.argmax())
+            cost = np.full(len(classes), entering[frame])
+            cost[-1] = -self.silence
+            moves = score[best] + cost > score
+            came_from[frame] = np.where(moves, best, classes)
+            score = np.where(moves, score[best] + cost, score) + emission[frame]
+        path = np.empty(len(onset), dtype=np.int64)
+        path[-1] = score.argmax()
+        for frame in range(len(onset) - 1, 0, -1):
+            path[frame - 1] = came_from[frame, path[frame]]
+        return path
 
-def _end(voiced: ndarray, patience: int) -> int:
-    """Frames until the voice falls silent for `patience` frames (or until the end).
 
-    The frame of the onset and its neighbour count as voiced: pitch is often still unsettled there.
-
-    Example:
-        >>> _end(np.array([1, 1, 1, 0, 1, 0, 0, 0, 1], dtype=bool), patience=3)
-        5
-    """
-    silent = 0
-    for frame in range(2, len(voiced)):
-        silent = 0 if voiced[frame] else silent + 1
-        if silent == patience:
-            return frame + 1 - patience
-    return len(voiced) - silent
+def _refined(peaks: Int[ndarray, " peaks"], onset: Float[ndarray, " frames"], frame: int, reach: int = 2) -> float:
+    """The strongest peak of the onset curve within `reach` frames, placed between frames; else the frame itself."""
+    close = peaks[np.abs(peaks - frame) <= reach]
+    if not len(close):
+        return float(frame)
+    peak = int(close[onset[close].argmax()])
+    return peak + _between(onset, peak)
 
 
 def _between(curve: ndarray, peak: int) -> float:

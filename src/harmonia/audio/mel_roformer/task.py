@@ -113,20 +113,21 @@ def transcribe(
     song: Song,
     *,
     weights: MelodyWeights = "embedded",
-    onset_threshold: Annotated[float, Field("smallest probability of an onset", gt=0, lt=1)] = 0.4,
-    voiced_threshold: Annotated[float, Field("smallest probability that somebody sings", gt=0, lt=1)] = 0.5,
+    change: Annotated[float, Field("cost of a new pitch; more gives fewer notes", ge=0)] = 4.0,
+    silence: Annotated[float, Field("cost of falling silent; more carries notes over breaths", ge=0)] = 1.0,
+    repeat: Annotated[float, Field("onset probability that strikes the same pitch anew", gt=0, le=1)] = 0.5,
     device: Device = "auto",
 ) -> Transcribed:
     """Write down the notes that the lead voice of a song sings.
 
     Works on the full mixture. Notes never overlap; their onsets lie between frames of 20 ms.
     """
-    decoding = Decoding(onset_threshold=onset_threshold, voiced_threshold=voiced_threshold)
+    decoding = Decoding(change=change, silence=silence, repeat=repeat)
     transcriber = VocalMelodyTranscriber.from_pretrained(weights, decoding=decoding, device=device)
     probabilities = transcriber.probabilities(song.samples, song.rate)
     notes = decoding(*probabilities)
     if not len(notes):
-        say("No notes were found: nobody sings, or the thresholds are too high.")
+        say("No notes were found: nobody sings, or the costs are too high.")
     return {
         "melody": notes.to_score(),
         "notes": notes.to_table(),

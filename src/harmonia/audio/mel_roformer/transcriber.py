@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy import ndarray
-from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
@@ -21,6 +20,7 @@ from harmonia.audio.mel_roformer.transcription import MelodyNetwork, transcribe
 from harmonia.core.errors import InputError
 from harmonia.core.weights import locate
 from harmonia.media import Audio
+from harmonia.parts.metrics import NoteRows
 from harmonia.parts.training import Plan
 
 EMBEDDED = Path(__file__).parent / "weights" / "melody.safetensors"
@@ -74,7 +74,7 @@ class VocalMelodyTranscriber(BaseEstimator):
         transcriber.network_ = transcriber._read()
         return transcriber
 
-    def fit(self, audio: Sequence[Audio], notes: Sequence[ArrayLike]) -> VocalMelodyTranscriber:
+    def fit(self, audio: Sequence[Audio], notes: Sequence[NoteRows]) -> VocalMelodyTranscriber:
         """Fine-tune on songs with known melodies.
 
         Arguments:

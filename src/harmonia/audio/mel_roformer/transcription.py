@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,8 @@ from harmonia.core.weights import load_strictly, read_metadata, read_state_dict
 
 NONE = PITCHES
 FRAME_RATE = 50
+ONSET_WEIGHT = 5.0
+"""Weight of a frame in which a note begins; `transcribe` takes its effect on the probabilities back."""
 
 
 @dataclass(frozen=True)
@@ -140,13 +143,7 @@ def targets(
 
 @dataclass(frozen=True)
 class MelodyLoss:
-    """Cross-entropy of both heads; frames in which a note begins count more, since they are few.
-
-    Arguments:
-        onset_weight: Weight of a frame with an onset against one without.
-    """
-
-    onset_weight: float = 5.0
+    """Cross-entropy of both heads; frames in which a note begins count `ONSET_WEIGHT` times, since they are few."""
 
     def __call__(
         self,
@@ -155,7 +152,7 @@ class MelodyLoss:
         sounds: Int[Tensor, "b frames"],
     ) -> Float[Tensor, ""]:
         onset, pitch = (head.float().flatten(0, 1) for head in logits)
-        weight = torch.full((PITCHES + 1,), self.onset_weight, device=onset.device)
+        weight = torch.full((PITCHES + 1,), ONSET_WEIGHT, device=onset.device)
         weight[NONE] = 1.0
         return F.cross_entropy(onset, begins.flatten(), weight) + F.cross_entropy(pitch, sounds.flatten())
 
@@ -167,7 +164,8 @@ def transcribe(
     """Onset probability, pitch probabilities and times of all frames of a song.
 
     The song is read in windows that overlap by two margins; what lies within a margin of a window's border is taken
-    from its neighbour, so that every frame is seen with context and memory does not grow with the song.
+    from its neighbour, so that every frame is seen with context and memory does not grow with the song. Where all
+    samples are zero nobody sings.
 
     Arguments:
         model: In evaluation mode.
@@ -190,6 +188,10 @@ def transcribe(
         first = 0 if start == 0 else border
         kept = slice(start + first, min(total, start + window))
         taken = slice(first, first + kept.stop - kept.start)
+        begins[:, :NONE] -= math.log(ONSET_WEIGHT)
         onset[kept] = 1 - begins.softmax(-1)[taken, NONE].numpy()
         pitch[kept] = sounds.softmax(-1)[taken].numpy()
+    padded = np.pad(mixture, ((0, 0), (0, total * step - mixture.shape[-1])))
+    sounding = padded.reshape(len(mixture), total, step).any(axis=(0, 2))
+    onset[~sounding], pitch[~sounding], pitch[~sounding, NONE] = 0.0, 0.0, 1.0
     return onset, pitch, model.times(total)
