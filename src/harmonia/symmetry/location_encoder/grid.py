@@ -80,13 +80,13 @@ def synthesise(
         >>> bool((synthesise(harmonics, weight, grid) - direct).abs().max() < 1e-13)
         True
     """
-    latitudes = torch.from_numpy(grid.latitudes[rows].copy())
+    latitudes = torch.from_numpy(grid.latitudes[rows].copy()).to(weight.device)
     meridian = torch.stack([torch.zeros_like(latitudes), latitudes], dim=1)
     spectrum = _fourier(harmonics, weight.to(torch.float64), meridian)
     # e^{i m lon} with lon_j = lon_0 + 360 j / columns; more columns than asked for where the band limit needs them
     oversampling = max(1, -(-2 * harmonics.degree // grid.columns))
     length = grid.columns * oversampling
-    orders = torch.arange(harmonics.degree, dtype=torch.float64)
+    orders = torch.arange(harmonics.degree, dtype=torch.float64, device=weight.device)
     start = float(np.deg2rad(grid.longitudes[0]))
     spectrum = spectrum * torch.polar(torch.full_like(orders, length / 2), orders * start)[:, None]
     spectrum[:, 0] *= 2
@@ -100,7 +100,7 @@ def _fourier(harmonics: SphericalHarmonics, weight: Tensor, meridian: Tensor) ->
     legendre = harmonics(meridian)
     spectrum = legendre.new_zeros(len(meridian), degree, weight.shape[0], dtype=torch.complex128)
     for m in range(degree):
-        ell = torch.arange(m, degree)
+        ell = torch.arange(m, degree, device=weight.device)
         cosine, sine = ell * ell + ell + m, ell * ell + ell - m
         spectrum[:, m].real = legendre[:, cosine] @ weight[:, cosine].T
         if m > 0:

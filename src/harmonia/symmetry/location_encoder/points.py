@@ -40,8 +40,8 @@ def check_points(points: ArrayLike, order: CoordinateOrder = "lonlat") -> Points
         >>> check_points([[51.9, 105.6]])
         Traceback (most recent call last):
         ...
-        harmonia.core.errors.InputError: latitude and longitude look swapped (got latitude 105.6 in row 1). Give
-        longitude first, or say coordinate_order='latlon'.
+        harmonia.core.errors.InputError: latitude and longitude look swapped (got latitude 105.6 in row 1). Swap the
+        columns, or name them: coordinate_order='latlon', or --lon and --lat.
     """
     if order not in ("lonlat", "latlon"):
         raise InputError("there is no such coordinate order", f"'{order}'", "Use 'lonlat' or 'latlon'.")
@@ -68,7 +68,7 @@ def check_points(points: ArrayLike, order: CoordinateOrder = "lonlat") -> Points
         raise InputError(
             "latitude and longitude look swapped",
             f"latitude {lat[row]:g} in row {row + 1}",
-            f"Give {'longitude' if order == 'lonlat' else 'latitude'} first, or say coordinate_order='{other}'.",
+            f"Swap the columns, or name them: coordinate_order='{other}', or --lon and --lat.",
         )
     _refuse(beyond, array, "latitudes run from -90 to 90 degrees", "Check the units and the order of the columns.")
     _refuse((lon < -180) | (lon > 360), array, "longitudes run from -180 to 180 degrees (or 0 to 360)", "Wrap them.")

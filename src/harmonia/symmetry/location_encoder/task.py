@@ -63,7 +63,7 @@ def _land_or_ocean() -> Table:
             {
                 "longitude": points.lonlat[:, 0],
                 "latitude": points.lonlat[:, 1],
-                "surface": np.where(points.land, "land", "ocean"),
+                "land_or_ocean": np.where(points.land, "land", "ocean"),
             }
         )
     )
@@ -140,7 +140,7 @@ def fit(
         else:
             wanted = {"of": "probability", "label": show} if show else {}
             shown, unsure = model.predict_map(resolution, **wanted), model.predict_map(resolution, of="entropy")
-    name = show or column.name
+    name = (show or column.name).replace("_", " ")
     title = f"{name[:1].upper()}{name[1:]}, learnt from {len(train):,} points: {verdict}"
     error = "root mean square error" if kind == "numbers" else ""
     return {
