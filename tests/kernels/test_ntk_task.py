@@ -121,6 +121,11 @@ def test_target_with_gaps_cannot_order_a_kernel():
         task.kernel(Table(polars.DataFrame({"a": [1.0, 2.0, 3.0], "y": [1.0, 2.0, None]})), target="y")
 
 
+def test_large_kernels_are_no_tables():
+    with pytest.raises(InputError, match="no sensible table"):
+        task.kernel(Table(polars.DataFrame({"a": np.arange(3001.0)})))
+
+
 def test_features_apply_to_other_tables(mixed):
     features = Features.of(mixed, without="y")
     inputs = features.inputs(mixed)

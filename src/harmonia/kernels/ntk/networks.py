@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -121,32 +121,27 @@ def warn_of_lost_signals(network: infwidth.Sequential, x: Tensor, ratio: float =
     Raises:
         InputError: they overflow.
     """
-    variances = variances_by_layer(network, x[: min(len(x), 100)])
-    if not variances or variances[0] == 0:
+    weighted = [i for i, layer in enumerate(network.layers) if isinstance(layer, (infwidth.Affine, infwidth.Residual))]
+    if not weighted:
         return
-    told = ", ".join(f"{value:.3g}" for value in variances)
+    first, last = (variance_after(network, i, x[:100]) for i in (weighted[0], weighted[-1]))
+    if first == 0 or 1 / ratio < last / first < ratio:
+        return
+    shown = sorted({weighted[round(share * (len(weighted) - 1) / 9)] for share in range(10)})
+    told = ", ".join(f"{variance_after(network, i, x[:100]):.3g}" for i in shown)
     mend = "Choose w_std near the critical value of the activation (sqrt 2 for ReLU), or fewer layers."
-    if not math.isfinite(variances[-1]):
+    if not math.isfinite(last):
         raise InputError("the signal overflows on its way through the network", f"variances {told}", mend)
-    change = variances[-1] / variances[0]
-    if not 1 / ratio < change < ratio:
-        warnings.warn(f"the signal {'explodes' if change > 1 else 'dies'}: variances {told}. {mend}", stacklevel=4)
+    warnings.warn(f"the signal {'explodes' if last > first else 'dies'}: variances {told}. {mend}", stacklevel=4)
 
 
-def variances_by_layer(network: infwidth.Sequential, x: Tensor) -> list[float]:
-    """Mean variance of the outputs of each layer with weights; empty for inputs with positions.
+def variance_after(network: infwidth.Sequential, layer: int, x: Tensor) -> float:
+    """Mean variance of the outputs of the layer with that index.
 
     Example:
         >>> import torch
-        >>> [round(v, 3) for v in variances_by_layer(mlp(2, "relu", 2.0, 0.0), torch.ones(1, 3))]
-        [4.0, 8.0, 16.0]
+        >>> round(variance_after(mlp(2, "relu", 2.0, 0.0), 2, torch.ones(1, 3)), 3)
+        8.0
     """
-    found: list[float] = []
-    if x.ndim > 2:
-        return found
-    state = infwidth.KernelState(x.square().mean(1), None, "none", paired=True, fan_in=x.shape[1])
-    for layer in network.layers:
-        state = layer(state)
-        if isinstance(layer, (infwidth.Affine, infwidth.Residual)):
-            found.append(float(state.nngp.mean()))
-    return found
+    prefix = infwidth.Sequential(*network.layers[: layer + 1])
+    return float(cast(Tensor, prefix.diagonal(x, get="nngp")).mean())

@@ -27,6 +27,9 @@ COVERAGE = 0.9
 MOST_COMPARED = 128
 """Rows on which finite networks are trained beside the prediction for them."""
 
+MOST_WRITTEN = 3000
+"""Rows whose kernel matrix is written as a table."""
+
 
 class Fitted(TypedDict):
     predictions: Annotated[
@@ -71,6 +74,9 @@ def fit(
     say(f"{known.sum()} rows to learn from, {x.shape[1]} inputs, {(~known).sum()} rows to predict.")
     if known.sum() < 4:
         raise InputError("there are too few rows to learn from", int(known.sum()), "Give at least four with a target.")
+    seconds = 7 * 9 * float(known.sum()) ** 3 / 2e10
+    if seconds > 20:
+        say(f"About {seconds:.0f} s for seven eigendecompositions of that many rows.")
     network = mlp(depth, activation)
     options = {"kernel": kernel, "ridge": ridge, "solver": "direct", "random_state": seed}
     model: NTKRegressor | NTKClassifier
@@ -179,6 +185,12 @@ def kernel(
     which: Annotated[Literal["ntk", "nngp"], Field("tangent kernel, or covariance at initialisation")] = "ntk",
 ) -> Kernel:
     """Compute the kernel matrix of an infinitely wide network between all rows of a table."""
+    if len(table.frame) > MOST_WRITTEN:
+        raise InputError(
+            f"a kernel matrix of more than {MOST_WRITTEN} rows makes no sensible table",
+            f"{len(table.frame)} rows",
+            "Use harmonia.kernels.infwidth.kernel_matrix(..., out='kernel.npy') in Python.",
+        )
     column = Target.of(table, target, "auto") if target else None
     if column is not None and not column.known.all():
         raise InputError(f"column '{target}' has gaps", f"{(~column.known).sum()} rows", "Fill or drop them.")
