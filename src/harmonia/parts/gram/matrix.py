@@ -6,7 +6,6 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -92,6 +91,8 @@ def kernel_matrix(
     symmetric = x2 is None
     columns = x1 if x2 is None else x2
     shape = len(x1), len(columns)
+    if out is None:
+        _check_memory(shape, x1.dtype)
     plan = tiles(*shape, block, symmetric)
     if isinstance(out, (str, Path)):
         return _to_file(kernel, x1, x2, plan, Path(out), engine, workers, devices)
@@ -99,9 +100,7 @@ def kernel_matrix(
         raise InputError("out has the wrong shape", tuple(out.shape), f"Pass one of shape {shape}.")
     for tile, values in _computed(kernel, x1, x2, plan, engine, workers, devices):
         if out is None:
-            stack = values.shape[:-2]
-            _check_memory((*stack, *shape), values.dtype)
-            out = values.new_empty(*stack, *shape, device=x1.device)
+            out = values.new_empty(*values.shape[:-2], *shape, device=x1.device)
         _store(out, tile, values, symmetric)
     return x1.new_empty(shape) if out is None else out
 
@@ -195,15 +194,15 @@ def _fingerprint(kernel: Kernel, x1: Tensor, x2: Tensor | None) -> str:
     return digest.hexdigest()
 
 
-def _check_memory(shape: Sequence[int], dtype: torch.dtype) -> None:
-    needed = prod(shape) * dtype.itemsize
+def _check_memory(shape: tuple[int, int], dtype: torch.dtype) -> None:
+    needed = shape[0] * shape[1] * dtype.itemsize
     try:
         free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (ValueError, OSError):  # not told on this system
         return
     if needed > free:
         raise InputError(
-            f"a kernel matrix of {' x '.join(map(str, shape))} does not fit into memory",
+            f"a kernel matrix of {shape[0]} x {shape[1]} does not fit into memory",
             f"{needed / 2**30:.1f} GiB needed, {free / 2**30:.1f} GiB free",
             'Write it to disk (out="kernel.npy"), or use KernelOperator, which stores nothing.',
         )

@@ -1,0 +1,55 @@
+"""One eigendecomposition against direct solves."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from harmonia.core.errors import InputError
+from harmonia.parts.gram import EigenCache
+
+
+def positive(n: int, rank: int, seed: int) -> Tensor:
+    factor = torch.randn(n, rank, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    return factor @ factor.T
+
+
+@settings(deadline=None, max_examples=20, derandomize=True)
+@given(n=st.integers(1, 12), seed=st.integers(0, 10**6), ridge=st.floats(1e-3, 10.0), time=st.floats(0.0, 5.0))
+def test_filters_are_functions_of_the_matrix(n: int, seed: int, ridge: float, time: float) -> None:
+    kernel, y = positive(n, n, seed), torch.randn(n, 2, dtype=torch.float64)
+    cache = EigenCache(kernel)
+    smoother = cache.filter(lambda values: values / (values + ridge))
+    direct = torch.linalg.solve(kernel + ridge * torch.eye(n), kernel)
+    torch.testing.assert_close(smoother.dense(), direct, atol=1e-8, rtol=1e-6)
+    torch.testing.assert_close(smoother @ y, direct @ y, atol=1e-8, rtol=1e-6)
+    torch.testing.assert_close(smoother @ y[:, 0], (direct @ y)[:, 0], atol=1e-8, rtol=1e-6)
+    torch.testing.assert_close(smoother.diagonal(), direct.diagonal(), atol=1e-8, rtol=1e-6)
+    torch.testing.assert_close(smoother.trace(), direct.trace(), atol=1e-8, rtol=1e-6)
+    flow = cache.filter(lambda values: torch.exp(-values * time)).dense()
+    torch.testing.assert_close(flow, torch.linalg.matrix_exp(-kernel * time), atol=1e-8, rtol=1e-6)
+    torch.testing.assert_close(cache.filter(cache.values).dense(), kernel, atol=1e-10, rtol=1e-8)
+    torch.testing.assert_close(cache.vectors @ cache.project(y), y)
+
+
+def test_order_rank_and_constant_gains() -> None:
+    cache = EigenCache(positive(6, 2, 0).float())
+    assert cache.values.dtype == torch.float64
+    assert (cache.values.diff() <= 0).all()
+    assert (cache.values >= 0).all()
+    assert cache.values[2] < 1e-5
+    torch.testing.assert_close(cache.filter(torch.tensor(2.0)).dense(), 2 * torch.eye(6, dtype=torch.float64))
+    assert len(EigenCache(torch.zeros(0, 0))) == 0
+
+
+def test_matrices_that_are_no_kernels() -> None:
+    with pytest.raises(InputError, match="symmetric"):
+        EigenCache(torch.tensor([[1.0, 2.0], [0.0, 1.0]]))
+    with pytest.raises(InputError, match="finite"):
+        EigenCache(torch.tensor([[float("nan")]]))
+    with pytest.warns(UserWarning, match="negative eigenvalue"):
+        cache = EigenCache(torch.tensor([[0.0, 1.0], [1.0, 0.0]]))
+    assert cache.values.tolist() == pytest.approx([1.0, 0.0])
