@@ -106,4 +106,3 @@ def test_geoclip_gives_the_same_features() -> None:
     assert (ours - theirs).abs().max() < 1e-3 * theirs.abs().max()
     double = load_geoclip().encode(points.double())
     assert torch.nn.functional.cosine_similarity(double, theirs).min() > 0.999
-    print((ours - theirs).abs().max() / theirs.abs().max(), (double - theirs).abs().max() / theirs.abs().max())

@@ -282,9 +282,13 @@ def test_bad_targets_and_parameters() -> None:
     for weights in (np.ones(3), -np.ones(len(X)), np.zeros(len(X))):
         with pytest.raises(InputError, match="weights"):
             LocationRegressor().fit(X, X[:, 0], sample_weight=weights)
-    for parameters in ({"val_fraction": 1.5}, {"learning_rate": -1.0}, {"max_epochs": 0}):
-        with pytest.raises(InputError, match="out of range"):
+    for parameters in ({"val_fraction": 1.5}, {"learning_rate": -1.0}, {"max_epochs": 0}, {"batch_size": 0}):
+        with pytest.raises(InputError, match=f"'{next(iter(parameters))}' is out of range"):
             LocationRegressor(**parameters).fit(X, X[:, 0])
+    with pytest.raises(InputError, match="one without the other"):
+        LocationRegressor().fit(X, X[:, 0], X_val=TEST)
+    with pytest.raises(InputError, match="diverged"):
+        LocationRegressor(network="linear", degree=3, learning_rate=1e30).fit(X, X[:, 0])
 
 
 def test_a_linear_map_with_too_many_coefficients_warns() -> None:

@@ -91,7 +91,7 @@ def _worst_degree(degree: int, points: int, seed: int) -> float:
 @claim(
     "A rotation of the Earth mixes only harmonics of one degree, orthogonally",
     place="Sec. 3.1, definition of the basis",
-    unit="largest residual and departure from orthogonality, degrees below 12",
+    unit="residual",
     better="zero",
     tier="quick",
     tolerance=1e-10,
@@ -108,13 +108,13 @@ def rotations(seed: int) -> Measured:
         residual = (before[block].T @ mixing - after[block].T).abs().max()
         orthogonal = (mixing.T @ mixing - torch.eye(2 * n + 1, dtype=torch.float64)).abs().max()
         worst = max(worst, float(residual), float(orthogonal))
-    return Measured(worst)
+    return Measured(worst, note="largest residual and departure from orthogonality, degrees below 12")
 
 
 @claim(
     "All longitudes agree at the poles, and both sides of the date line",
     place="Sec. 1, no artefacts at the poles",
-    unit="largest difference, degrees below 40",
+    unit="difference",
     better="zero",
     tier="quick",
     tolerance=1e-12,
@@ -125,13 +125,16 @@ def poles_and_date_line(seed: int) -> Measured:
     poles = [harmonics(torch.stack([lon, torch.full_like(lon, lat)], dim=1)) for lat in (90.0, -90.0)]
     lat = torch.linspace(-90, 90, 61, dtype=torch.float64)
     east, west = (harmonics(torch.stack([torch.full_like(lat, lon), lat], dim=1)) for lon in (180.0, -180.0))
-    return Measured(max(*(float((p - p[:1]).abs().max()) for p in poles), float((east - west).abs().max())))
+    apart = [float((p - p[:1]).abs().max()) for p in poles]
+    return Measured(
+        max(*apart, float((east - west).abs().max())), note=f"degrees below 40; at the poles exactly {max(apart):g}"
+    )
 
 
 @claim(
     "The Laplacian of each harmonic is -l (l + 1) times itself, by automatic differentiation",
     place="Sec. 3.1, definition of the basis",
-    unit="largest relative error, degrees below 8",
+    unit="relative error",
     better="zero",
     tier="quick",
     tolerance=1e-9,
@@ -147,13 +150,13 @@ def laplacian(seed: int) -> Measured:
         found = scale**2 * (second[0] / lat.cos() ** 2 + second[1]) - scale * lat.tan() * first[:, 1]
         error = (found - eigenvalue * value).detach().abs().max()
         worst = max(worst, float(error) / max(1.0, -float(eigenvalue)))
-    return Measured(worst)
+    return Measured(worst, note="degrees below 8, error relative to l (l + 1)")
 
 
 @claim(
     "Harmonics up to degree 100 at 10,000 points are exact",
     place="README, formulas 'up to L=100'; Sec. 3.1",
-    unit="largest relative error of the addition theorem",
+    unit="relative error",
     better="zero",
     tier="quick",
     tolerance=1e-11,
@@ -162,8 +165,8 @@ def any_degree(seed: int) -> Measured:
     explicit = _explicit_polynomials(39, np.sin(np.deg2rad(np.linspace(-90, 90, 721))))
     return Measured(
         _worst_degree(101, 10_000, seed),
-        note="polynomials in cos(theta) with float64 coefficients, as the official code evaluates them, are off by "
-        f"{explicit:.1e} (absolute) at degree 39",
+        note="addition theorem; polynomials in cos(theta) with float64 coefficients, as the official code evaluates "
+        f"them, are off by {explicit:.1e} (absolute) at degree 39",
     )
 
 
@@ -188,7 +191,7 @@ def _explicit_polynomials(degree: int, x: NDArray[np.float64]) -> float:
 @claim(
     "Harmonics with SIREN learn land and ocean from 5000 points",
     place="Table 1b",
-    unit="accuracy on 30,000 even points",
+    unit="accuracy",
     better="higher",
     tier="quick",
 )
@@ -198,7 +201,7 @@ def land_and_ocean(seed: int) -> Measured:
     return Measured(
         _land_accuracy("sh", "siren", seed),
         baseline=float(np.mean(neighbour == is_land(test))),
-        note="baseline: the label of the nearest point; always ocean would give 0.711; "
+        note="at 30,000 even points; baseline: the label of the nearest point; always ocean would give 0.711; "
         "a mask of 1 km instead of Natural Earth's polygons",
     )
 
@@ -206,7 +209,7 @@ def land_and_ocean(seed: int) -> Measured:
 @claim(
     "With SIREN, harmonics are ahead of every other encoding",
     place="abstract; Table 1b",
-    unit="accuracy on 30,000 even points, mean of 3 seeds",
+    unit="accuracy",
     better="higher",
     tier="full",
 )
@@ -217,13 +220,13 @@ def best_together(seed: int) -> Measured:
     }
     best = max(others, key=means.__getitem__)
     table = ", ".join(f"{name} {value:.4f}" for name, value in means.items())
-    return Measured(means["sh"], baseline=means[best], note=f"{table}; seeds differ by about 0.002")
+    return Measured(means["sh"], baseline=means[best], note=f"mean of 3 seeds; {table}; seeds differ by about 0.002")
 
 
 @claim(
     "Harmonics are competitive alone: a linear model on them",
     place="abstract; Table 1b",
-    unit="accuracy on 30,000 even points",
+    unit="accuracy",
     better="higher",
     tier="full",
 )
@@ -236,7 +239,7 @@ def harmonics_alone(seed: int) -> Measured:
 @claim(
     "SIREN is competitive alone: on plain longitude and latitude, beside the network of GeoPrior",
     place="abstract; Table 1b",
-    unit="accuracy on 30,000 even points",
+    unit="accuracy",
     better="higher",
     tier="full",
 )
@@ -247,7 +250,7 @@ def siren_alone(seed: int) -> Measured:
 @claim(
     "Harmonics keep their accuracy near the poles, sines of longitude and latitude do not",
     place="Fig. 4b",
-    unit="points of accuracy lost beyond 60 degrees, checkerboard of 200 cells",
+    unit="points lost",
     better="lower",
     tier="full",
 )
@@ -269,4 +272,4 @@ def poles(seed: int) -> Measured:
         near, far = float(hits[~beyond].mean()), float(hits[beyond].mean())
         losses[encoding] = 100 * (near - far)
         notes.append(f"{encoding}-{network} {near:.3f} within 60 degrees, {far:.3f} beyond")
-    return Measured(losses["sh"], baseline=losses["grid"], note="; ".join(notes))
+    return Measured(losses["sh"], baseline=losses["grid"], note="checkerboard of 200 cells; " + "; ".join(notes))

@@ -15,7 +15,7 @@ from harmonia.core.errors import InputError
 from harmonia.symmetry.location_encoder.estimator import LocationEstimator
 from harmonia.symmetry.location_encoder.grid import Grid
 from harmonia.symmetry.location_encoder.maps import WorldMap
-from harmonia.symmetry.location_encoder.points import check_points, checked_by
+from harmonia.symmetry.location_encoder.points import checked_by
 from harmonia.symmetry.location_encoder.targets import check_labels, check_weights
 from harmonia.symmetry.location_encoder.uncertainty import SphereProcess
 
@@ -74,15 +74,12 @@ class LocationClassifier(ClassifierMixin, LocationEstimator):
             raise InputError("there is one class only", repr(self.classes_[0]), "Give points of two classes or more.")
         binary = len(self.classes_) == 2
         weights = check_weights(sample_weight, len(points))
-        held_out = None
-        if X_val is not None and y_val is not None:
-            lonlat = check_points(X_val, self.coordinate_order)
-            held_out = lonlat, self._targets(self._indices(check_labels(y_val, len(lonlat))))
+        held_out = self._validation(X_val, y_val, lambda y, n: torch.from_numpy(self._indices(check_labels(y, n))))
         loss = _binary_cross_entropy if binary else _cross_entropy
-        self._fit(points, self._targets(indices), weights, held_out, 1 if binary else len(self.classes_), loss)
+        self._fit(points, torch.from_numpy(indices), weights, held_out, 1 if binary else len(self.classes_), loss)
         self.shares_ = np.bincount(indices) / len(indices)
         commonest = (indices == self.shares_.argmax()).astype(np.float64)
-        self.processes_ = [SphereProcess.fit(points, commonest, self.random_state)]
+        self.processes_ = [SphereProcess.fit(points, commonest, self.seed_)]
         return self
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
@@ -139,9 +136,6 @@ class LocationClassifier(ClassifierMixin, LocationEstimator):
                 "a label does not occur in the training data", repr(unknown[0]), f"Known: {list(known)[:8]}."
             )
         return np.array([known[label] for label in labels.tolist()])
-
-    def _targets(self, indices: NDArray[np.intp]) -> Tensor:
-        return torch.from_numpy(indices)
 
     def learnt(self) -> dict[str, Any]:
         return {"classes": self.classes_.tolist(), "shares": self.shares_.tolist()}

@@ -1,15 +1,18 @@
-"""Location encoders as scikit-learn estimators: maps of classes, values and species learnt from points."""
+"""What the estimators of location share: their parameters, training, maps and files."""
 
 from __future__ import annotations
 
 import json
+import math
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
@@ -18,7 +21,7 @@ from harmonia.core.weights import Checkpoint
 from harmonia.symmetry.location_encoder.encoder import PROCESS, LocationEncoder
 from harmonia.symmetry.location_encoder.grid import Grid
 from harmonia.symmetry.location_encoder.maps import WorldMap
-from harmonia.symmetry.location_encoder.points import CoordinateOrder, Points, checked_by
+from harmonia.symmetry.location_encoder.points import CoordinateOrder, Points, check_points, checked_by
 from harmonia.symmetry.location_encoder.training import History, Labelled, Loss, Plan, fit_network
 from harmonia.symmetry.location_encoder.uncertainty import SphereProcess
 
@@ -45,7 +48,7 @@ class LocationEstimator(BaseEstimator):
         weight_average: float = 0.99,
         val_fraction: float = 0.2,
         coordinate_order: CoordinateOrder = "lonlat",
-        random_state: int = 0,
+        random_state: int | None = 0,
     ) -> None:
         self.encoding = encoding
         self.network = network
@@ -105,14 +108,27 @@ class LocationEstimator(BaseEstimator):
         raise NotImplementedError
 
     def learnt(self) -> dict[str, Any]:
+        """What `fit` found besides the network, as plain values for a file."""
         raise NotImplementedError
 
     def restore(self, learnt: dict[str, Any]) -> None:
+        """Take back what `learnt` gave."""
         raise NotImplementedError
 
     def _outputs(self, X: ArrayLike) -> Tensor:
         check_is_fitted(self)
         return self.encoder_.encode(torch.from_numpy(checked_by(self, X, self.coordinate_order))).to(torch.float64)
+
+    def _validation(
+        self, X: ArrayLike | None, y: ArrayLike | None, targets: Callable[[ArrayLike, int], Tensor]
+    ) -> tuple[Points, Tensor] | None:
+        """Validation points that the user gave."""
+        if X is None and y is None:
+            return None
+        if X is None or y is None:
+            raise InputError("validation points come with their targets", "one without the other", "Give both.")
+        points = check_points(X, self.coordinate_order)
+        return points, targets(y, len(points))
 
     def _fit(
         self,
@@ -122,15 +138,11 @@ class LocationEstimator(BaseEstimator):
         held_out: tuple[Points, Tensor] | None,
         outputs: int,
         loss: Loss,
-        background: Any = None,
+        background: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         """Split off the validation points, unless given, and train."""
-        if not (0 <= self.val_fraction < 1 and self.learning_rate > 0 and self.max_epochs >= 1):
-            raise InputError(
-                "training parameters are out of range",
-                f"val_fraction={self.val_fraction}, learning_rate={self.learning_rate}, max_epochs={self.max_epochs}",
-                "Use val_fraction in [0, 1), a positive learning rate and at least one epoch.",
-            )
+        self._check_training()
+        self.seed_ = int(check_random_state(self.random_state).randint(2**31))
         self.encoder_ = LocationEncoder(
             self.encoding,
             self.network,
@@ -141,7 +153,7 @@ class LocationEstimator(BaseEstimator):
             num_scales=self.num_scales,
             min_radius=self.min_radius,
             max_radius=self.max_radius,
-            seed=self.random_state,
+            seed=self.seed_,
         )
         learning = Labelled(torch.from_numpy(points), targets, torch.from_numpy(weights).to(torch.float32))
         validation: Labelled | None = None
@@ -149,7 +161,7 @@ class LocationEstimator(BaseEstimator):
             lonlat, labels = held_out
             validation = Labelled(torch.from_numpy(lonlat), labels, torch.ones(len(lonlat)))
         elif self.val_fraction > 0 and len(points) >= 10:
-            order = torch.from_numpy(np.random.default_rng(self.random_state).permutation(len(points)))
+            order = torch.from_numpy(np.random.default_rng(self.seed_).permutation(len(points)))
             cut = max(1, round(self.val_fraction * len(points)))
             learning, validation = learning.rows(order[cut:]), learning.rows(order[:cut])
         features = self.encoder_.network.first.in_features
@@ -166,7 +178,22 @@ class LocationEstimator(BaseEstimator):
             max_epochs=self.max_epochs,
             patience=self.patience,
             weight_average=self.weight_average,
-            seed=self.random_state,
+            seed=self.seed_,
         )
         self.history_ = fit_network(self.encoder_, learning, validation, loss, plan=plan, background=background)
         self.validation_ = validation
+
+    def _check_training(self) -> None:
+        limits = {
+            "learning_rate": (0.0, math.inf),
+            "weight_decay": (-1e-300, math.inf),
+            "batch_size": (0, math.inf),
+            "max_epochs": (0, math.inf),
+            "patience": (-1, math.inf),
+            "weight_average": (-1e-300, 1.0),
+            "val_fraction": (-1e-300, 1.0),
+        }
+        for name, (above, below) in limits.items():
+            value = getattr(self, name)
+            if not above < value < below:
+                raise InputError(f"'{name}' is out of range", value, "See the class for its meaning and default.")

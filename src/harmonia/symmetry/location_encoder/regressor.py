@@ -67,15 +67,10 @@ class LocationRegressor(RegressorMixin, LocationEstimator):
         self.scale_ = np.where(self.scale_ > 0, self.scale_, 1.0)
         self.single_output_ = np.ndim(y) == 1
         weights = check_weights(sample_weight, len(points))
-        held_out = None
-        if X_val is not None and y_val is not None:
-            lonlat = check_points(X_val, self.coordinate_order)
-            held_out = lonlat, self._standardised(check_values(y_val, len(lonlat)))
+        held_out = self._validation(X_val, y_val, lambda y, n: self._standardised(check_values(y, n)))
         targets = self._standardised(values)
         self._fit(points, targets, weights, held_out, values.shape[1], _squared_error)
-        self.processes_ = [
-            SphereProcess.fit(points, column, self.random_state) for column in targets.double().numpy().T
-        ]
+        self.processes_ = [SphereProcess.fit(points, column, self.seed_) for column in targets.double().numpy().T]
         self.calibration_ = self._calibration()
         return self
 

@@ -67,7 +67,7 @@ class PresenceOnlySpeciesModel(LocationEstimator):
         weight_average: float = 0.99,
         val_fraction: float = 0.2,
         coordinate_order: Any = "lonlat",
-        random_state: int = 0,
+        random_state: int | None = 0,
     ) -> None:
         super().__init__(
             encoding,

@@ -19,11 +19,7 @@ def check_labels(y: ArrayLike, count: int) -> NDArray[Any]:
     if labels.shape != (count,):
         raise InputError("there is one label for each point", f"{labels.shape} for {count} points", "Match the rows.")
     missing = np.array([label is None or label != label for label in labels.tolist()])
-    if missing.any():
-        rows = np.flatnonzero(missing)
-        raise InputError(
-            "a label is missing", f"row {rows[0] + 1} and {len(rows) - 1} more", "Drop the points without a label."
-        )
+    check_rows("a label is missing", missing, "Drop the points without a label.")
     if type_of_target(labels) not in ("binary", "multiclass"):
         raise InputError(
             "these labels are not classes", f"{labels[0]!r} and others", "Use LocationRegressor for measurements."
@@ -40,16 +36,12 @@ def check_values(y: ArrayLike, count: int) -> NDArray[np.float64]:
     values = values[:, None] if values.ndim == 1 else values
     if values.ndim != 2 or len(values) != count:
         raise InputError("there is one value for each point", f"{values.shape} for {count} points", "Match the rows.")
-    bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
-    if len(bad):
-        raise InputError(
-            "a value is missing or infinite", f"row {bad[0] + 1} and {len(bad) - 1} more", "Drop or fill these rows."
-        )
+    check_rows("a value is missing or infinite", ~np.isfinite(values).all(axis=1), "Drop or fill these rows.")
     return values
 
 
 def check_weights(sample_weight: ArrayLike | None, count: int) -> NDArray[np.float64]:
-    """Weights of the points; ones unless given."""
+    """Weights of the points, with mean one."""
     if sample_weight is None:
         return np.ones(count)
     weights = np.asarray(sample_weight, dtype=np.float64)
@@ -57,4 +49,12 @@ def check_weights(sample_weight: ArrayLike | None, count: int) -> NDArray[np.flo
         raise InputError(
             "sample weights are one non-negative number for each point", f"shape {weights.shape}", "Mend them."
         )
-    return weights
+    return weights / weights.mean()
+
+
+def check_rows(what: str, bad: ArrayLike, mend: str) -> None:
+    """Refuse and name the rows that are bad."""
+    rows = np.flatnonzero(bad)
+    if len(rows):
+        more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
+        raise InputError(what, f"row {rows[0] + 1}{more}", mend)

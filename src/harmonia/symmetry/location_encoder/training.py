@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from harmonia.core.errors import InputError
 from harmonia.core.progress import track
 from harmonia.symmetry.location_encoder.encoder import LocationEncoder
 from harmonia.symmetry.location_encoder.networks import Network
@@ -24,7 +26,7 @@ class Labelled:
     Attributes:
         lonlat: ``(n, 2)`` degrees, float64.
         targets: Class indices ``(n,)`` or values ``(n, outputs)``.
-        weights: ``(n,)``.
+        weights: ``(n,)``, with mean one.
     """
 
     lonlat: Tensor
@@ -104,7 +106,7 @@ def fit_network(
             losses = []
             for rows in torch.randperm(len(train), generator=generator).split(plan.batch_size):
                 optimiser.zero_grad(set_to_none=True)
-                value = _weighted(loss(network(features(rows)), train.targets[rows]), train.weights[rows])
+                value = (loss(network(features(rows)), train.targets[rows]) * train.weights[rows]).mean()
                 if background is not None:
                     value = value + background(network(encoder.features(uniform_points(len(rows), generator))))
                 value.backward()
@@ -113,6 +115,8 @@ def fit_network(
                 losses.append(value.item())
                 _average(averaged, network, min(plan.weight_average, steps / (steps + 9)))
             history.train.append(sum(losses) / len(losses))
+            if not math.isfinite(history.train[-1]):
+                raise InputError("the training diverged", f"loss {history.train[-1]}", "Use a smaller learning rate.")
             if validate is None:
                 continue
             history.validation.append(validate(averaged))
@@ -142,7 +146,7 @@ def _validator(
     def validate(network: Network) -> float:
         total = sum(
             (loss(network(features(rows)), data.targets[rows]) * data.weights[rows]).sum().item() for rows in pieces
-        ) / float(data.weights.sum())
+        ) / len(data)
         if background is not None and elsewhere is not None:
             total += background(network(elsewhere)).item()
         return total
@@ -164,10 +168,6 @@ def _features_of(encoder: LocationEncoder, data: Labelled) -> Callable[[Tensor],
     with torch.no_grad():
         cached = encoder.features(data.lonlat).contiguous()
     return cached.__getitem__
-
-
-def _weighted(losses: Tensor, weights: Tensor) -> Tensor:
-    return (losses * weights).sum() / weights.sum()
 
 
 def uniform_points(count: int, generator: torch.Generator) -> Tensor:
