@@ -235,9 +235,10 @@ def test_a_loud_result_is_said(heard):
 
 
 @pytest.mark.parametrize("total", [1, 100, 256, 257, 511, 513])
-def test_sounds_shorter_than_a_frame_are_separated(total):
+def test_sounds_shorter_than_a_frame_are_separated(total, heard):
     stems = ChunkedSeparator(MelBandRoformer(CONFIG)).separate(song(total), RATE)
     assert stems["vocals"].shape == (2, total)
+    assert any("shorter than a frame" in message for message in heard.said) == (total < 512)
 
 
 def test_silence_stays_silent():
@@ -268,6 +269,7 @@ def test_sounds_that_cannot_be_separated_are_refused(samples):
         {"overlap": 1.0},
         {"overlap": -0.5},
         {"chunk_seconds": 0.0},
+        {"chunk_seconds": 0.001, "compat": "msst", "overlap": 0.5},
         {"batch_size": 0},
         {"overlap": 0.3, "compat": "msst"},
         {"window": lambda n: np.zeros(n)},

@@ -51,5 +51,16 @@ def test_other_types_and_machines_take_the_plain_route(monkeypatch):
     assert torch.equal(layer(x), F.linear(x, layer.weight, layer.bias))
 
 
+def test_transformed_functions_take_the_plain_route():
+    w, x = torch.randn(3, 8), torch.randn(4, 8)
+    torch.testing.assert_close(torch.func.vmap(lambda row: linear(row, w))(x), F.linear(x, w))
+    torch.testing.assert_close(torch.func.jacrev(lambda v: linear(v, w))(x[0]), w)
+    torch.testing.assert_close(torch.func.jvp(lambda v: linear(v, w), (x,), (x,))[1], F.linear(x, w))
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(x, x)
+        tangent = torch.autograd.forward_ad.unpack_dual(linear(dual, w)).tangent
+    torch.testing.assert_close(tangent, F.linear(x, w))
+
+
 def test_parameters_are_named_as_torchs():
     assert Linear(2, 3).state_dict().keys() == torch.nn.Linear(2, 3).state_dict().keys()

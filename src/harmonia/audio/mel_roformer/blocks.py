@@ -151,9 +151,8 @@ class FeatureAttention(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch length dim"]) -> Float[Tensor, "batch length dim"]:
         """Mix the channels of the whole sequence."""
-        q, k, v = (
-            self.to_qkv(self.norm(x)).transpose(-1, -2).unflatten(-2, (3 * self.heads, -1)).tensor_split(3, dim=-3)
-        )
+        qkv = self.to_qkv(self.norm(x)).transpose(-1, -2)
+        q, k, v = qkv.unflatten(-2, (3 * self.heads, -1)).chunk(3, dim=-3)
         q = F.normalize(q, dim=-1) * self.temperature.exp()
         out = F.scaled_dot_product_attention(
             q, F.normalize(k, dim=-1), v, scale=8.0, dropout_p=self.dropout if self.training else 0.0

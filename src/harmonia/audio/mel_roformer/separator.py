@@ -33,7 +33,7 @@ class ChunkedSeparator:
 
     Arguments:
         model: The network.
-        chunk_seconds: Length of a chunk.
+        chunk_seconds: Length of a chunk, at least one frame of the spectrum.
         overlap: Overlap of neighbouring chunks as a fraction of a chunk, from 0 to below 1. A half costs twice the
             time of none.
         window: Weight of a sample within its chunk: ``hann``, ``triangle``, or a function of the length.
@@ -76,6 +76,11 @@ class ChunkedSeparator:
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self.model = model.to(device).eval()
+        frame_seconds = model.config.n_fft / model.config.sample_rate
+        if not frame_seconds <= chunk_seconds < 1e6:
+            raise InputError(
+                "a chunk is at least one frame long", f"{chunk_seconds} s", f"Use {frame_seconds:.2g} s or more."
+            )
         self.size = round(chunk_seconds * model.config.sample_rate)
         self.overlap, self.window, self.batch_size, self.compat = overlap, window, batch_size, compat
         if compat is None:
@@ -189,6 +194,8 @@ class ChunkedSeparator:
             chunks, size = msst_chunks(total, self.size, num_overlaps(self.overlap), self.batch_size), self.size
         else:
             chunks, size = even_chunks(total, self.size, self.overlap, self.window), min(self.size, total)
+        if total < self.model.config.n_fft:
+            say("The song is shorter than a frame of the spectrum: it is continued for the model, then cut again.")
         batches = [chunks[i : i + self.batch_size] for i in range(0, len(chunks), self.batch_size)]
         joined, end = OverlapAdd(), 0
         for batch in track(batches, "Separating"):
