@@ -29,11 +29,19 @@ def test_the_simplest_transcription_hears_a_tone() -> None:
     assert claim.periodicity_notes(np.zeros(16000), 16000) == []
 
 
-def test_splits_can_be_compared_on_a_small_budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    def few(split: str, count: int, rate: int, channels: int = 2) -> list[Stems]:
-        random = np.random.default_rng(0)
-        return [Stems.of(split, *(random.normal(size=(2, channels, 2 * rate)) / 10)) for _ in range(count)]
+def few(split: str, count: int, rate: int, channels: int = 2) -> list[Stems]:
+    random = np.random.default_rng(0)
+    return [Stems.of(split, *random.normal(size=(2, channels, 2 * rate)) / 10, [(0.2, 1.0, 60)]) for _ in range(count)]
 
+
+def test_pretraining_can_be_measured_on_a_small_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claim, "rendered", few)
+    measured = claim.pretraining_helps.measure(0, steps=1, songs=1, tests=1)
+    assert 0 <= measured.value <= 100
+    assert 0 <= measured.baseline <= 100
+
+
+def test_splits_can_be_compared_on_a_small_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(claim, "rendered", few)
     config = MelBandRoformerConfig(
         **{**vars(claim.BANDS), "sample_rate": 4000, "n_fft": 256, "hop_length": 80, "num_bands": 8, "dim": 8}

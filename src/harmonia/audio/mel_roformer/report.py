@@ -20,6 +20,7 @@ BANDS = 128
 N_FFT = 2048
 RANGE_DB = 80.0
 TICKS_HZ = (100, 300, 1_000, 3_000, 10_000)
+NAMES = ("C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B")
 LABELS = {
     "loss": "training loss",
     "si_sdr": "SI-SDR of held-out vocals (dB)",
@@ -85,7 +86,9 @@ def transcription(
     for start, stop, midi in melody:
         axes[1].plot([start, stop], [midi, midi], color=PALETTE[5], linewidth=2, solid_capstyle="butt")
     axes[1].set_ylim(low, high)
-    axes[1].set_ylabel("MIDI pitch")
+    thirds = [midi for midi in range(24, 109, 4) if low <= midi <= high]
+    axes[1].set_yticks(thirds, [f"{NAMES[midi % 12]}{midi // 12 - 1}" for midi in thirds])
+    axes[1].set_ylabel("pitch")
     axes[1].set_title("Probability of each pitch", loc="left")
     colour_bar(axes[1], belief, "probability")
     axes[2].plot(times, onset, color=PALETTE[1], linewidth=1.0)

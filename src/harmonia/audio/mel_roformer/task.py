@@ -120,14 +120,16 @@ def transcribe(
 ) -> Transcribed:
     """Write down the notes that the lead voice of a song sings.
 
-    Works on the full mixture. Notes never overlap; their onsets lie between frames of 20 ms.
+    Works on the full mixture. Notes never overlap; their onsets lie between frames of 20 ms. The embedded weights are
+    small: pitches are mostly right, but notes that repeat a pitch are often taken for one.
     """
     decoding = Decoding(change=change, silence=silence, repeat=repeat)
     transcriber = VocalMelodyTranscriber.from_pretrained(weights, decoding=decoding, device=device)
     probabilities = transcriber.probabilities(song.samples, song.rate)
     notes = decoding(*probabilities)
     if not len(notes):
-        say("No notes were found: nobody sings, or the costs are too high.")
+        mend = "Give a song in which somebody sings, or lower `change`."
+        raise InputError("no notes were found", f"{song.seconds:.1f} s without a melody", mend)
     return {
         "melody": notes.to_score(),
         "notes": notes.to_table(),
