@@ -326,7 +326,7 @@ def _spoken(seconds: float) -> str:
     """A duration for people.
 
     Example:
-        >>> _spoken(12.3), _spoken(500), _spoken(9000)
+        >>> _spoken(12.3), _spoken(500.0), _spoken(9000.0)
         ('12 s', '8 min', '2.5 h')
     """
     if seconds < 90:
