@@ -212,10 +212,10 @@ def public_layout(config: MelBandRoformerConfig) -> dict[str, tuple[int, ...]]:
     unit="dB SI-SDR",
     better="higher",
     tier="quick",
-    tolerance=3.0,
+    tolerance=6.0,
 )
 def embedded_song(seed: int) -> Measured:
-    """A rendered song of a voice that no training song has; the baseline is the mixture itself."""
+    """A rendered song of a voice that no training song has; the baseline, to be beaten by 6 dB, is the mixture."""
     truth = demo_truth()
     separator = ChunkedSeparator(load_separator("embedded"), device="cpu")
     estimate = separator.separate(truth.mixture.samples, truth.mixture.rate)["vocals"]
@@ -229,10 +229,10 @@ def embedded_song(seed: int) -> Measured:
     unit="F1 of onset and pitch",
     better="higher",
     tier="quick",
-    tolerance=0.05,
+    tolerance=0.2,
 )
 def embedded_melody(seed: int) -> Measured:
-    """The baseline follows the strongest periodicity of the mixture, frame by frame."""
+    """The baseline, to be beaten by 0.2, follows the strongest periodicity of the mixture, frame by frame."""
     truth = demo_truth()
     notes = VocalMelodyTranscriber.from_pretrained(device="cpu").predict(truth.mixture.samples, truth.mixture.rate)
     found = note_f1(truth.notes, list(notes))

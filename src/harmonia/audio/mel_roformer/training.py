@@ -118,8 +118,7 @@ def train_separator(
 def optimizers(model: nn.Module, plan: Plan, head_rate: float = 1.0) -> list[torch.optim.Optimizer]:
     """Muon for the matrices of the blocks, AdamW for everything else.
 
-    Orthogonalised updates leave the plateau of a spectral mask that does not change in time in about half the steps
-    that AdamW takes here.
+    In one short trial (125 steps, one seed) orthogonalised updates were ahead of AdamW: 5.8 dB beside 4.9 dB.
 
     Arguments:
         model: A separator or a melody network.
