@@ -73,9 +73,11 @@ def test_file_survives_an_interruption(other: Tensor | None, tmp_path: Path) -> 
     assert not path.exists()
     with pytest.raises(InputError, match="other inputs"):
         gram.kernel_matrix(Counting(), X + 1, other, block=4, out=path)
+    with pytest.raises(InputError, match="another kernel"):
+        gram.kernel_matrix(NetworkKernel(NET, "ntk"), X, other, block=4, out=path)
     kernel = Counting()
     matrix = gram.kernel_matrix(kernel, X, other, block=4, out=path)
-    assert kernel.calls == 3
+    assert kernel.calls == 1 + 3  # one finished block is checked, three are left
     torch.testing.assert_close(matrix, X @ (X if other is None else other).T)
     assert [file.name for file in tmp_path.iterdir()] == ["kernel.npy"]
 

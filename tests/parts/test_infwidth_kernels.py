@@ -295,6 +295,10 @@ def test_what_is_returned() -> None:
         (lambda x: Sequential(Flatten()).kernel(x[..., None], x[..., None].repeat(1, 1, 2)), "differ in size"),
         (lambda x: FanInSum(Sequential(ReLU()), Sequential()), "correlated"),
         (lambda x: Dropout(0.0), "keep"),
+        (
+            lambda x: Sequential(GlobalAvgPool()).kernel(x[:1, :1, None].expand(1, 1, 10**4, 4).repeat(1, 1, 100, 1)),
+            "GiB",
+        ),
         (lambda x: Conv2d(0), "window"),
         (lambda x: Sequential(standard(), ReLU(), standard()).kernel(x), "width"),
     ],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from numbers import Real
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -167,7 +167,7 @@ class _InfiniteNetwork(BaseEstimator):
         nngp, ntk = self.network_.kernel(x, train)
         start = self.network_.kernel(x, get="nngp") if prior == "full" else self.network_.diagonal(x, get="nngp")
         cross = ntk if self.kernel == "ntk" else nngp
-        mean, covariance = ensemble.predict(cross, nngp, cast(Tensor, start), training)
+        mean, covariance = ensemble.predict(cross, nngp, start, training)
         assert covariance is not None
         return mean, covariance
 

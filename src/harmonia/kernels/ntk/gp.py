@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -97,7 +97,7 @@ class NTKKernel(Kernel):
     def diag(self, X: Any) -> np.ndarray:
         """Diagonal of the kernel matrix, in linear time."""
         network = mlp(self.depth, self.activation, _plain(self.w_std), _plain(self.b_std))
-        return cast(torch.Tensor, network.diagonal(self._tensor(X), get=self.kernel)).numpy()
+        return network.diagonal(self._tensor(X), get=self.kernel).numpy()
 
     def is_stationary(self) -> bool:
         return False

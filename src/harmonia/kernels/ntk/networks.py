@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
-from typing import Literal, NamedTuple, cast
+from typing import Literal, NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -144,4 +144,4 @@ def variance_after(network: infwidth.Sequential, layer: int, x: Tensor) -> float
         8.0
     """
     prefix = infwidth.Sequential(*network.layers[: layer + 1])
-    return float(cast(Tensor, prefix.diagonal(x, get="nngp")).mean())
+    return float(prefix.diagonal(x, get="nngp").mean())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -161,7 +161,7 @@ def _to_file(
 ) -> Tensor:
     if path.suffix != ".npy":
         raise InputError("a kernel matrix is written to a .npy file", path.name, "Change the suffix.")
-    part, key = path.with_suffix(".part.npy"), f"inputs {_fingerprint(kernel, x1, x2)}"
+    part, key = path.with_suffix(".part.npy"), f"inputs {_fingerprint(x1, x2)}"
     path.parent.mkdir(parents=True, exist_ok=True)
     ledger = Ledger(path.with_suffix(".part.tiles"))
     shape = len(x1), len(x1 if x2 is None else x2)
@@ -170,6 +170,7 @@ def _to_file(
         if key not in ledger:
             raise InputError("an unfinished kernel matrix of other inputs is there", part, "Delete it.")
         file = np.lib.format.open_memmap(part, mode="r+")
+        _check_kernel(kernel, x1, x2, [tile for tile in plan if str(tile) in ledger][:1], torch.from_numpy(file))
     left = [tile for tile in plan if file is None or str(tile) not in ledger]
     for tile, values in _computed(kernel, x1, x2, left, engine, workers, devices):
         if file is None:
@@ -185,8 +186,15 @@ def _to_file(
     return torch.from_numpy(np.lib.format.open_memmap(path, mode="r+"))
 
 
-def _fingerprint(kernel: Kernel, x1: Tensor, x2: Tensor | None) -> str:
-    digest = hashlib.sha256(repr(kernel).encode())
+def _check_kernel(kernel: Kernel, x1: Tensor, x2: Tensor | None, finished: Sequence[Tile], matrix: Tensor) -> None:
+    """Compute a finished block again: that it is the same kernel cannot be seen otherwise."""
+    for tile, values in _computed(kernel, x1, x2, finished, "serial", None, ()):
+        if not torch.allclose(matrix[..., tile.rows, tile.columns], values.cpu(), rtol=1e-4, atol=1e-6):
+            raise InputError("an unfinished matrix of another kernel is there", f"block {tile} differs", "Delete it.")
+
+
+def _fingerprint(x1: Tensor, x2: Tensor | None) -> str:
+    digest = hashlib.sha256()
     for x in (x1, x2):
         if x is not None:
             digest.update(f"{tuple(x.shape)} {x.dtype}".encode())
@@ -194,12 +202,17 @@ def _fingerprint(kernel: Kernel, x1: Tensor, x2: Tensor | None) -> str:
     return digest.hexdigest()
 
 
-def _check_memory(shape: tuple[int, int], dtype: torch.dtype) -> None:
-    needed = shape[0] * shape[1] * dtype.itemsize
+def free_memory() -> float:
+    """Bytes of memory that can be had; infinite where the system does not tell."""
     try:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError):  # not told on this system
-        return
+        table = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+        return 1024.0 * int(table["MemAvailable"].split()[0])
+    except (OSError, KeyError, ValueError):
+        return math.inf
+
+
+def _check_memory(shape: tuple[int, int], dtype: torch.dtype) -> None:
+    needed, free = shape[0] * shape[1] * dtype.itemsize, free_memory()
     if needed > free:
         raise InputError(
             f"a kernel matrix of {shape[0]} x {shape[1]} does not fit into memory",

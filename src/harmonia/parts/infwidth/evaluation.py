@@ -8,6 +8,7 @@ are evaluated again, in float64, from their difference instead of their product.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import replace
 from math import isqrt, prod
 
@@ -15,8 +16,8 @@ import torch
 from torch import Tensor
 
 from harmonia.core.errors import InputError
-from harmonia.core.scale import map_blocks
-from harmonia.parts.gram import Tile, tiles
+from harmonia.core.scale import Engine, map_blocks
+from harmonia.parts.gram import Tile, free_memory, tiles
 from harmonia.parts.infwidth.layers import Layer
 from harmonia.parts.infwidth.positions import interleave, position_diagonal
 from harmonia.parts.infwidth.profile import profile_of
@@ -26,7 +27,7 @@ NEARLY_PARALLEL = {torch.float32: 1e-3, torch.float64: 1e-7}
 """Pairs whose cosine exceeds one minus this are evaluated again from their difference."""
 
 TILE = 2**18
-"""Numbers in one covariance of a tile."""
+"""Numbers in one covariance of a tile, on a processor; graphics cards take more at once."""
 
 MANY = 0.05
 """Share of nearly parallel pairs above which a whole float32 block is evaluated in float64 instead."""
@@ -77,31 +78,32 @@ def _tile_by_tile(network: Layer, x1: Tensor, x2: Tensor | None, ntk: bool) -> t
     plan = tiles(len(x1), len(columns), _tile_size(network, x1), symmetric=x2 is None)
     if len(plan) <= 1:
         return _block(network, x1, x2, ntk)
-    threads = torch.get_num_threads()
+    threads = torch.get_num_threads() if x1.device.type == "cpu" else 1
     profile = None
     if x1.ndim == 2:
         variances = torch.cat([x.square().mean(1) for x in (x1, columns)])
         profile = profile_of(network, variances, x1.shape[1], ntk)
 
-    def block(tile: Tile) -> list[Tensor]:
-        if threads > 1:
-            torch.set_num_threads(1)  # in this thread; the caller's number is set again below
-        with torch.no_grad():
-            same = x2 is None and tile.rows == tile.columns
-            kernels = _block(network, x1[tile.rows], None if same else columns[tile.columns], ntk, profile)
-            return [kernel for kernel in kernels if kernel is not None]
-
-    out = [kernel.new_empty(len(x1), len(columns), *kernel.shape[2:]) for kernel in block(plan[0])]
+    out: list[Tensor] = []
 
     def fill(tile: Tile) -> None:
-        for whole, part in zip(out, block(tile)):
+        if threads > 1:
+            torch.set_num_threads(1)  # in this thread; the caller's number is set again below
+        same = x2 is None and tile.rows == tile.columns
+        with torch.no_grad():
+            kernels = _block(network, x1[tile.rows], None if same else columns[tile.columns], ntk, profile)
+        parts = [kernel for kernel in kernels if kernel is not None]
+        if not out:
+            out.extend(part.new_empty(len(x1), len(columns), *part.shape[2:]) for part in parts)
+        for whole, part in zip(out, parts):
             whole[tile.rows, tile.columns] = part
-            if x2 is None and tile.rows != tile.columns:
+            if x2 is None and not same:
                 whole[tile.columns, tile.rows] = part.transpose(0, 1)
 
     try:
-        for _ in map_blocks(fill, plan, engine="threads" if threads > 1 else "serial", workers=threads, label="Kernel"):
-            pass
+        fill(plan[0])
+        engine: Engine = "threads" if threads > 1 else "serial"
+        deque(map_blocks(fill, plan[1:], engine=engine, workers=threads, label="Kernel"), maxlen=0)
     finally:
         torch.set_num_threads(threads)
     return out[0], out[1] if ntk else None
@@ -111,10 +113,18 @@ def _tile_size(network: Layer, x: Tensor) -> int:
     """Rows and columns of a tile."""
     covariance, variance = _needs(network, x)
     positions = prod(x.shape[2:])
-    numbers = {"none": 1, "diag": positions, "full": positions**2}
-    size = isqrt(TILE // numbers[covariance])
+    numbers = {"none": 1, "diag": positions, "full": positions**2}[covariance]
+    needed, free = 6 * numbers * x.dtype.itemsize, free_memory()
+    if needed > free:
+        raise InputError(
+            f"the covariance of {positions} x {positions} positions does not fit into memory",
+            f"{needed / 2**30:.1f} GiB needed, {free / 2**30:.1f} GiB free",
+            "Use Flatten instead of pooling or attention, or stride before it.",
+        )
+    tile = TILE if x.device.type == "cpu" else 256 * TILE
+    size = isqrt(tile // numbers)
     if covariance == variance == "full":  # inputs with themselves cost as much as a pair: share them
-        size = max(size, min(8, isqrt(64 * TILE // numbers[covariance])))
+        size = max(size, min(8, isqrt(64 * tile // numbers)))
     return max(size, 1)
 
 

@@ -114,6 +114,15 @@ class Sequential(Layer):
         """
         return _pick(kernel_of(self, x1, x2, ntk="ntk" in get), get)
 
+    @overload
+    def diagonal(self, x: Tensor, get: tuple[Name, Name] = ...) -> Kernels: ...
+
+    @overload
+    def diagonal(self, x: Tensor, get: Name) -> Tensor: ...
+
+    @overload
+    def diagonal(self, x: Tensor, get: Name | tuple[Name, Name]) -> Kernels | Tensor: ...
+
     def diagonal(
         self, x: Float[Tensor, "n channels *positions"], get: Name | tuple[Name, Name] = ("nngp", "ntk")
     ) -> Kernels | Tensor:
@@ -231,6 +240,9 @@ class FanInConcat(FanIn):
             raise InputError("shares of FanInConcat must be one number >= 0 per branch", shares, "Pass e.g. [1, 3].")
         self.shares = [share / sum(shares) for share in shares]
 
+    def __repr__(self) -> str:
+        return f"FanInConcat({', '.join(map(repr, self.branches))}, shares={self.shares})"
+
     def combine(self, states: Sequence[KernelState]) -> KernelState:
         nngp, ntk = _columns(states)
         widths = [state.fan_in for state in states]
@@ -287,3 +299,7 @@ class Residual(FanInSum):
 
     def __init__(self, *layers: Layer, skip: float | Tensor = 1.0) -> None:
         super().__init__(Sequential(*layers), Scaled(skip))
+        self.layers, self.skip = layers, skip
+
+    def __repr__(self) -> str:
+        return f"Residual({', '.join(map(repr, self.layers))}, skip={self.skip})"

@@ -10,6 +10,7 @@ values at its nodes come from the network itself.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,15 +47,16 @@ def profile_of(network: Layer, variances: Tensor, channels: int, ntk: bool) -> A
     spread = float(variances.amax() - variances.amin())
     if not homogeneous and spread > 32 * torch.finfo(variances.dtype).eps * float(variances.amax()):
         return None
-    q = torch.ones(1, dtype=torch.float64) if homogeneous else variances.double().mean().reshape(1)
+    wide: dict[str, Any] = {"dtype": torch.float64, "device": variances.device}
+    q = torch.ones(1, **wide) if homogeneous else variances.double().mean().reshape(1)
     for degree in _DEGREES:
-        nodes = math.pi * (torch.arange(degree + 1, dtype=torch.float64) + 0.5) / (degree + 1)
+        nodes = math.pi * (torch.arange(degree + 1, **wide) + 0.5) / (degree + 1)
         cosine = q * torch.cos(math.pi / 2 * (1 + nodes.cos()))
         side = KernelState(q.expand_as(cosine), None, "none", pairing="itself", fan_in=channels)
         zero = torch.zeros_like(cosine) if ntk else None
         after = network(KernelState(cosine, zero, "none", side, side, pairing="paired", fan_in=channels))
         values = torch.stack([each for each in (after.nngp, after.ntk) if each is not None])
-        orders = torch.arange(degree + 1, dtype=torch.float64)
+        orders = torch.arange(degree + 1, **wide)
         series = values @ torch.cos(nodes[:, None] * orders) * (2 / (degree + 1))
         series[:, 0] /= 2
         matters = (series.abs() > TOLERANCE[variances.dtype] * values.abs().amax(1, keepdim=True)).any(0)
