@@ -142,7 +142,8 @@ class LocationEstimator(BaseEstimator):
     ) -> None:
         """Split off the validation points, unless given, and train."""
         self._check_training()
-        self.seed_ = int(check_random_state(self.random_state).randint(2**31))
+        given = self.random_state
+        self.seed_ = given if isinstance(given, int) else int(check_random_state(given).randint(2**31))
         self.encoder_ = LocationEncoder(
             self.encoding,
             self.network,
