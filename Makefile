@@ -15,7 +15,7 @@ demo: $(VENV)/demo.done ## Install what the tour needs and take it: writes demo/
 	$(BIN)/harmonia demo
 
 test: $(VENV)/test.done debian lint types ## Install everything and run lint, types, import contracts, docs and the quick tests
-	$(BIN)/python -m pytest -n 2 -m "not slow and not gpu"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow and not gpu"
 	$(BIN)/python -m harmonia.app.docs --strict
 	$(BIN)/harmonia verify --tier quick --no-record
 
