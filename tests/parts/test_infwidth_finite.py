@@ -15,6 +15,8 @@ from harmonia.parts.infwidth import (
     AvgPool2d,
     Conv1d,
     Conv2d,
+    ConvTranspose1d,
+    ConvTranspose2d,
     Dense,
     Dropout,
     Elementwise,
@@ -80,6 +82,23 @@ NETWORKS = {
     "attention": (
         Sequential(Conv1d(3, 1.4, 0.3), GlobalSelfAttention(1.1, 0.9, 1.2, 1.3, 0.2), ReLU(), GlobalAvgPool(), dense()),
         (4, 6),
+        256,
+    ),
+    "decoder": (
+        Sequential(
+            conv(stride=2),
+            ReLU(),
+            ConvTranspose2d((4, 3), 1.4, 0.3, stride=2, padding=1),
+            Erf(),
+            GlobalAvgPool(),
+            dense(),
+        ),
+        (2, 6, 5),
+        128,
+    ),
+    "sequence decoder": (
+        Sequential(ConvTranspose1d(3, 1.4, 0.3, stride=3), ReLU(), ConvTranspose1d(2, 1.4), ReLU(), Flatten(), dense()),
+        (4, 5),
         256,
     ),
     "graph": (
@@ -188,10 +207,28 @@ def test_from_torch_sequential() -> None:
     assert from_torch(nn.Linear(3, 4), "ntk").layers[0].parameterization == "ntk"
 
 
+def test_from_torch_decoder() -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.ConvTranspose2d(2, 256, 4, stride=2, padding=1), nn.ReLU(), nn.Conv2d(256, 64, 3))
+    x = torch.randn(2, 2, 3, 3, generator=torch.Generator().manual_seed(1))
+    network = from_torch(module)
+    assert [type(layer) for layer in network.layers] == [ConvTranspose2d, ReLU, Conv2d]
+    nngp = Sequential(network, Flatten()).kernel(x, get="nngp")
+    with torch.no_grad():
+        flat = [nn.Sequential(module, nn.Flatten())(x)]
+        for _ in range(60):
+            for part in module[::2]:
+                part.reset_parameters()
+            flat.append(nn.Sequential(module, nn.Flatten())(x))
+    measured = sum(y @ y.T for y in flat) / (len(flat) * flat[0].shape[1])
+    assert (measured - nngp).norm() < 0.15 * nngp.norm()
+
+
 @pytest.mark.parametrize(
     "module",
     [
         nn.BatchNorm1d(3),
+        nn.ConvTranspose1d(2, 2, 3, stride=2, output_padding=1),
         nn.MaxPool2d(2),
         nn.LSTM(3, 3),
         nn.Conv2d(2, 2, 3, groups=2),

@@ -17,6 +17,8 @@ from harmonia.parts.infwidth import (
     AvgPool2d,
     Conv1d,
     Conv2d,
+    ConvTranspose1d,
+    ConvTranspose2d,
     Dense,
     Dropout,
     Elementwise,
@@ -260,6 +262,23 @@ def test_unshared_convolution() -> None:
         torch.testing.assert_close(a, b / 20)
 
 
+def test_transposed_convolution_against_convolution_and_by_hand() -> None:
+    """Of stride 1 it is a convolution; of stride = window every output position has one input position."""
+    x = torch.randn(2, 3, 5, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    for last in (Flatten(), GlobalAvgPool()):
+        same = Sequential(Conv2d(3, 1.4, 0.3), ReLU(), Conv2d(3, 1.2), last).kernel(x)
+        adjoint = Sequential(ConvTranspose2d(3, 1.4, 0.3, padding=1), ReLU(), ConvTranspose2d(3, 1.2, padding=1), last)
+        for ours, theirs in zip(adjoint.kernel(x), same):
+            torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=0)
+    line = x[..., 0]
+    product = torch.einsum("icp,jcq->ijpq", line, line) / 3
+    spread = Sequential(ConvTranspose1d(3, 2.0, stride=3)).kernel(line, get="nngp")
+    equal = product.diagonal(dim1=2, dim2=3).repeat_interleave(3, 2)
+    torch.testing.assert_close(spread, 4 / 3 * equal, rtol=1e-12, atol=1e-15)
+    pooled = Sequential(ConvTranspose1d(3, 2.0, stride=3), GlobalAvgPool()).kernel(line, get="nngp")
+    torch.testing.assert_close(pooled, 4 / 3 * product.sum((2, 3)) * 3 / 15**2, rtol=1e-12, atol=1e-15)
+
+
 def test_dropout_adds_noise_to_the_diagonal_only() -> None:
     x = inputs(VECTOR_NETS[0], 3, 0)
     noisy, clean = (Sequential(dense(), ReLU(), *drop, Dense()) for drop in ([Dropout(0.5)], []))
@@ -300,6 +319,7 @@ def test_what_is_returned() -> None:
             "GiB",
         ),
         (lambda x: Conv2d(0), "window"),
+        (lambda x: ConvTranspose2d(3, padding=3), "transposed"),
         (lambda x: Sequential(standard(), ReLU(), standard()).kernel(x), "width"),
     ],
 )

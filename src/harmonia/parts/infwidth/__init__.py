@@ -34,6 +34,7 @@ from harmonia.parts.infwidth.mehler import Elementwise, Hermite, Polynomial, SiL
 from harmonia.parts.infwidth.network import FanInConcat, FanInProd, FanInSum, Kernels, Residual, Scaled, Sequential
 from harmonia.parts.infwidth.normalization import Dropout, LayerNorm
 from harmonia.parts.infwidth.state import KernelState
+from harmonia.parts.infwidth.transposed import ConvTranspose1d, ConvTranspose2d
 
 __all__ = [
     "GELU",
@@ -45,6 +46,8 @@ __all__ = [
     "AvgPool2d",
     "Conv1d",
     "Conv2d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
     "Cos",
     "Dense",
     "Dropout",

@@ -27,9 +27,10 @@ from harmonia.parts.infwidth.linear_map import LinearMap
 from harmonia.parts.infwidth.network import FanIn, FanInConcat, FanInProd, Scaled, Sequential
 from harmonia.parts.infwidth.normalization import Dropout, LayerNorm
 from harmonia.parts.infwidth.positions import window_padding
+from harmonia.parts.infwidth.transposed import TransposedConvolution
 
 Shape = tuple[int, ...]
-Linear = nn.Linear | nn.Conv1d | nn.Conv2d
+Linear = nn.Linear | nn.Conv1d | nn.Conv2d | nn.ConvTranspose1d | nn.ConvTranspose2d
 
 
 @dataclass(frozen=True)
@@ -170,6 +171,16 @@ def _(layer: Convolution, build: Build) -> nn.Module:
         return kind(inputs, outputs, layer.window, layer.stride, bias=bias)
 
     return nn.Sequential(_padding(layer, build), _affine(layer, build, make, layer.receptive_field))
+
+
+@module_of.register
+def _(layer: TransposedConvolution, build: Build) -> nn.Module:
+    kind: Any = (nn.ConvTranspose1d, nn.ConvTranspose2d)[layer.dimensions - 1]
+
+    def make(inputs: int, outputs: int, bias: bool) -> Linear:
+        return kind(inputs, outputs, layer.window, layer.stride, layer.crops, bias=bias)
+
+    return _affine(layer, build, make, layer.receptive_field)
 
 
 def _padding(layer: Convolution | Pool, build: Build) -> nn.Module:

@@ -20,13 +20,15 @@ from harmonia.parts.infwidth.mehler import Elementwise, SiLU, Tanh
 from harmonia.parts.infwidth.network import FanInProd, FanInSum, Scaled, Sequential
 from harmonia.parts.infwidth.normalization import Dropout, LayerNorm
 from harmonia.parts.infwidth.positions import Padding
+from harmonia.parts.infwidth.transposed import ConvTranspose1d, ConvTranspose2d
 
 
 def from_torch(module: nn.Module, parameterization: Parameterization = "standard") -> Sequential:
     """The infinite network of `module`, with ``w_std = rms(W) sqrt(fan_in)`` and ``b_std = rms(b)``.
 
-    Understands Linear, Conv1d, Conv2d, LayerNorm, average pooling, Flatten, Dropout and elementwise activations, one
-    after another, added (residual connections) or multiplied; the graph is found by `torch.fx`.
+    Understands Linear, Conv1d, Conv2d and their transposes, LayerNorm, average pooling, Flatten, Dropout and
+    elementwise activations, one after another, added (residual connections) or multiplied; the graph is found by
+    `torch.fx`.
 
     Arguments:
         module: A network for inputs ``(n, channels, *positions)``.
@@ -110,7 +112,7 @@ class _Reader:
     def _of_module(self, module: nn.Module) -> list[Layer]:
         if isinstance(module, nn.Identity):
             return []
-        if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d)):
+        if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2d)):
             return [self._affine(module)]
         if isinstance(module, (nn.Dropout, nn.Dropout1d, nn.Dropout2d)):
             return [Dropout(1 - module.p)] if module.training and module.p else []
@@ -137,17 +139,25 @@ class _Reader:
             "Replace BatchNorm by LayerNorm and MaxPool by AvgPool; see `from_torch` for the layers it understands.",
         )
 
-    def _affine(self, module: nn.Linear | nn.Conv1d | nn.Conv2d) -> Layer:
-        fan_in = module.weight[0].numel()
+    def _affine(self, module: nn.Linear | nn.Conv1d | nn.Conv2d | nn.ConvTranspose1d | nn.ConvTranspose2d) -> Layer:
+        transposed = isinstance(module, (nn.ConvTranspose1d, nn.ConvTranspose2d))
+        fan_in = module.weight[:, 0].numel() if transposed else module.weight[0].numel()
         w_std = float(module.weight.detach().double().square().mean().sqrt()) * sqrt(fan_in)
         b_std = 0.0 if module.bias is None else float(module.bias.detach().double().square().mean().sqrt())
-        width, form = module.weight.shape[0], self.parameterization
+        width, form = module.weight.shape[1 if transposed else 0], self.parameterization
         if isinstance(module, nn.Linear):
             return Dense(w_std, b_std, width=width, parameterization=form)
         if module.groups != 1 or set(module.dilation) != {1}:
             raise InputError("no infinite-width limit is known for a layer", module, "Use groups=1 and dilation=1.")
+        window, stride = tuple(module.kernel_size), tuple(module.stride)
+        if isinstance(module, (nn.ConvTranspose1d, nn.ConvTranspose2d)):
+            if any(module.output_padding):
+                raise InputError("no infinite-width limit is known for a layer", module, "Use output_padding=0.")
+            adjoint = ConvTranspose1d if isinstance(module, nn.ConvTranspose1d) else ConvTranspose2d
+            crop: Any = tuple(module.padding)
+            return adjoint(window, w_std, b_std, stride=stride, padding=crop, width=width, parameterization=form)
         kind = Conv1d if isinstance(module, nn.Conv1d) else Conv2d
-        window, stride, padding = tuple(module.kernel_size), tuple(module.stride), _padding(module)
+        padding = _padding(module)
         return kind(window, w_std, b_std, stride=stride, padding=padding, width=width, parameterization=form)
 
 
