@@ -15,7 +15,6 @@ from harmonia.core.registry import find
 from harmonia.core.task import find_job, jobs_in
 from harmonia.data.tables import wine
 from harmonia.kernels.ntk import claim, task
-from harmonia.kernels.ntk.features import Features, Target
 from harmonia.kernels.ntk.finite import loglog_slope
 from harmonia.kernels.ntk.networks import ACTIVATIONS, as_network, mlp, scales
 from harmonia.media import Figure, Table
@@ -124,17 +123,6 @@ def test_target_with_gaps_cannot_order_a_kernel():
 def test_large_kernels_are_no_tables():
     with pytest.raises(InputError, match="no sensible table"):
         task.kernel(Table(polars.DataFrame({"a": np.arange(3001.0)})))
-
-
-def test_features_apply_to_other_tables(mixed):
-    features = Features.of(mixed, without="y")
-    inputs = features.inputs(mixed)
-    np.testing.assert_allclose(inputs.mean(0), 0, atol=1e-12)
-    other = Table(polars.DataFrame({"number": [0.0], "word": ["blue"], "flag": [True]}))
-    assert features.inputs(other).shape == (1, inputs.shape[1])
-    with pytest.raises(InputError, match="no column"):
-        features.inputs(Table(polars.DataFrame({"number": [0.0]})))
-    assert Target.of(mixed, "word", "auto").is_class
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)

@@ -17,11 +17,11 @@ from harmonia.data.tables import diabetes
 from harmonia.kernels.ntk import figures
 from harmonia.kernels.ntk.dynamics import kernel_alignment, ntk_spectrum, stopping_time
 from harmonia.kernels.ntk.estimators import NTKClassifier, NTKRegressor
-from harmonia.kernels.ntk.features import MOST_WORDS, Features, Target
 from harmonia.kernels.ntk.finite import Comparison, compare_with_limit
 from harmonia.kernels.ntk.networks import ActivationName, mlp
 from harmonia.media import Figure, Table
 from harmonia.parts import infwidth
+from harmonia.parts.features import MOST_WORDS, Features, Target
 
 COVERAGE = 0.9
 MOST_COMPARED = 128

@@ -1,4 +1,4 @@
-"""A user's table as network inputs: numbers standardised, few-valued words as indicators, the target apart."""
+"""A table as inputs of a method: numbers standardised, few-valued words as indicators, the target apart."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MOST_WORDS = 20
 
 @dataclass(frozen=True)
 class Features:
-    """How columns become inputs of a network, learnt from one table and applied to others.
+    """How columns become inputs, learnt from one table and applied to others.
 
     Attributes:
         numbers: Columns that are standardised.
@@ -62,7 +62,7 @@ class Features:
         return cls(tuple(numbers), words, raw.mean(0), np.where(scale > 0, scale, 1.0))
 
     def inputs(self, table: Table) -> Float64[np.ndarray, "rows features"]:
-        """Inputs of a network for every row.
+        """Inputs for every row.
 
         Raises:
             InputError: a column that is missing, or a value that is missing or no number; it names the row.
