@@ -1,6 +1,17 @@
 """Kernel matrices: by blocks, on disk, never stored, and their eigendecomposition."""
 
+from harmonia.parts.gram.cholesky import Cholesky
 from harmonia.parts.gram.eigen import EigenCache, SpectralFilter
 from harmonia.parts.gram.matrix import Kernel, KernelOperator, Tile, free_memory, kernel_matrix, tiles
 
-__all__ = ["EigenCache", "Kernel", "KernelOperator", "SpectralFilter", "Tile", "free_memory", "kernel_matrix", "tiles"]
+__all__ = [
+    "Cholesky",
+    "EigenCache",
+    "Kernel",
+    "KernelOperator",
+    "SpectralFilter",
+    "Tile",
+    "free_memory",
+    "kernel_matrix",
+    "tiles",
+]
