@@ -48,10 +48,18 @@ class HermiteTable:
         self.functions, self.kinks = [function, derivative(function)], kinks
         self._octaves: dict[int, tuple[Tensor, Tensor]] = {}
 
-    def degrees(self, q: Float[Tensor, "*q"], tolerance: float) -> int:
-        """How many terms there are at these variances before all that follows is relatively below `tolerance`."""
+    def degrees(self, q: Float[Tensor, "*q"], tolerance: float, largest: float = 1.0) -> int:
+        """How many terms there are before all that follows is relatively below `tolerance`.
+
+        Arguments:
+            q: The variances.
+            tolerance: Relative to the second moment.
+            largest: The largest correlation.
+        """
+        powers = largest ** torch.arange(DEGREES, dtype=torch.float64)
         octaves = _log(q).floor().unique().tolist()
-        return max((int((self._octave(int(octave))[1] > tolerance).sum()) for octave in octaves), default=0)
+        left_out = [self._octave(int(octave))[1] * powers for octave in octaves]
+        return max((int((each > tolerance).sum()) for each in left_out), default=0)
 
     def __call__(self, q: Float[Tensor, "*q"], degrees: int) -> list[Expansion]:
         """Expansions up to a degree, of the function and of its derivative."""

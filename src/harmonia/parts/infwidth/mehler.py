@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from harmonia.parts.infwidth.activations import Activation, safe_atan2, safe_sqrt, sine
-from harmonia.parts.infwidth.expansion import DEGREES, Expansion, HermiteTable, tail
+from harmonia.parts.infwidth.expansion import DEGREES, Expansion, HermiteTable
 from harmonia.parts.infwidth.quadrature import Function, find_kinks
 
 TOLERANCE = {torch.float32: 1e-8, torch.float64: 1e-14}
@@ -64,10 +64,11 @@ class Elementwise(Activation):
     def dual(self, k: Tensor, q1: Tensor, q2: Tensor, derivative: bool = True) -> tuple[Tensor, Tensor | None]:
         root1, root2 = (_inverse_root(q) for q in (q1, q2))
         rho = (k * root1 * root2).clamp(-1, 1)
-        degrees = max(self._expansions.degrees(q, TOLERANCE[k.dtype]) for q in (q1, q2))
+        largest = float(rho.detach().abs().amax()) if rho.numel() else 0.0
+        degrees = max(self._expansions.degrees(q, TOLERANCE[k.dtype], largest) for q in (q1, q2))
         first, second = (self._expansions(q, degrees) for q in (q1, q2))
-        nngp = _series(rho, first[0], second[0])
-        gain = _series(rho, first[1], second[1]) if derivative else None
+        nngp = _series(rho, largest, first[0], second[0])
+        gain = _series(rho, largest, first[1], second[1]) if derivative else None
         if self.kinks:
             value, slope = _beyond_second_order(self.kinks, k, rho, q1, q2)
             nngp = nngp + value
@@ -134,11 +135,11 @@ def _inverse_root(q: Tensor) -> Tensor:
     return torch.where(q > 0, torch.where(q > 0, q, 1.0).rsqrt(), 0.0)
 
 
-def _series(rho: Tensor, first: Expansion, second: Expansion) -> Tensor:
+def _series(rho: Tensor, largest: float, first: Expansion, second: Expansion) -> Tensor:
     """``sum_k (c_k(q1) c_k(q2) - m_k(q1) m_k(q2)) rho^k``, with ``m`` the part of ``c`` that kinks make.
 
     With ``g = c - m``, whose terms decay faster, the bracket is ``c_k(q1) g_k(q2) + g_k(q1) m_k(q2)``. Terms too small
-    at the largest correlation are left out.
+    at the largest correlation are left out, such as every other one of an odd function.
     """
     degrees, kinked = len(first.series), first.series is not first.smooth
     total = torch.zeros_like(rho)
@@ -146,20 +147,27 @@ def _series(rho: Tensor, first: Expansion, second: Expansion) -> Tensor:
         rest1, rest2 = ((side.square - side.series.square().sum(0)).clamp(min=0) for side in (first, second))
         total = total + safe_sqrt(rest1 * rest2).to(rho.dtype)
     with torch.no_grad():
-        c1, g1, c2, g2 = (tail(each) for each in (first.series, first.smooth, second.series, second.smooth))
-        powers = rho.abs().amax().double() ** torch.arange(degrees, device=rho.device)
+        c1, g1, c2, g2 = (_largest(each) for each in (first.series, first.smooth, second.series, second.smooth))
+        powers = largest ** torch.arange(degrees, dtype=c1.dtype, device=c1.device)
         scale = (first.square.amax() * second.square.amax()).sqrt()
-        matters = ((c1 * g2).sqrt() + (g1 * c2).sqrt()) * powers > TOLERANCE[rho.dtype] * scale
+        size = (c1 * g2 + g1 * c2) * powers
+        matters = (size > TOLERANCE[rho.dtype] / 8 * scale).tolist()
     columns = [(first.series, second.smooth)]
     if kinked:
         columns.append((first.smooth, second.series - second.smooth))
     columns = [(left.to(rho.dtype), right.to(rho.dtype)) for left, right in columns]
     differentiable = any(each.requires_grad for each in (rho, first.series, second.series))
-    for k in reversed(range(int(matters.sum()))):
+    for k in reversed(range(degrees)):
         total = total * rho if differentiable else total.mul_(rho)
-        for left, right in columns:
-            total = total.add_(left[k] * right[k])
+        if matters[k]:
+            for left, right in columns:
+                total = total.addcmul_(left[k], right[k])
     return total
+
+
+def _largest(series: Tensor) -> Tensor:
+    """The largest coefficient of each degree."""
+    return series.abs().flatten(1).amax(1)
 
 
 def _beyond_second_order(
