@@ -32,8 +32,8 @@ class Cholesky:
         >>> found = Cholesky(torch.tensor([[2.0, 1.0], [1.0, 2.0]]), noise=1.0)
         >>> round(float(found.logdet.exp()), 6)
         8.0
-        >>> found.solve(torch.tensor([4.0, 4.0]))
-        tensor([1., 1.], dtype=torch.float64)
+        >>> [round(value, 6) for value in found.solve(torch.tensor([4.0, 4.0])).tolist()]
+        [1.0, 1.0]
     """
 
     def __init__(self, matrix: Float[Tensor, "n m"], noise: float = 0.0) -> None:

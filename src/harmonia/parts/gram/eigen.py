@@ -56,6 +56,27 @@ class EigenCache:
             )
         self.values, self.vectors = values.clamp(min=0).flip(0), vectors.flip(1)
 
+    @classmethod
+    def of_features(cls, features: Float[Tensor, "n rank"]) -> EigenCache:
+        """The matrix ``F F^T`` of features, by a thin singular value decomposition.
+
+        Only ``min(n, rank)`` directions are kept; the eigenvalue of all others is 0, and filters give 0 there.
+
+        Raises:
+            InputError: features that are not finite.
+
+        Example:
+            >>> EigenCache.of_features(torch.tensor([[3.0], [4.0]])).values
+            tensor([25.], dtype=torch.float64)
+        """
+        features = features.double()
+        if not features.isfinite().all():
+            raise InputError("the features are not finite", "NaN or infinity", "Check the inputs.")
+        cache = cls.__new__(cls)
+        cache.vectors, roots, _ = torch.linalg.svd(features, full_matrices=False)
+        cache.values = roots.square()
+        return cache
+
     def __len__(self) -> int:
         return len(self.values)
 

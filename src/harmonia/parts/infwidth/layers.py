@@ -49,14 +49,22 @@ class Layer(ABC):
         """
         return covariance, variance
 
+    def parts(self) -> Iterator[Layer]:
+        """This layer and the layers inside."""
+        yield self
+        for value in self._values():
+            if isinstance(value, Layer):
+                yield from value.parts()
+
     def tensors(self) -> Iterator[Tensor]:
         """The hyperparameters that are tensors, here and in the layers inside."""
+        for part in self.parts():
+            yield from (value for value in part._values() if isinstance(value, Tensor))
+
+    def _values(self) -> Iterator[object]:
+        """The attributes, those in tuples and lists one by one."""
         for value in vars(self).values():
-            for each in value if isinstance(value, (tuple, list)) else [value]:
-                if isinstance(each, Layer):
-                    yield from each.tensors()
-                elif isinstance(each, Tensor):
-                    yield each
+            yield from value if isinstance(value, (tuple, list)) else [value]
 
     def __repr__(self) -> str:
         """The call that makes this layer, without what it leaves at its default."""

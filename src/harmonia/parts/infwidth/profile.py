@@ -15,12 +15,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harmonia.parts.infwidth.activations import safe_atan2, sine
+from harmonia.parts.infwidth.activations import Activation, safe_atan2, sine
 from harmonia.parts.infwidth.layers import Layer
 from harmonia.parts.infwidth.state import KernelState
 
 TOLERANCE = {torch.float32: 1e-8, torch.float64: 2e-12}
 """Size of the coefficients that are left out, relative to the largest value."""
+
+ACTIVATION = 14
+"""What one activation costs, measured in additions of matrices."""
 
 _DEGREES = (32, 64, 128, 256)
 
@@ -42,7 +45,7 @@ class AngularProfile(Layer):
 
 
 def profile_of(network: Layer, variances: Tensor, channels: int, ntk: bool) -> AngularProfile | None:
-    """The profile of a network, or None where it has none or a polynomial does not reproduce it."""
+    """The profile of a network; None where it has none, where no polynomial is close, or where layers are cheaper."""
     homogeneous = network.homogeneous
     spread = float(variances.amax() - variances.amin())
     if not homogeneous and spread > 32 * torch.finfo(variances.dtype).eps * float(variances.amax()):
@@ -62,7 +65,10 @@ def profile_of(network: Layer, variances: Tensor, channels: int, ntk: bool) -> A
         matters = (series.abs() > TOLERANCE[variances.dtype] * values.abs().amax(1, keepdim=True)).any(0)
         length = int(matters.nonzero().amax()) + 1 if matters.any() else 1
         if length < 0.8 * degree:
-            return AngularProfile(series[:, :length], homogeneous)
+            worth = length * (1 + len(series)) < ACTIVATION * sum(
+                isinstance(part, Activation) for part in network.parts()
+            )
+            return AngularProfile(series[:, :length], homogeneous) if worth else None
     return None
 
 
