@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from harmonia.app.console import err, out, progress_bars, values_table
-from harmonia.app.document import document, outputs_html
+from harmonia.app.document import document, inputs_html, outputs_html
 from harmonia.core.card import Tour
 from harmonia.core.media import Media, whole_file
 from harmonia.core.registry import Method, methods
@@ -45,7 +45,7 @@ def _stop(place: int, stop: Tour, method: Method, folder: Path) -> str:
     command = " ".join(["harmonia run", method.slug, stop.job]).strip()
     return (
         f"<section><h2>{place}. {html.escape(stop.title)}</h2><p>{html.escape(stop.text)}</p>"
-        f"{outputs_html(job, outputs)}"
+        f"{inputs_html(job)}{outputs_html(job, outputs)}"
         f'<p class="muted"><code>{command}</code>, {seconds:.0f} s. {html.escape(method.card.title)} '
         f'(<a href="{method.card.url}">arXiv {method.card.arxiv}</a>).</p></section>'
     )

@@ -64,6 +64,17 @@ def outputs_html(job: Job, outputs: Mapping[str, Any]) -> str:
     return "".join(parts)
 
 
+def inputs_html(job: Job) -> str:
+    """The embedded inputs that can be heard or looked at beside what comes of them."""
+    examples = [(p, p.field.example()) for p in job.inputs if p.is_media and p.field.example is not None]
+    return "".join(
+        f"<figure><figcaption><b>{html.escape(parameter.name)}</b>: {html.escape(parameter.field.help)}</figcaption>"
+        f"{medium_html(example, parameter.name)}</figure>"
+        for parameter, example in examples
+        if example.kind in ("audio", "image")
+    )
+
+
 def number_or_text(value: Any) -> str:
     """A value as escaped text."""
     return html.escape(number(value) if isinstance(value, float) else str(value))

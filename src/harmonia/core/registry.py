@@ -133,9 +133,23 @@ def search(words: str) -> list[Method]:
     return [method for _, method in best]
 
 
+_ENDINGS = ("ations", "ation", "ators", "ator", "ating", "ated", "ates", "ate", "ings", "ing", "ers", "er", "ed", "s")
+
+
+def _stem(term: str) -> str:
+    """The word without its ending, so that "separate" finds "separation".
+
+    Example:
+        >>> _stem("separation"), _stem("separate"), _stem("vocals"), _stem("song")
+        ('separ', 'separ', 'vocal', 'song')
+    """
+    ending = next((ending for ending in _ENDINGS if term.endswith(ending) and len(term) - len(ending) >= 4), "")
+    return term.removesuffix(ending)
+
+
 def _weight(card: Card, term: str) -> float:
     """How strongly a card answers one word: its own words count most, its longer texts least."""
-    stem = term[:-1] if len(term) > 4 and term.endswith("s") else term
+    stem = _stem(term)
 
     def mentions(texts: Iterable[str]) -> bool:
         return any(stem in text.lower() for text in texts)
