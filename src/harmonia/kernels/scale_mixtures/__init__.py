@@ -1,0 +1,1 @@
+"""Scale mixtures of infinitely wide networks (arXiv:2107.01408)."""
