@@ -29,6 +29,7 @@ from harmonia.parts.infwidth import (
     GlobalSelfAttention,
     LayerNorm,
     LinearMap,
+    MultiHeadSelfAttention,
     ReLU,
     Residual,
     Sequential,
@@ -100,6 +101,17 @@ NETWORKS = {
         Sequential(ConvTranspose1d(3, 1.4, 0.3, stride=3), ReLU(), ConvTranspose1d(2, 1.4), ReLU(), Flatten(), dense()),
         (4, 5),
         256,
+    ),
+    "heads": (
+        Sequential(
+            Conv1d(3, 1.4, 0.3),
+            MultiHeadSelfAttention(1.1, 0.9, 1.2, 1.3, 0.2, samples=512),
+            ReLU(),
+            GlobalAvgPool(),
+            dense(),
+        ),
+        (4, 4),
+        1024,
     ),
     "graph": (
         Sequential(Conv1d(3, 1.4), ReLU(), LinearMap(NEIGHBOURS), dense(), ReLU(), Flatten(), dense()),

@@ -34,6 +34,7 @@ from harmonia.parts.infwidth import (
     LayerNorm,
     LeakyReLU,
     LinearMap,
+    MultiHeadSelfAttention,
     ReLU,
     Residual,
     Sequential,
@@ -41,6 +42,8 @@ from harmonia.parts.infwidth import (
     Tanh,
     evaluation,
 )
+from harmonia.parts.infwidth.layers import MixesPositions
+from harmonia.parts.infwidth.state import KernelState
 
 settings.register_profile("kernels", deadline=None, max_examples=5, derandomize=True)
 settings.load_profile("kernels")
@@ -260,6 +263,44 @@ def test_unshared_convolution() -> None:
     shared = Sequential(Conv2d(3, 1.4, 0.3), Flatten()).kernel(x)
     for a, b in zip(local, shared):
         torch.testing.assert_close(a, b / 20)
+
+
+def test_linear_attention_with_many_heads() -> None:
+    """Without softmax the expectations over the logits are second moments, known in closed form."""
+    x = torch.randn(2, 3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    before = Sequential(Conv1d(2, 1.1, 0.3))
+    probe = Sequential(*before.layers, _Kept())
+    attention = MultiHeadSelfAttention(0.8, 0.7, 0.9, 1.2, 0.4, weighting="identity", samples=2000)
+    nngp, ntk = Sequential(*before.layers, attention, _Kept()).kernel(x)
+    k, t = probe.kernel(x)
+    squares, products = (each.sum((2, 3), keepdim=True) for each in (k * k, k * t))
+    gain, g = (0.9 * 1.2) ** 2, (0.8 * 0.7) ** 2
+    mixed = gain * g * k * squares
+    carried = gain * g * (k * products + (2 * k + t) * squares + k * products)
+    for ours, expected in ((nngp, mixed + 0.16), (ntk, carried + 2 * mixed + 0.16)):
+        assert (ours - expected).norm() < 0.1 * expected.norm()
+
+
+class _Kept(MixesPositions):
+    """Asks for all pairs of positions and changes nothing."""
+
+    def propagate(self, state: KernelState) -> KernelState:
+        return state
+
+
+def test_attention_without_logits_is_the_mean_and_its_kernels_are_symmetric() -> None:
+    x = torch.randn(3, 3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    for weighted in (MultiHeadSelfAttention(key_std=0.0), MultiHeadSelfAttention(key_std=0.0, query_std=2.0)):
+        ours = Sequential(Conv1d(3), weighted, ReLU(), Flatten(), Dense()).kernel(x, get="nngp")
+        mean = Sequential(Conv1d(3), GlobalAvgPool(), Dense(), ReLU(), Dense()).kernel(x, get="nngp")
+        torch.testing.assert_close(ours, mean, rtol=1e-10, atol=1e-12)
+    network = Sequential(Conv1d(3), MultiHeadSelfAttention(samples=16), ReLU(), GlobalAvgPool(), Dense())
+    for kernel in network.kernel(x):
+        torch.testing.assert_close(kernel, kernel.T, rtol=1e-10, atol=1e-12)
+    with pytest.raises(InputError, match="fours"):
+        MultiHeadSelfAttention(samples=3)
+    with pytest.raises(InputError, match="positions"):
+        Sequential(MultiHeadSelfAttention()).kernel(x[:, :, 0])
 
 
 def test_transposed_convolution_against_convolution_and_by_hand() -> None:

@@ -31,6 +31,7 @@ from harmonia.parts.infwidth.lift import from_torch
 from harmonia.parts.infwidth.linear_map import LinearMap
 from harmonia.parts.infwidth.matrix import NetworkKernel, kernel_matrix
 from harmonia.parts.infwidth.mehler import Elementwise, Hermite, Polynomial, SiLU, Tanh
+from harmonia.parts.infwidth.multihead import MultiHeadSelfAttention
 from harmonia.parts.infwidth.network import FanInConcat, FanInProd, FanInSum, Kernels, Residual, Scaled, Sequential
 from harmonia.parts.infwidth.normalization import Dropout, LayerNorm
 from harmonia.parts.infwidth.state import KernelState
@@ -69,6 +70,7 @@ __all__ = [
     "LayerNorm",
     "LeakyReLU",
     "LinearMap",
+    "MultiHeadSelfAttention",
     "NetworkKernel",
     "Polynomial",
     "ReLU",

@@ -24,6 +24,7 @@ from harmonia.parts.infwidth.attention import WEIGHTINGS, GlobalSelfAttention
 from harmonia.parts.infwidth.convolution import Convolution, Flatten, GlobalAvgPool, Pool
 from harmonia.parts.infwidth.layers import Affine, Dense, Layer
 from harmonia.parts.infwidth.linear_map import LinearMap
+from harmonia.parts.infwidth.multihead import MultiHeadSelfAttention
 from harmonia.parts.infwidth.network import FanIn, FanInConcat, FanInProd, Scaled, Sequential
 from harmonia.parts.infwidth.normalization import Dropout, LayerNorm
 from harmonia.parts.infwidth.positions import window_padding
@@ -108,7 +109,7 @@ def _(layer: Sequential, build: Build) -> nn.Module:
 
 def _has_weights(layer: Layer) -> bool:
     inner = layer.layers if isinstance(layer, Sequential) else layer.branches if isinstance(layer, FanIn) else ()
-    return isinstance(layer, (Affine, GlobalSelfAttention)) or any(map(_has_weights, inner))
+    return isinstance(layer, (Affine, GlobalSelfAttention, MultiHeadSelfAttention)) or any(map(_has_weights, inner))
 
 
 class _Function(nn.Module):
@@ -290,3 +291,28 @@ def _(layer: GlobalSelfAttention, build: Build) -> nn.Module:
     key, value = module_of(Dense(1.0), hidden), module_of(Dense(layer.value_std), hidden)
     inner = replace(build, shape=(build.hidden, *build.shape[1:]))
     return _Attention(layer, key, value, module_of(Dense(layer.out_std, layer.b_std), inner))
+
+
+class _MultiHead(nn.Module):
+    """Self-attention with as many heads as each is wide."""
+
+    def __init__(self, layer: MultiHeadSelfAttention, heads: int, parts: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.layer, self.heads = layer, heads
+        self.query, self.key, self.value, self.out = parts
+
+    def forward(self, x: Tensor) -> Tensor:
+        query, key, value = (
+            each(x).flatten(2).unflatten(1, (self.heads, -1)) for each in (self.query, self.key, self.value)
+        )
+        weights = WEIGHTINGS[self.layer.weighting](query.mT @ key / math.sqrt(key.shape[2]))
+        return self.out((value @ weights.mT).flatten(1, 2).unflatten(2, x.shape[2:]))
+
+
+@module_of.register
+def _(layer: MultiHeadSelfAttention, build: Build) -> nn.Module:
+    heads = math.isqrt(build.hidden)
+    hidden = replace(build, width=heads**2)
+    inner = replace(build, shape=(heads**2, *build.shape[1:]))
+    parts = [module_of(Dense(std), hidden) for std in (layer.query_std, layer.key_std, layer.value_std)]
+    return _MultiHead(layer, heads, [*parts, module_of(Dense(layer.out_std, layer.b_std), inner)])
