@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 
@@ -14,7 +16,7 @@ from harmonia.data.source import Loader, package_folder
 @pytest.mark.parametrize(
     "name",
     ["digits", "wine", "breast_cancer", "iris", "diabetes", "nations", "umls", "kinships", "is_land", "cities",
-     "chorale", "chorale_melodies", "lead_sheet", "folk_tunes", "photograph"],
+     "boston", "chorale", "chorale_melodies", "lead_sheet", "folk_tunes", "photograph"],
 )  # fmt: skip
 def test_every_loader_of_real_data_states_its_source(name: str) -> None:
     loader = getattr(data, name)
@@ -28,6 +30,15 @@ def test_tables_are_complete() -> None:
         assert table.frame.shape == shape
         assert np.isfinite(table.numeric()).all()
     assert set(data.breast_cancer().column("diagnosis")) == {"malignant", "benign"}
+
+
+def test_suburbs_of_boston() -> None:
+    if find_spec("ISLP") is None:
+        with pytest.raises(MissingDependency, match="no-deps islp"):
+            data.boston()
+        return
+    assert data.boston().frame.shape == (506, 13)
+    assert data.boston().column("medv").mean() == pytest.approx(22.53, abs=0.01)
 
 
 def test_graph_parts_make_the_whole() -> None:

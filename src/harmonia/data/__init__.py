@@ -3,7 +3,7 @@
 A loader of real data says where they come from and under which licence: ``wine.source.licence``. What is rendered says
 so.
 
-    tables      digits, wine, breast_cancer, iris, diabetes
+    tables      digits, wine, breast_cancer, iris, diabetes, boston
     graphs      nations, umls, kinships
     maps        is_land, land_ocean, cities
     scores      chorale, chorale_melodies, lead_sheet, folk_tunes
@@ -21,6 +21,7 @@ __getattr__, __dir__, __all__ = lazy(
     {
         "Song": "song",
         "Tune": "tune",
+        "boston": "tables",
         "breast_cancer": "tables",
         "chorale": "scores",
         "chorale_melodies": "scores",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import polars
 from jaxtyping import Float64, Int64
 
+from harmonia.core.errors import MissingDependency
 from harmonia.data.source import from_source
 from harmonia.media import Table
 
@@ -101,6 +104,30 @@ def diabetes() -> Table:
     loaded = load_diabetes(scaled=False)
     columns = {name: loaded.data[:, i] for i, name in enumerate(loaded.feature_names)}
     return Table(polars.DataFrame(columns | {"progression": loaded.target}))
+
+
+@from_source(
+    "Housing values in suburbs of Boston",
+    by="D. Harrison, D. L. Rubinfeld, 1978",
+    licence="none stated; the package's is BSD-3-Clause",
+    package="islp",
+)
+def boston() -> Table:
+    """506 suburbs of Boston, twelve of their properties in 1970, and the median value of homes, ``medv``.
+
+    Read from the file in the package, which is not imported and needs none of its dependencies.
+
+    Raises:
+        MissingDependency: the package is not installed.
+    """
+    spec = find_spec("ISLP")
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingDependency(
+            "this needs the data in the Python package 'islp'",
+            "an installation without it",
+            "Run: pip install --no-deps islp.",
+        )
+    return Table.read(Path(next(iter(spec.submodule_search_locations))) / "data" / "Boston.csv")
 
 
 def _labelled(loaded: Any, label: str) -> Table:
