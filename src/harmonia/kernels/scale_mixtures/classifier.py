@@ -55,7 +55,7 @@ class ScaleMixtureGPClassifier(ClassifierMixin, BaseEstimator):
         >>> from sklearn.datasets import load_iris
         >>> X, y = load_iris(return_X_y=True)
         >>> X = (X - X.mean(0)) / X.std(0)
-        >>> model = ScaleMixtureGPClassifier(depth=1, n_inducing=20, epochs=20, learning_rate=0.05).fit(X, y)
+        >>> model = ScaleMixtureGPClassifier(depth=1, n_inducing=20, batch_size=25).fit(X, y)
         >>> bool(model.score(X, y) > 0.9)
         True
     """
@@ -73,8 +73,8 @@ class ScaleMixtureGPClassifier(ClassifierMixin, BaseEstimator):
         full_covariance=False,
         epochs=50,
         batch_size=100,
-        learning_rate=1e-2,
-        mc=8,
+        learning_rate=0.05,
+        mc=4,
         mc_predict=200,
         shared_scale=True,
         input_shape=None,

@@ -64,7 +64,7 @@ class SparseProcess(nn.Module):
     ) -> None:
         super().__init__()
         self.build, self.prior, self.full_covariance, self.jitter = build, prior, full_covariance, jitter
-        self.fixed = {name: value for name, value in scales.items() if value == 0}
+        self.fixed = {name: value for name, value in scales.items() if not value}
         self.log_scales = nn.ParameterDict(
             {name: nn.Parameter(torch.tensor(value).double().log()) for name, value in scales.items() if value > 0}
         )
