@@ -121,7 +121,7 @@ def transcribe(
     """Write down the notes that the lead voice of a song sings.
 
     Works on the full mixture. Notes never overlap; their onsets lie between frames of 20 ms. The embedded weights are
-    small: pitches are mostly right, but notes that repeat a pitch are often taken for one.
+    small: pitches are mostly right, but a note that repeats the pitch before it is sometimes taken for one with it.
     """
     decoding = Decoding(change=change, silence=silence, repeat=repeat)
     transcriber = VocalMelodyTranscriber.from_pretrained(weights, decoding=decoding, device=device)
