@@ -2,7 +2,8 @@
 
 from harmonia.parts.gram.cholesky import Cholesky
 from harmonia.parts.gram.eigen import EigenCache, SpectralFilter
-from harmonia.parts.gram.matrix import Kernel, KernelOperator, Tile, free_memory, kernel_matrix, tiles
+from harmonia.parts.gram.krylov import Ritz, ritz_pairs
+from harmonia.parts.gram.matrix import Kernel, KernelOperator, Tile, free_memory, kernel_matrix, over_tiles, tiles
 
 __all__ = [
     "Cholesky",
@@ -13,5 +14,6 @@ __all__ = [
     "Tile",
     "free_memory",
     "kernel_matrix",
+    "over_tiles",
     "tiles",
 ]

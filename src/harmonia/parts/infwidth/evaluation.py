@@ -8,7 +8,6 @@ are evaluated again, in float64, from their difference instead of their product.
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import replace
 from math import isqrt, prod
 
@@ -16,8 +15,7 @@ import torch
 from torch import Tensor
 
 from harmonia.core.errors import InputError
-from harmonia.core.scale import Engine, map_blocks
-from harmonia.parts.gram import Tile, free_memory, tiles
+from harmonia.parts.gram import Tile, free_memory, over_tiles, tiles
 from harmonia.parts.infwidth.layers import Layer
 from harmonia.parts.infwidth.positions import interleave, position_diagonal
 from harmonia.parts.infwidth.profile import profile_of
@@ -69,16 +67,11 @@ def checked(x: Tensor, name: str) -> Tensor:
 
 
 def _tile_by_tile(network: Layer, x1: Tensor, x2: Tensor | None, ntk: bool) -> tuple[Tensor, Tensor | None]:
-    """The kernels in tiles so small that intermediate results stay in cache.
-
-    Tiles run in as many threads as torch may use, one each. At this size that beats splitting every operation, and by
-    far where other processes compete for the cores.
-    """
+    """The kernels in tiles so small that intermediate results stay in cache."""
     columns = x1 if x2 is None else x2
     plan = tiles(len(x1), len(columns), _tile_size(network, x1), symmetric=x2 is None)
     if len(plan) <= 1:
         return _block(network, x1, x2, ntk)
-    threads = torch.get_num_threads() if x1.device.type == "cpu" else 1
     profile = None
     if x1.ndim == 2:
         variances = torch.cat([x.square().mean(1) for x in (x1, columns)])
@@ -87,8 +80,6 @@ def _tile_by_tile(network: Layer, x1: Tensor, x2: Tensor | None, ntk: bool) -> t
     out: list[Tensor] = []
 
     def fill(tile: Tile) -> None:
-        if threads > 1:
-            torch.set_num_threads(1)  # in this thread; the caller's number is set again below
         same = x2 is None and tile.rows == tile.columns
         with torch.no_grad():
             kernels = _block(network, x1[tile.rows], None if same else columns[tile.columns], ntk, profile)
@@ -100,12 +91,9 @@ def _tile_by_tile(network: Layer, x1: Tensor, x2: Tensor | None, ntk: bool) -> t
             if x2 is None and not same:
                 whole[tile.columns, tile.rows] = part.transpose(0, 1)
 
-    try:
-        fill(plan[0])
-        engine: Engine = "threads" if threads > 1 else "serial"
-        deque(map_blocks(fill, plan[1:], engine=engine, workers=threads, label="Kernel"), maxlen=0)
-    finally:
-        torch.set_num_threads(threads)
+    fill(plan[0])
+    for _ in over_tiles(fill, plan[1:], "Kernel") if x1.device.type == "cpu" else map(fill, plan[1:]):
+        pass
     return out[0], out[1] if ntk else None
 
 
