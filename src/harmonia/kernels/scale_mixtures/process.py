@@ -7,6 +7,7 @@ outputs of a network share s2: with k outputs q is summed over them and n number
 
 from __future__ import annotations
 
+import copy
 from functools import cached_property
 from typing import NamedTuple
 
@@ -58,10 +59,21 @@ class ScaleMixtureProcess:
         if len(targets) != len(kernel):
             got = f"{tuple(kernel.shape)} and {tuple(targets.shape)}"
             raise InputError("kernel and targets do not fit", got, "Give one target a row.")
-        self.prior, self.targets = prior, targets.double()
-        self.cholesky = Cholesky(kernel, noise)
+        self.prior, self.cholesky = prior, Cholesky(kernel, noise)
+        self._see(targets)
+
+    def _see(self, targets: Tensor) -> None:
+        self.targets = targets.double()
         self.alpha = self.cholesky.solve(self.targets)
         self.q = float((self.targets * self.alpha).sum())
+
+    def with_targets(self, targets: Float[Tensor, "n k"]) -> ScaleMixtureProcess:
+        """The same process on other targets; shares the Cholesky factor."""
+        other = copy.copy(self)
+        for cached in ("posterior", "log_marginal_likelihood"):
+            vars(other).pop(cached, None)
+        other._see(targets)
+        return other
 
     @property
     def count(self) -> int:
