@@ -22,7 +22,7 @@ def test_true_probabilities_are_reliable():
     labels = (generator.uniform(size=len(first)) > first).astype(np.int64)
     found = reliability(np.stack([first, 1 - first], 1), labels)
     assert found.error < 0.015
-    assert found.count.sum() == len(first)
+    assert found.size.sum() == len(first)
     certain = np.eye(2)[(first < 0.5).astype(int)]
     assert reliability(certain, labels).error == pytest.approx(0.25, abs=0.01)
 

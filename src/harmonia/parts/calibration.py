@@ -34,13 +34,13 @@ class Reliability(NamedTuple):
 
     confidence: Float64[np.ndarray, " bins"]
     accuracy: Float64[np.ndarray, " bins"]
-    count: Int64[np.ndarray, " bins"]
+    size: Int64[np.ndarray, " bins"]
 
     @property
     def error(self) -> float:
         """Expected calibration error: the mean distance of confidence and accuracy (Guo et al. 2017)."""
         gaps = np.abs(self.confidence - self.accuracy)
-        return float((self.count * gaps).sum() / self.count.sum())
+        return float((self.size * gaps).sum() / self.size.sum())
 
 
 def reliability(
@@ -70,4 +70,4 @@ def reliability(
     count = np.bincount(index, minlength=bins)
     kept = count > 0
     means = (np.bincount(index, weights, bins)[kept] / count[kept] for weights in (confidence, right))
-    return Reliability(*means, count[kept])
+    return Reliability(next(means), next(means), count[kept])

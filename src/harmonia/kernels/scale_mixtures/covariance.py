@@ -22,10 +22,9 @@ from sklearn.gaussian_process.kernels import Kernel as SklearnKernel
 from torch import Tensor, nn
 
 from harmonia.core.errors import InputError
-from harmonia.core.scale import Engine, map_blocks
 from harmonia.kernels.ntk import mlp
 from harmonia.parts import infwidth
-from harmonia.parts.gram import Tile, tiles
+from harmonia.parts.gram import Tile, over_tiles, tiles
 
 Build = Callable[..., infwidth.Sequential]
 
@@ -268,18 +267,7 @@ class _Named:
 
 
 def _over_tiles(function: Callable[[Tile], Tensor], x: Tensor) -> Float64[np.ndarray, " p"]:
-    """The sum of a function over the tiles of a symmetric matrix, on as many threads as torch may use."""
+    """The sum of a function over the tiles of a symmetric matrix."""
     size = max(1, math.isqrt(TILE**2 // math.prod(x.shape[2:])))
     plan = tiles(len(x), len(x), size, symmetric=True)
-    threads = torch.get_num_threads()
-    engine: Engine = "threads" if threads > 1 and len(plan) > 1 else "serial"
-
-    def one(tile: Tile) -> Tensor:
-        if engine == "threads":
-            torch.set_num_threads(1)  # in this thread; the caller's number is set again below
-        return function(tile)
-
-    try:
-        return torch.stack(list(map_blocks(one, plan, engine=engine, workers=threads, label="Gradient"))).sum(0).numpy()
-    finally:
-        torch.set_num_threads(threads)
+    return torch.stack(list(over_tiles(function, plan, "Gradient"))).sum(0).numpy()

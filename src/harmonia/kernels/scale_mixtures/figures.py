@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64, Int64
 from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.ticker import FuncFormatter, LogLocator
 
 from harmonia.kernels.scale_mixtures.predictive import Predictive
-from harmonia.kernels.scale_mixtures.scales import InverseGamma, PointMass, ScaleDistribution, ScalePrior
+from harmonia.kernels.scale_mixtures.scales import InverseGamma, PointMass, ScaleDistribution
 from harmonia.media import Figure
 from harmonia.media.figure import INK, MUTED, PALETTE, legend, new_figure
 from harmonia.parts.calibration import Reliability, central_coverage
@@ -22,7 +24,7 @@ def prediction_figure(
     order = np.argsort(dist.mean)
     low, high = dist.interval(0.9)
     inside = (low <= observed) & (observed <= high)
-    title = f"{100 * inside.mean():.0f}% of left-out {name} lie inside of the 90% interval"
+    title = f"The 90% interval holds {100 * inside.mean():.0f}% of the left-out rows"
     figure, [axes] = new_figure(title=title, width=9.0, height=4.4)
     rank = np.arange(1, len(order) + 1)
     axes.fill_between(rank, low[order], high[order], color=PALETTE[0], alpha=0.16, lw=0, label="90% interval")
@@ -47,15 +49,22 @@ def calibration_figure(transforms: Mapping[str, Float64[np.ndarray, " n"]]) -> F
     title = f"Stated and true coverage differ by at most {100 * worst:.0f} points"
     figure, (left, right) = new_figure(1, 2, title=title, height=3.8)
     bins = 10 if len(first) < 1000 else 20
-    for colour, (name, values) in zip(PALETTE, transforms.items()):
+    for rank, (colour, (name, values)) in enumerate(zip(PALETTE, transforms.items())):
+        look: dict[str, Any] = {
+            "color": colour,
+            "lw": 1.8,
+            "label": name,
+            "ls": (0, (3, 2)) if rank else "-",
+            "zorder": 3 + rank,
+        }
         heights, edges = np.histogram(values, bins, (0.0, 1.0))
-        left.stairs(heights * bins / len(values), edges, color=colour, lw=1.8, label=name)
-        right.plot(100 * levels, 100 * central_coverage(values, levels), color=colour, lw=1.8, label=name)
+        left.stairs(heights * bins / len(values), edges, **look)
+        right.plot(100 * levels, 100 * central_coverage(values, levels), **look)
     spread = 1.96 * np.sqrt((bins - 1) / len(first))
     left.axhspan(max(0.0, 1 - spread), 1 + spread, color=MUTED, alpha=0.18, lw=0, label="95% of calibrated models")
     left.set(xlabel="probability given to smaller values (PIT)", ylabel="density", xlim=(0, 1), ylim=(0, None))
     left.set_ylim(0, 1.45 * left.get_ylim()[1])
-    right.plot([0, 100], [0, 100], color=MUTED, lw=1, ls="--", label="calibrated")
+    right.plot([0, 100], [0, 100], color=MUTED, lw=1, label="calibrated")
     right.set(xlabel="stated coverage (%)", ylabel="left-out targets inside (%)", xlim=(0, 100), ylim=(0, 100))
     legend(left, loc="upper center", ncols=2, fontsize=8.5)
     legend(right, loc="upper left")
@@ -63,7 +72,7 @@ def calibration_figure(transforms: Mapping[str, Float64[np.ndarray, " n"]]) -> F
 
 
 def scale_figure(
-    prior: ScalePrior,
+    prior: ScaleDistribution,
     posterior: ScaleDistribution,
     factors: Sequence[float] = (),
     losses: Mapping[str, Sequence[float]] | None = None,
@@ -85,6 +94,9 @@ def scale_figure(
         axes.fill_between(np.exp(u / 2), before / before.max(), color=MUTED, alpha=0.3, lw=0, label="prior")
     axes.plot(np.exp(v / 2), after / after.max(), color=PALETTE[0], lw=2, label="posterior")
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.minorticks_off()
     axes.set(xlabel="scale s of the outputs (standardised targets)", ylabel="density of log s, over its maximum")
     axes.set_ylim(0, 1.3)
     legend(axes, loc="upper left", ncols=2)
@@ -153,7 +165,7 @@ def reliability_figure(found: Reliability) -> Figure:
     title = f"Probabilities are off by {100 * found.error:.1f} points on average"
     figure, [axes] = new_figure(title=title, width=6.0, height=4.6)
     axes.plot([0, 100], [0, 100], color=MUTED, lw=1, ls="--", label="calibrated")
-    sizes = 25 + 250 * found.count / found.count.max()
+    sizes = 25 + 250 * found.size / found.size.max()
     axes.plot(100 * found.confidence, 100 * found.accuracy, color=PALETTE[0], lw=1.2)
     axes.scatter(
         100 * found.confidence, 100 * found.accuracy, s=sizes, color=PALETTE[0], lw=0, label="held-out rows, by area"

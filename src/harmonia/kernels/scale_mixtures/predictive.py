@@ -16,7 +16,7 @@ from scipy.special import betaln, gammaln, logsumexp, ndtr, stdtr, stdtrit
 
 from harmonia.core.errors import InputError
 
-Array = np.ndarray | np.floating
+Array = Any
 """What comes out: an array, or a number for numbers."""
 
 Reals = int | float | np.number | Sequence[Any] | np.ndarray
@@ -85,6 +85,10 @@ class Predictive(ABC):
     @abstractmethod
     def crps(self, y: Reals) -> Array:
         """Continuous ranked probability score ``E|Y - y| - E|Y - Y'| / 2``, in units of y; smaller is better."""
+
+    @abstractmethod
+    def __getitem__(self, index: Any) -> Predictive:
+        """Some of the distributions."""
 
     @abstractmethod
     def rescaled(self, factor: Reals, shift: Reals) -> Predictive:

@@ -145,7 +145,8 @@ class InverseGamma(ScalePrior):
         return stats.invgamma(self.a, scale=self.b)
 
     def update(self, count: int, q: Reals) -> InverseGamma:
-        return InverseGamma(self.a + count / 2, self.b + np.asarray(q) / 2 if np.ndim(q) else self.b + float(q) / 2)
+        half = np.asarray(q, dtype=np.float64) / 2
+        return InverseGamma(self.a + count / 2, self.b + (half if half.ndim else half.item()))
 
     def log_marginal(self, count: int, q: Reals) -> Array:
         after = self.a + count / 2

@@ -86,9 +86,10 @@ class Objective:
         precision = float(process.posterior.mean_precision())
         weights = process.cholesky.inverse.mul(-self.y.shape[1] / 2)
         weights.addmm_(process.alpha, process.alpha.mT, alpha=precision / 2)
-        slopes = [covariance.gradient(self.x, weights), [noise * float(weights.trace())]]
-        slopes.append(self._prior_slope(prior, process.count, process.q))
-        return -process.log_marginal_likelihood / process.count, -np.concatenate(slopes) / process.count
+        by_covariance = covariance.gradient(self.x, weights)
+        by_prior = self._prior_slope(prior, process.count, process.q)
+        slopes = np.concatenate([by_covariance, [noise * float(weights.trace())], by_prior])
+        return -process.log_marginal_likelihood / process.count, -slopes / process.count
 
     def _prior_start(self) -> Float64[np.ndarray, " r"]:
         prior = self.start.prior
