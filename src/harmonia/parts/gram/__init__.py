@@ -10,10 +10,12 @@ __all__ = [
     "EigenCache",
     "Kernel",
     "KernelOperator",
+    "Ritz",
     "SpectralFilter",
     "Tile",
     "free_memory",
     "kernel_matrix",
     "over_tiles",
+    "ritz_pairs",
     "tiles",
 ]
