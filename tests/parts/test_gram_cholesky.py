@@ -36,7 +36,9 @@ def test_singular_matrices_get_the_least_jitter():
 
 
 def test_no_rows():
-    assert float(Cholesky(torch.zeros(0, 0)).logdet) == 0
+    found = Cholesky(torch.zeros(0, 0))
+    assert float(found.logdet) == 0
+    assert found.solve(torch.zeros(0, 1)).shape == (0, 1)
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ def scale_figure(
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.minorticks_off()
-    axes.set(xlabel="scale s of the outputs (standardised targets)", ylabel="density of log s, over its maximum")
+    axes.set(xlabel="scale s of the outputs, in units of the kernel's", ylabel="density of log s, over its maximum")
     axes.set_ylim(0, 1.3)
     legend(axes, loc="upper left", ncols=2)
     if losses:

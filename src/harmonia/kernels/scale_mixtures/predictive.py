@@ -181,7 +181,7 @@ class NormalMixture(Predictive):
     def __init__(self, mean: Reals, variance: Reals, values: Reals, weights: Reals) -> None:
         self.mean, self.unit = np.broadcast_arrays(*(np.asarray(v, dtype=np.float64) for v in (mean, variance)))
         values, weights = np.asarray(values, dtype=np.float64), np.asarray(weights, dtype=np.float64)
-        kept = (weights > 1e-18).any(tuple(range(weights.ndim - 1)))
+        kept = (weights > 1e-26).any(tuple(range(weights.ndim - 1)))
         self.values, self.weights = values[..., kept], weights[..., kept]
         between = (1,) * max(0, self.mean.ndim - self.values.ndim + 1)
         self._s2 = self.values.reshape(*self.values.shape[:-1], *between, -1)

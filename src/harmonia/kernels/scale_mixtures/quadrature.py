@@ -18,11 +18,11 @@ from scipy.special import logsumexp
 from harmonia.core.errors import InputError
 from harmonia.kernels.scale_mixtures.predictive import Reals
 
-NEGLIGIBLE = 44.0
-"""Integrands below e^-44 of their maximum (8e-20) are left out."""
+NEGLIGIBLE = 60.0
+"""Integrands below e^-60 of their maximum are left out: they matter only for densities that are as small."""
 
-_ENDS = 300.0
-"""Scales from e^-300 to e^300 are searched."""
+_ENDS = 700.0
+"""Scales from e^-700 to e^700, the range of float64, are searched."""
 
 
 class Integral(NamedTuple):

@@ -183,7 +183,13 @@ def _fit_classes(
 
     def model() -> ScaleMixtureGPClassifier:
         return ScaleMixtureGPClassifier(
-            kernel, prior=_PRIORS[prior], depth=depth, activation=activation, epochs=epochs, random_state=seed
+            kernel,
+            prior=_PRIORS[prior],
+            depth=depth,
+            activation=activation,
+            epochs=epochs,
+            batch_size=min(100, max(16, len(x) // 10)),
+            random_state=seed,
         )
 
     shares = np.empty((len(data.x), len(classes)))
@@ -239,7 +245,7 @@ def priors(
 
 
 def _title(prior: PriorName) -> str:
-    return {"invgamma": "Student-t process", "gaussian": "Gaussian"}.get(prior, f"mixture, {prior}")
+    return {"invgamma": "Student-t process", "gaussian": "Gaussian"}.get(prior, f"{prior} mixture")
 
 
 JOBS = (fit, priors)

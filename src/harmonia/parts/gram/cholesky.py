@@ -65,7 +65,8 @@ class Cholesky:
 
     def solve(self, b: Float[Tensor, n * k]) -> Float[Tensor, n * k]:
         """``(K + noise)^{-1} b``."""
-        return torch.cholesky_solve(b.to(self.factor).reshape(len(b), -1), self.factor).reshape(b.shape)
+        columns = b.to(self.factor) if b.ndim > 1 else b.to(self.factor)[:, None]
+        return torch.cholesky_solve(columns, self.factor).reshape(b.shape)
 
     def whiten(self, b: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
         """``L^{-1} b``; its columns' squared norms are ``b^T (K + noise)^{-1} b``."""
