@@ -383,7 +383,7 @@ def _told_of_grid(found: Trial) -> str:
 
 
 @claim(
-    "A convolutional network's student with the estimated weight is as good as that of a grid of 11 weights, "
+    "A convolutional network distilled with the estimated weight is as good as the best of a grid of 11 weights, "
     "at 3 trainings beside 12",
     place="Sec. 4.3, estimate of the weight",
     unit="percentage points behind the grid",
@@ -392,7 +392,10 @@ def _told_of_grid(found: Trial) -> str:
     paper=0.5,
 )
 def estimate_replaces_a_grid(seed: int) -> Measured:
-    """Digits with 30% wrong labels in training and validation; accuracy on clean test labels, mean of five seeds."""
+    """Digits with 30% wrong labels in training and validation; accuracy on clean test labels, mean of five seeds.
+
+    Two networks trained alike but from other weights differ by some two points here, so that five seeds resolve one.
+    """
     found = _trial(seed)
     behind = 100 * float((found.chosen_by_grid - found.estimated).mean())
     best = 100 * float(found.grid.max(1).mean() - found.estimated.mean())
@@ -410,5 +413,6 @@ def estimate_replaces_a_grid(seed: int) -> Measured:
 def mixture_beats_the_extremes(seed: int) -> Measured:
     """The weight strictly inside that validation chooses, beside the better of the two ends."""
     found = _trial(seed)
-    ends = max(float(found.grid[:, 0].mean()), float(found.grid[:, -1].mean()))
+    truth_alone = (found.grid[:, -1].mean() + found.teacher.mean()) / 2  # the teacher has that weight too
+    ends = max(float(found.grid[:, 0].mean()), float(truth_alone))
     return Measured(float(found.chosen_inside.mean()), baseline=ends, note=_told_of_grid(found))

@@ -92,8 +92,12 @@ class Folds:
             truths.append(targets[held].double())
         return cls(fits, projected, truths)
 
+    def fits_of(self, smoother: Smoother) -> list[InitialFit]:
+        """The ordinary fits by another smoother."""
+        return [dataclasses.replace(fit, smoother=smoother) for fit in self.fits]
+
     def start(self, smoother: Smoother) -> Chain:
-        return _FoldChain(self, [dataclasses.replace(fit, smoother=smoother) for fit in self.fits])
+        return _FoldChain(self, self.fits_of(smoother))
 
 
 class _FoldChain:
