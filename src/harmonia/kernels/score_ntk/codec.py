@@ -1,7 +1,8 @@
 """A mixed table as points near a normal distribution, and back.
 
-Numbers become normal quantiles, ties in random order; words become indicators with uniform jitter of a quarter (and
-the largest wins on the way back). Gaps become an indicator of their own. Dates are numbers.
+Numbers are standardised, so that clusters stay apart; those of heavy tails become normal quantiles instead. Words
+become indicators, of which the largest wins on the way back. Rounded and repeated values are jittered to fill their
+range. Gaps become an indicator of their own. Dates are numbers.
 """
 
 from __future__ import annotations
@@ -21,13 +22,16 @@ from harmonia.core.progress import say
 MOST_WORDS = 30
 """A column of words with more distinct values than this is left out."""
 
+HEAVY = 4.0
+"""A column with a number further from the mean than this many standard deviations is encoded by quantiles."""
+
 _MOST_DECIMALS = 6
 _JITTER = 0.25
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """A column of numbers or dates, by quantiles.
+    """A column of numbers or dates.
 
     Attributes:
         name, kind: Of the column.
@@ -43,6 +47,14 @@ class Numbers:
     gaps: bool
 
     @property
+    def by_quantiles(self) -> bool:
+        """Whether its tails are too heavy to standardise."""
+        return bool(np.abs(self._standardised(self.sorted[[0, -1]])).max() > HEAVY)
+
+    def _standardised(self, values: np.ndarray) -> np.ndarray:
+        return (values - self.sorted.mean()) / self.sorted.std()
+
+    @property
     def width(self) -> int:
         return 1 + self.gaps
 
@@ -56,19 +68,30 @@ class Numbers:
     def encode(self, column: polars.Series, generator: np.random.Generator) -> Float64[np.ndarray, "rows width"]:
         values = _numbers(column)
         missing = np.isnan(values)
+        values[missing] = generator.choice(self.sorted, missing.sum())  # carries no information
+        points = self._quantiles(values, generator) if self.by_quantiles else self._jittered(values, generator)
+        return np.stack([points, _indicator(missing, generator)], 1) if self.gaps else points[:, None]
+
+    def _jittered(self, values: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        step = 0.0 if self.decimals is None else 10.0**-self.decimals
+        return self._standardised(values + step * generator.uniform(-0.5, 0.5, len(values)))
+
+    def _quantiles(self, values: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         n = len(self.sorted)
         low = np.searchsorted(self.sorted, values, side="left")
         high = np.searchsorted(self.sorted, values, side="right")
         # Each of equal values gets its own part of their common range; new values lie between their neighbours.
         share = low + _shuffled_ranks(values, generator) * (high - low)
         share = np.where(high > low, share, low) / n
-        share[missing] = generator.random(missing.sum())  # carries no information
-        normal = ndtri(share.clip(0.5 / n, 1 - 0.5 / n))
-        return np.stack([normal, _indicator(missing, generator)], 1) if self.gaps else normal[:, None]
+        return ndtri(share.clip(0.5 / n, 1 - 0.5 / n))
 
     def decode(self, points: Float64[np.ndarray, "rows width"]) -> polars.Series:
         n = len(self.sorted)
-        values = np.interp(ndtr(points[:, 0]), (np.arange(n) + 0.5) / n, self.sorted)
+        if self.by_quantiles:
+            values = np.interp(ndtr(points[:, 0]), (np.arange(n) + 0.5) / n, self.sorted)
+        else:
+            values = points[:, 0] * self.sorted.std() + self.sorted.mean()
+            values = values.clip(self.sorted[0], self.sorted[-1])
         if self.decimals is not None:
             values = values.round(self.decimals)
         column = polars.Series(self.name, values)

@@ -7,7 +7,7 @@ On the clock G, whatever the schedule, noise turns into data by ``dY = (Y/2 + s)
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import torch
@@ -51,8 +51,7 @@ class KernelDiffusion:
             t_range = t_range or estimator.t_range_
         if t_range is None:
             raise InputError("a known denoiser has no range of times of its own", None, "Pass t_range=(0.02, 4.0).")
-        self.estimator: NTKScoreEstimator | Oracle = estimator
-        self.t_range = t_range
+        self.estimator, self.t_range = estimator, t_range
 
     @property
     def process(self) -> Process:
@@ -63,7 +62,7 @@ class KernelDiffusion:
         model = self.estimator
         if isinstance(model, NTKScoreEstimator):
             return model.denoise_tensor(t, x)
-        return model.denoise(t, x)
+        return cast(Oracle, model).denoise(t, x)
 
     def _score(self, t: Tensor, x: Tensor) -> Tensor:
         times = t.expand(len(x))

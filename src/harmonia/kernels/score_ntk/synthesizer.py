@@ -68,12 +68,12 @@ class TabularSynthesizer(BaseEstimator):
         """New rows as points, before they are decoded."""
         check_is_fitted(self, "estimator_")
         seed = self.random_state if random_state is None else random_state
-        return KernelDiffusion(self.estimator_).sample(n, self.steps, random_state=seed)
+        return KernelDiffusion(self.estimator_).sample(n, self.steps, random_state=seed, denoise=True)
 
 
 def default_estimator() -> NTKScoreEstimator:
     """Many noisy copies, landmarks so that it stays fast, and a stopping time for every direction of the table."""
-    return NTKScoreEstimator(draws_per_point=20, max_pairs=10_000, landmarks=1000, separate=True)
+    return NTKScoreEstimator(draws_per_point=20, max_pairs=8000, landmarks=600, separate=True)
 
 
 def as_polars(frame: Any) -> polars.DataFrame:
