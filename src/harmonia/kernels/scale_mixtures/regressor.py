@@ -47,7 +47,7 @@ class ScaleMixtureGPRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         inference: ``"quadrature"``: exact; ``"is"``: importance sampling with 1000 draws, as the official code.
         normalize_y: Whether targets are standardised before.
         input_shape: Channels and positions of each row, for convolutional networks.
-        max_iter: Most steps of L-BFGS.
+        max_steps: Most steps of L-BFGS.
         random_state: Seed of the rows of the first, coarse search (with more than 1000 rows) and of ``"is"``.
 
     Attributes:
@@ -84,7 +84,7 @@ class ScaleMixtureGPRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         inference="quadrature",
         normalize_y=True,
         input_shape=None,
-        max_iter=50,
+        max_steps=50,
         random_state=0,
     ):
         self.kernel = kernel
@@ -99,7 +99,7 @@ class ScaleMixtureGPRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         self.inference = inference
         self.normalize_y = normalize_y
         self.input_shape = input_shape
-        self.max_iter = max_iter
+        self.max_steps = max_steps
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any) -> ScaleMixtureGPRegressor:
@@ -123,7 +123,7 @@ class ScaleMixtureGPRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         if self.optimize:
             generator = torch.Generator().manual_seed(self._seed())
             start = maximise_marginal_likelihood(
-                x, targets, start, learn_prior=self.learn_prior, max_iter=self.max_iter, generator=generator
+                x, targets, start, learn_prior=self.learn_prior, max_steps=self.max_steps, generator=generator
             )
         self.covariance_, self.noise_, self.prior_ = start
         self.process_ = ScaleMixtureProcess(self.covariance_.matrix(x), targets, self.prior_, self.noise_)
@@ -249,7 +249,7 @@ class ScaleMixtureGPRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     def _check_parameters(self, rows: int) -> None:
         if self.inference not in ("quadrature", "is"):
             raise InputError("no such inference", repr(self.inference), "Use 'quadrature' or 'is'.")
-        for name, value, lowest in (("noise", self.noise, 0.0), ("max_iter", self.max_iter, 1)):
+        for name, value, lowest in (("noise", self.noise, 0.0), ("max_steps", self.max_steps, 1)):
             if not isinstance(value, Real) or not lowest <= float(value) < math.inf:
                 raise InputError(f"'{name}' is a number >= {lowest:g}", repr(value), "Change it.")
         needed, free = 5 * 8 * rows**2, free_memory()
@@ -292,7 +292,7 @@ class StudentTProcessRegressor(ScaleMixtureGPRegressor):
         kernel: As of `ScaleMixtureGPRegressor`.
         a: Shape of the prior; 2a are the degrees of freedom before data.
         b: Rate of the prior; for standardised targets about a.
-        depth, activation, w_std, b_std, noise, optimize, learn_prior, normalize_y, input_shape, max_iter, random_state:
+        depth, activation, w_std, b_std, noise, optimize, learn_prior, normalize_y, input_shape, max_steps, random_state:
             As of `ScaleMixtureGPRegressor`.
 
     Attributes: see `ScaleMixtureGPRegressor`.
@@ -321,7 +321,7 @@ class StudentTProcessRegressor(ScaleMixtureGPRegressor):
         learn_prior=False,
         normalize_y=True,
         input_shape=None,
-        max_iter=50,
+        max_steps=50,
         random_state=0,
     ):
         super().__init__(
@@ -335,7 +335,7 @@ class StudentTProcessRegressor(ScaleMixtureGPRegressor):
             learn_prior=learn_prior,
             normalize_y=normalize_y,
             input_shape=input_shape,
-            max_iter=max_iter,
+            max_steps=max_steps,
             random_state=random_state,
         )
         self.a = a

@@ -77,6 +77,10 @@ class ScalePrior(ScaleDistribution):
                 kind = type(self).__name__
                 raise InputError(f"'{name}' of {kind} is a positive number", getattr(self, name), "Change it.")
 
+    def __getstate__(self) -> dict[str, Any]:
+        """The parameters without what is computed from them, so that equal priors are equal when pickled."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+
     def _positive(self) -> tuple[str, ...]:
         return tuple(field.name for field in fields(self))  # type: ignore[arg-type]
 

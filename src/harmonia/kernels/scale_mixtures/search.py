@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -110,18 +111,20 @@ class Objective:
 class FixedKernelObjective(Objective):
     """The same for a covariance without hyperparameters: one eigendecomposition, then linear time per evaluation."""
 
-    def __post_init__(self) -> None:
+    @cached_property
+    def _spectrum(self) -> tuple[Tensor, Tensor]:
+        """Eigenvalues, and how the targets' squares are spread over them."""
         cache = EigenCache(self.start.covariance.matrix(self.x))
-        object.__setattr__(self, "_values", cache.values)
-        object.__setattr__(self, "_power", cache.project(self.y).square().sum(1))
+        return cache.values, cache.project(self.y).square().sum(1)
 
     def __call__(self, vector: Float64[np.ndarray, " p"]) -> tuple[float, Float64[np.ndarray, " p"]]:
         _, noise, prior = self.unpack(vector)
-        count, outputs, shifted = self.y.numel(), self.y.shape[1], self._values + noise  # type: ignore[attr-defined]
-        q = float((self._power / shifted).sum())  # type: ignore[attr-defined]
+        count, outputs, (values, power) = self.y.numel(), self.y.shape[1], self._spectrum
+        shifted = values + noise
+        q = float((power / shifted).sum())
         value = float(prior.log_marginal(count, q)) - outputs / 2 * float(shifted.log().sum())
         precision = float(prior.update(count, q).mean_precision())
-        norm = float((self._power / shifted.square()).sum())  # type: ignore[attr-defined]
+        norm = float((power / shifted.square()).sum())
         by_noise = (precision * norm - outputs * float((1 / shifted).sum())) / 2
         slopes = np.concatenate([[noise * by_noise], self._prior_slope(prior, count, q)])
         return -value / count, -slopes / count
@@ -133,7 +136,7 @@ def maximise_marginal_likelihood(
     start: Hyperparameters,
     *,
     learn_prior: bool = False,
-    max_iter: int = 50,
+    max_steps: int = 50,
     generator: torch.Generator | None = None,
 ) -> Hyperparameters:
     """The hyperparameters under which the targets are most probable, by L-BFGS.
@@ -144,27 +147,29 @@ def maximise_marginal_likelihood(
         start: Where to start.
         learn_prior: Whether the prior's parameters are learned too. One data set holds one draw of s2, so the most
             probable prior is a point mass: this is for `PointMass`, and for comparisons with the paper.
-        max_iter: Most steps.
+        max_steps: Most steps.
         generator: Chooses the rows of the first, coarse search where there are many.
 
     Raises:
         InputError: fewer than two rows.
     """
     if len(x) < 2:
-        raise InputError("hyperparameters cannot be learned from so few rows", len(x), "Pass optimize=False.")
+        raise InputError(
+            "hyperparameters cannot be learned from fewer than two rows", f"{len(x)} sample", "Pass optimize=False."
+        )
     learned = bool(len(start.covariance.theta))
     if learned and len(x) > MANY_ROWS:
         some = torch.randperm(len(x), generator=generator)[:FEW_ROWS]
-        start = _search(Objective(x[some], y[some], start, learn_prior), max_iter)
+        start = _search(Objective(x[some], y[some], start, learn_prior), max_steps)
     objective = (Objective if learned else FixedKernelObjective)(x, y, start, learn_prior)
-    return _search(objective, max_iter)
+    return _search(objective, max_steps)
 
 
-def _search(objective: Objective, max_iter: int) -> Hyperparameters:
+def _search(objective: Objective, max_steps: int) -> Hyperparameters:
     evaluate: Callable[[np.ndarray], tuple[float, np.ndarray]] = objective
     bounds = objective.bounds()
     first = np.clip(objective.pack(), bounds[:, 0], bounds[:, 1])
-    options = {"maxiter": max_iter, "ftol": 1e-6, "gtol": 1e-4}
+    options = {"maxiter": max_steps, "ftol": 1e-6, "gtol": 1e-4}
     found = minimize(evaluate, first, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
     say(f"Marginal likelihood of {len(objective.x)} rows after {found.nfev} evaluations: {-found.fun:.4f} a target.")
     return objective.unpack(found.x)

@@ -150,7 +150,7 @@ class SparseProcess(nn.Module):
         shared_scale: bool = True,
         block: int = 256,
     ) -> Float[Tensor, "n C"]:
-        """``E softmax(f)``.
+        """``E softmax(f)``, with the same draws for every row, so that a row's probabilities are its own.
 
         Arguments:
             x: Inputs.
@@ -161,17 +161,16 @@ class SparseProcess(nn.Module):
             block: Rows at once.
         """
         s2, weights = self.scale_nodes()
+        noise = torch.randn(samples, len(self.mean), 1, generator=generator, dtype=torch.float64)
+        if not shared_scale:
+            index = torch.multinomial(weights, noise.numel(), replacement=True, generator=generator)
+            noise = noise * s2[index].reshape(noise.shape).sqrt()
+            s2, weights = torch.ones(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
         found = []
         for rows in x.split(block):
             mean, variance = self.marginals(rows)
-            noise = torch.randn(samples, *mean.shape, generator=generator, dtype=torch.float64)
-            if shared_scale:
-                terms = [w * (mean + (s * variance).sqrt() * noise).softmax(1).mean(0) for s, w in zip(s2, weights)]
-                found.append(torch.stack(terms).sum(0).T)
-            else:
-                index = torch.multinomial(weights, noise.numel(), replacement=True, generator=generator)
-                f = mean + (s2[index].reshape(noise.shape) * variance).sqrt() * noise
-                found.append(f.softmax(1).mean(0).T)
+            terms = [w * (mean + (s * variance).sqrt() * noise).softmax(1).mean(0) for s, w in zip(s2, weights)]
+            found.append(torch.stack(terms).sum(0).T)
         return torch.cat(found)
 
 
