@@ -203,6 +203,9 @@ def test_find_kinks() -> None:
 def test_bad_activations() -> None:
     with pytest.raises(InputError, match="discontinuous"):
         Elementwise(lambda x: torch.where(x > 1, x, 0 * x))
+    for steps in (torch.sign, torch.floor, lambda x: torch.tanh(x) + (x > 2)):
+        with pytest.raises(InputError, match="discontinuous"):
+            Elementwise(steps)
     with pytest.raises(InputError, match="not finite"):
         Elementwise(torch.log)
 

@@ -12,10 +12,11 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import textwrap
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from harmonia.core.errors import InputError
 
@@ -42,7 +43,7 @@ class Residual(nn.Module):
         self.body = nn.Sequential(*body)
         self.gamma, self.shortcut = gamma, shortcut
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor | fx.Proxy) -> Tensor | fx.Proxy:
         skip = x if self.shortcut is None else self.shortcut(x)
         return (skip if self.gamma == 1 else self.gamma * skip) + self.body(x)
 
@@ -84,7 +85,7 @@ def network_of(description: str, seed: int = 0) -> nn.Sequential:
     if len(description) > _LONGEST:
         raise InputError("the description is too long", f"{len(description)} characters", f"Use at most {_LONGEST}.")
     try:
-        statements = ast.parse(description).body
+        statements = ast.parse(textwrap.dedent(description)).body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise _refusal(error) from error
     with torch.device("meta"):  # sizes first, memory after

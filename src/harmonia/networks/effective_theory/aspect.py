@@ -8,18 +8,19 @@ largest at ``L/n = 4 / ((20 + 3 n_L) nu)`` (Roberts, Yaida & Hanin 2021, appendi
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import torch
 from scipy.optimize import brentq
 
 from harmonia.core.errors import InputError
-from harmonia.networks.effective_theory.activation import AnyActivation, as_activation
+from harmonia.networks.effective_theory.activation import AnyActivation, Pointwise, as_activation
 from harmonia.networks.effective_theory.brackets import brackets
 from harmonia.networks.effective_theory.criticality import CriticalityReport, analyze
-from harmonia.networks.effective_theory.recursion import ResidualRule, recursion
+from harmonia.networks.effective_theory.recursion import ResidualRule
 
-_FITTED_DEPTH = 800
+_NEAR_ZERO = 1e-8
 
 
 def emergent_slope(activation: AnyActivation, gamma: float = 0.0, residual: ResidualRule = "exact") -> float:
@@ -30,7 +31,8 @@ def emergent_slope(activation: AnyActivation, gamma: float = 0.0, residual: Resi
         nu K^2 = C_W^2 (<s^4> - <s^2>^2) + 2 gamma^2 C_W (<z^2 s^2> - K <s^2>) + 4 C_W <s s'> T,
         T = gamma C_W <z s^2> / (1 - gamma)         (0 in the book)
 
-    and ``2/3 (1 - gamma^4)`` for activations that are smooth through the origin.
+    and ``2/3 (1 - gamma^4)`` for activations that are smooth through the origin; fitted, at depth 800, where they bend
+    there.
 
     Raises:
         InputError: an activation without critical initialisation, or `gamma` outside [0, 1).
@@ -42,16 +44,18 @@ def emergent_slope(activation: AnyActivation, gamma: float = 0.0, residual: Resi
     if not 0 <= gamma < 1:
         raise InputError("the weight of skips must be in [0, 1)", gamma, "Pass gamma = 0 for none.")
     pointwise = as_activation(activation)
-    report = _critical(pointwise.name, analyze(pointwise))
+    return _slope(pointwise, _critical(pointwise), gamma, residual)
+
+
+def _slope(activation: Pointwise, report: CriticalityReport, gamma: float, residual: ResidualRule) -> float:
     if report.universality == "K* = 0":
         return 2 / 3 * (1 - gamma**4)
     if report.universality == "K* = 0, kinked":
-        if not gamma:
-            return report.nu
-        table = recursion(pointwise, _FITTED_DEPTH, 1, gamma=gamma, residual=residual)
-        return float(table["V"][-1] / (_FITTED_DEPTH * table["K"][-1] ** 2))
+        # near 0 it is scale-invariant; the slow fall of the variance divides by the same at every gamma
+        near = replace(report, universality="scale-invariant", K_star=_NEAR_ZERO)
+        return report.nu * _slope(activation, near, gamma, residual) / _slope(activation, near, 0.0, residual)
     K, C_W = report.K_star, report.with_skips(gamma)[1]
-    b = brackets(pointwise, torch.tensor(K, dtype=torch.float64))
+    b = brackets(activation, torch.tensor(K, dtype=torch.float64))
     T = gamma * C_W * float(b.zs2) / (1 - gamma) if residual == "exact" else 0.0
     source = C_W**2 * float(b.s4 - b.s2**2) + 2 * gamma**2 * C_W * float(b.z2s2 - K * b.s2)
     return (source + 4 * C_W * float(b.sd) * T) / K**2
@@ -72,9 +76,14 @@ def optimal_ratio(
         >>> round(optimal_ratio("relu"), 4), round(optimal_ratio("tanh", n_out=10), 4)
         (0.0348, 0.12)
     """
+    return _best(n_out) / emergent_slope(activation, gamma, residual)
+
+
+def _best(n_out: int) -> float:
+    """The best ``nu L/n``."""
     if n_out < 1:
         raise InputError("a network has at least one output", n_out, "Pass n_out >= 1.")
-    return 4 / (20 + 3 * n_out) / emergent_slope(activation, gamma, residual)
+    return 4 / (20 + 3 * n_out)
 
 
 def optimal_depth(
@@ -108,8 +117,11 @@ def gamma_for(
     if depth < 1 or width < 1:
         raise InputError("depth and width must be positive", (depth, width), "Pass at least 1 of each.")
 
+    pointwise = as_activation(activation)
+    report, wanted = _critical(pointwise), _best(n_out) * width / depth
+
     def excess(gamma: float) -> float:
-        return math.log(depth / width / optimal_ratio(activation, n_out, gamma, residual))
+        return math.log(_slope(pointwise, report, gamma, residual) / wanted)
 
     if excess(0.0) <= 0:
         return 0.0
@@ -123,8 +135,10 @@ def gamma_for(
     )
 
 
-def _critical(name: str, report: CriticalityReport) -> CriticalityReport:
+def _critical(activation: Pointwise) -> CriticalityReport:
+    report = analyze(activation)
     if not report.is_critical:
         mend = "Choose another." if report.shift is None else f"Use s(x) - ({report.shift:.6g})."
-        raise InputError(f"no initialisation of '{name}' is critical, so it has no best depth", "class 'none'", mend)
+        what = f"no initialisation of '{activation.name}' is critical, so it has no best depth"
+        raise InputError(what, "class 'none'", mend)
     return report

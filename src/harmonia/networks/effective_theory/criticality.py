@@ -102,10 +102,13 @@ def analyze(activation: AnyActivation, C_b: float | None = None, C_W: float | No
     K = torch.logspace(math.log10(LOWEST), math.log10(HIGHEST), _POINTS, dtype=torch.float64)
     curve = brackets(pointwise, K)
     r = torch.where(curve.resolved, curve.zsd / (K * curve.d2) - 1, torch.nan).numpy()
-    given = None if C_b is None and C_W is None else phase_of(pointwise, *_scales(C_b, C_W))
     found = _scale_invariant(pointwise) or _at_zero(pointwise) or _isolated(pointwise, K.numpy(), r)
     if found is None:
         found = _Found("none", math.nan, math.nan, math.nan, math.nan, attracts="neither")
+    given = None
+    if C_b is not None or C_W is not None:
+        start = found.K_star if found.universality == "half-stable" else 1.0
+        given = phase_of(pointwise, *_scales(C_b, C_W), start=start)
     shift = None if found.universality != "none" else critical_shift(pointwise)
     return CriticalityReport(
         pointwise.name,

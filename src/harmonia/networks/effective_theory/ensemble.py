@@ -35,7 +35,7 @@ _CHUNK_BYTES = 2**26
 _WIDEST_CUBE = 64
 
 Statistics = dict[str, Tensor]
-Array = Float64[np.ndarray, "*shape"]
+Array = Float64[np.ndarray, "..."]
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def jackknife(
             for block in range(_BLOCKS)
         ]
     )
-    return whole, np.sqrt((_BLOCKS - 1) * left_out.var(0))
+    return np.asarray(whole), np.asarray(np.sqrt((_BLOCKS - 1) * left_out.var(0)))
 
 
 FUNCTIONALS: dict[str, Callable[[dict[str, Array], int], Array]] = {

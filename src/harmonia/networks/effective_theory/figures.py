@@ -35,12 +35,14 @@ def criticality_figure(activation: Pointwise, report: CriticalityReport, phase: 
     )
     curve.axhline(0, color=MUTED, lw=1)
     curve.semilogx(report.K, report.r, color=PALETTE[0], lw=1.8)
-    size = float(np.nanquantile(np.abs(report.r), 0.9)) if np.isfinite(report.r).any() else 1.0
-    curve.set_ylim(-1.35 * max(size, 0.05), 1.35 * max(size, 0.05))
+    known = np.clip(report.r[np.isfinite(report.r)], -1.5, 1.5)
+    low, high = (float(known.min()), float(known.max())) if len(known) else (-1.0, 1.0)
+    room = 0.12 * max(high - low, 0.1)
+    curve.set_ylim(low - room, high + room)
     if report.universality == "half-stable":
         curve.plot(report.K_star, 0, "o", color=PALETTE[1], ms=8)
         text = f"K* = {report.K_star:.4g}"
-        curve.annotate(text, (report.K_star, 0), (0, 14), textcoords="offset points", ha="center", color=INK)
+        curve.annotate(text, (report.K_star, 0), (12, 10), textcoords="offset points", color=INK)
     elif report.universality.startswith("K* = 0"):
         curve.annotate(
             "K* = 0", (report.K[0], 0), (28, 18), textcoords="offset points", color=INK, arrowprops=_arrow()
@@ -54,8 +56,8 @@ def criticality_figure(activation: Pointwise, report: CriticalityReport, phase: 
 def _phase_plane(axes: Axes, activation: Pointwise, report: CriticalityReport, phase: Phase) -> None:
     known = [scale for scale in (report.C_W, phase.C_W) if math.isfinite(scale)]
     top = max(0.2, 2.2 * max(phase.C_b, report.C_b if report.is_critical else 0.0))
-    weights = np.linspace(0.35 * min(known), 1.75 * max(known), 160)
-    biases = np.linspace(0, top, 100)
+    weights = np.linspace(0.35 * min(known), 1.75 * max(known), 90)
+    biases = np.linspace(0, top, 60)
     growth = gradient_growth(activation, list(biases), list(weights))
     axes.grid(False)
     image = axes.pcolormesh(weights, biases, growth, cmap=DIVERGING, vmin=-0.6, vmax=0.6, shading="gouraud")
@@ -157,22 +159,22 @@ def depth_figure(
     )
     for colour, (n, (table, measured)) in zip(PALETTE, sorted(spreads.items())):
         layers, square = np.arange(1, table.depth + 1), table["K"] ** 2
-        left.plot(layers, 100 * table["V"] / (n * square), color=colour, lw=1.6)
+        later, unit = slice(1, None), n * square[1:]
+        left.plot(layers[later], table["V"][later] / unit, color=colour, lw=1.6)
         left.errorbar(
-            layers,
-            100 * measured.mean["V"] / (n * square),
-            200 * measured.error["V"] / (n * square),
+            layers[later],
+            measured.mean["V"][later] / unit,
+            2 * measured.error["V"][later] / unit,
             fmt="o",
             ms=3.5,
             lw=1,
             color=colour,
             label=f"width {n}",
         )
-    left.set(xlabel="layer", ylabel="variance of K over networks, relative (%)")
-    left.set_ylim(bottom=0)
+    left.set(xlabel="layer", ylabel="variance of K over networks / K²", yscale="log")
     left.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
     _headline(left, "networks come to differ: theory (lines), sampled (dots)")
-    legend(left, loc="upper left")
+    legend(left, loc="lower right")
     _aspect_plane(plane, nu, width, depth, ratio)
     _gauge(gauge, r_eff, nu * ratio)
     return Figure(figure)
@@ -236,7 +238,7 @@ def diagnosis_figure(before: Diagnosis, after: Diagnosis | None) -> Figure:
         cases.append((after, PALETTE[0], "critical initialisation", "s"))
     panels = (
         ("K", "size of outputs K", "signal, after each layer with weights"),
-        ("chi", "growth of perturbations since the layer before", "χ⊥ from layer to layer"),
+        ("chi", "χ⊥", "growth of perturbations from layer to layer"),
         ("gradient", "norm of the gradient", "gradient of each layer's weights"),
     )
     for axis, (column, label, headline) in zip(axes, panels):
@@ -254,7 +256,8 @@ def diagnosis_figure(before: Diagnosis, after: Diagnosis | None) -> Figure:
         axis.set(xlabel="layer with weights", ylabel=label)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
         _headline(axis, headline)
-    legend(axes[0], loc="best")
+    handles, names = axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=2, frameon=False, fontsize=9, labelcolor=INK)
     return Figure(figure)
 
 

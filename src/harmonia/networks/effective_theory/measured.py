@@ -34,7 +34,7 @@ def measure_ensemble(
     the last layer; so ``V = n (E z_i^2 z_k^2 - (E z_i^2)^2)``.
 
     Arguments:
-        build_fn: Makes a network, freshly initialised, from a seed; best in float64, with outputs alike in law.
+        build_fn: Makes a network, freshly initialised, from a seed; always the same layers, outputs alike in law.
         x: One input, without batch axis.
         n_nets: Number of networks.
         observables: Of `OBSERVABLES`; P and Q cost a second derivative for each output.
@@ -61,11 +61,14 @@ def measure_ensemble(
         raise InputError("error bars need at least 50 networks", n_nets, "Pass more.")
     if not x.isfinite().all():
         raise InputError("the input must be finite", "NaN or infinity", "Mend it.")
-    rows, width = [], 0
-    for seed in track(range(n_nets), "Measuring networks"):
-        model = build_fn(seed)
-        width = _width(model)
-        rows.append(_statistics(model, x, set(observables), lambda_b, lambda_W))
+    first = build_fn(0)
+    layers = weight_layers(first)
+    width = units(layers[-2][1]) if len(layers) > 1 else int(fan_in(layers[-1][1]))
+    rates = {name: lambda_b for name, _ in first.named_parameters()}
+    rates |= {f"{name}.weight".lstrip("."): lambda_W / fan_in(layer) for name, layer in layers}
+    rows = [
+        _statistics(build_fn(seed), x, set(observables), rates) for seed in track(range(n_nets), "Measuring networks")
+    ]
     statistics = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     found = {}
     for name in observables:
@@ -74,12 +77,7 @@ def measure_ensemble(
     return found
 
 
-def _width(model: nn.Module) -> int:
-    layers = weight_layers(model)
-    return units(layers[-2][1]) if len(layers) > 1 else int(fan_in(layers[-1][1]))
-
-
-def _statistics(model: nn.Module, x: Tensor, wanted: set[str], lambda_b: float, lambda_W: float) -> dict[str, float]:
+def _statistics(model: nn.Module, x: Tensor, wanted: set[str], rates: dict[str, float]) -> dict[str, float]:
     parameters = {name: p.detach() for name, p in model.named_parameters()}
 
     def outputs(p: Parameters) -> Tensor:
@@ -96,9 +94,6 @@ def _statistics(model: nn.Module, x: Tensor, wanted: set[str], lambda_b: float, 
         "zzz": (z.sum() * square.sum() - z.pow(3).sum()) / pairs,
     }
     if wanted & {"Theta", "A", "B", "D", "F", "P", "Q"}:
-        rates = {name: lambda_b for name in parameters}
-        for name, layer in weight_layers(model):
-            rates[f"{name}.weight".lstrip(".")] = lambda_W / fan_in(layer)
         jacobian = jacrev(outputs)(parameters)
         H = sum(rates[name] * j.flatten(1) @ j.flatten(1).T for name, j in jacobian.items())
         same = H.diagonal()

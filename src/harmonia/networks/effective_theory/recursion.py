@@ -30,7 +30,7 @@ from jaxtyping import Float64
 from harmonia.core.errors import InputError
 from harmonia.networks.effective_theory.activation import AnyActivation, Pointwise, as_activation
 from harmonia.networks.effective_theory.brackets import Brackets, brackets, second_moment
-from harmonia.networks.effective_theory.criticality import CriticalityReport, analyze
+from harmonia.networks.effective_theory.criticality import analyze
 
 ResidualRule = Literal["exact", "book"]
 
@@ -183,27 +183,31 @@ def recursion(
 def _brackets(activation: Pointwise, variances: list[float]) -> dict[str, list[float]]:
     """All brackets at every layer's variance; few layers at a time, for memory."""
     blocks = [brackets(activation, block) for block in torch.tensor(variances, dtype=torch.float64).split(_BLOCK)]
-    found = {name: [number for block in blocks for number in getattr(block, name).tolist()] for name in Brackets._fields}
-    if not all(found["resolved"]):
-        layer = found["resolved"].index(False)
+    resolved = torch.cat([block.resolved for block in blocks])
+    if not bool(resolved.all()):
+        layer = int((~resolved).nonzero()[0])
         got = f"variance {variances[layer]:.3g} in layer {layer + 1}"
         raise InputError("moments of the activation overflow", got, "Lower C_W.")
-    return found
+    names = [name for name in Brackets._fields if name != "resolved"]
+    return {name: torch.cat([getattr(block, name) for block in blocks]).tolist() for name in names}
 
 
 def initialisation(
     activation: Pointwise, C_b: float | None, C_W: float | None, K1: float | None, gamma: float = 0.0
 ) -> tuple[float, float, float]:
     """The given ``C_b, C_W, K1``, completed by the critical ones."""
-    report: CriticalityReport = analyze(activation, C_b, C_W)
-    if C_b is None or C_W is None:
-        if not report.is_critical:
-            mend = "Give C_b and C_W."
-            if report.shift is not None:
-                mend = f"Give C_b and C_W, or use s(x) - ({report.shift:.6g}), which has one."
-            raise InputError(f"no initialisation of '{activation.name}' is critical", report.universality, mend)
-        C_b, C_W = report.with_skips(gamma)
-    K1 = report.start if K1 is None else K1
+    if C_b is None or C_W is None or K1 is None:
+        report = analyze(activation, C_b, C_W)
+        if C_b is None or C_W is None:
+            if not report.is_critical:
+                mend = "Give C_b and C_W."
+                if report.shift is not None:
+                    mend = f"Give C_b and C_W, or use s(x) - ({report.shift:.6g}), which has one."
+                raise InputError(f"no initialisation of '{activation.name}' is critical", report.universality, mend)
+            C_b, C_W = report.with_skips(gamma)
+        K1 = max(report.start, C_b) if K1 is None else K1
+    if not 0 <= C_b < math.inf or not 0 < C_W < math.inf:
+        raise InputError("variances must be finite, C_b >= 0 and C_W > 0", (C_b, C_W), "Pass others.")
     if not 0 < K1 < math.inf or K1 < C_b:
         raise InputError("the first variance must be positive and at least C_b", K1, "Pass another K1.")
     return C_b, C_W, K1

@@ -32,6 +32,9 @@ _WIDEST_TANGENT = 128
 _OPERATIONS = 6e10
 """What the sampling of these may cost."""
 
+_NUMBERS = 2e8
+"""Preactivations that are sampled at most for an ensemble of kernels."""
+
 EXAMPLE = """
 # A digit classifier of 50 layers, as torch initialises it.
 Linear(64, 128)
@@ -92,9 +95,10 @@ def analyze(
     options = {"C_b": C_b, "C_W": C_W, "K1": max(report.start, C_b), "gamma": gamma}
     table = recursion(pointwise, depth, width, **options)  # type: ignore[arg-type]
     spreads = {}
-    for n in sorted({max(8, width // 16), max(8, width // 4), width}):
+    for n in sorted({max(8, width // 4), max(8, width // 2), width}):
         names = ("K", "V", "T") if gamma else ("K", "V")
-        found = sample_ensemble(pointwise, depth, n, nets, observables=names, seed=seed, **options)  # type: ignore[arg-type]
+        many = int(min(nets, max(100, _NUMBERS / (n * depth))))
+        found = sample_ensemble(pointwise, depth, n, many, observables=names, seed=seed, **options)  # type: ignore[arg-type]
         spreads[n] = (recursion(pointwise, depth, n, **options), found)  # type: ignore[arg-type]
     measured = [spreads[width][1]]
     near: dict[int, LayerTable] = {width: table}
