@@ -309,8 +309,8 @@ def test_marginals_are_the_formula(sparse):
     rest = net.diagonal(x, get="nngp").numpy() - np.einsum("ij,ij->i", cross, cross @ k)
     variance = np.square(cross @ root).sum(2) + rest
     found = sparse.marginals(x)
-    np.testing.assert_allclose(found.mean.detach(), sparse.mean.detach().numpy() @ half.T @ cross.T, rtol=1e-8)
-    np.testing.assert_allclose(found.variance.detach(), variance, rtol=1e-7)
+    np.testing.assert_allclose(found.mean.detach(), sparse.mean.detach().numpy() @ half.T @ cross.T, rtol=1e-6)
+    np.testing.assert_allclose(found.variance.detach(), variance, rtol=1e-6)
 
 
 def test_nodes_of_the_scale_are_a_quadrature(sparse):
@@ -356,7 +356,9 @@ def test_flowers():
     X, names = (X - X.mean(0)) / X.std(0), np.array(["a", "b", "c"])[y]
     found = []
     for prior in (None, PointMass()):
-        model = ScaleMixtureGPClassifier(prior=prior, depth=1, n_inducing=20, batch_size=25, full_covariance=True)
+        model = ScaleMixtureGPClassifier(
+            prior=prior, full_covariance=True, **{**SMALL, "n_inducing": 20, "epochs": 40, "learning_rate": 0.1}
+        )
         model.fit(X[::2], names[::2])
         found.append(model.predict_proba(X[1::2]))
         assert model.elbo_[-1] > model.elbo_[0] + 0.5

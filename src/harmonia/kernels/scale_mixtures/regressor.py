@@ -263,7 +263,12 @@ class ScaleMixtureGPRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     def _prior(self) -> ScaleDistribution:
         if self.prior is None:
             return InverseGamma(2.0, 2.0)
-        return self.prior if isinstance(self.prior, ScaleDistribution) else FromDensity(self.prior)
+        if isinstance(self.prior, ScaleDistribution):
+            return self.prior
+        if callable(self.prior):
+            return FromDensity(self.prior)
+        mend = "Use e.g. InverseGamma(2, 2), or a function."
+        raise InputError("a prior is a distribution of s2 or its log density", repr(self.prior), mend)
 
     def _seed(self) -> int:
         state = self.random_state
@@ -292,8 +297,8 @@ class StudentTProcessRegressor(ScaleMixtureGPRegressor):
         kernel: As of `ScaleMixtureGPRegressor`.
         a: Shape of the prior; 2a are the degrees of freedom before data.
         b: Rate of the prior; for standardised targets about a.
-        depth, activation, w_std, b_std, noise, optimize, learn_prior, normalize_y, input_shape, max_steps, random_state:
-            As of `ScaleMixtureGPRegressor`.
+        depth, activation, w_std, b_std, noise, optimize, learn_prior, normalize_y, input_shape, max_steps,
+            random_state: As of `ScaleMixtureGPRegressor`.
 
     Attributes: see `ScaleMixtureGPRegressor`.
 
