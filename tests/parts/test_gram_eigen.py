@@ -53,3 +53,14 @@ def test_matrices_that_are_no_kernels() -> None:
     with pytest.warns(UserWarning, match="negative eigenvalue"):
         cache = EigenCache(torch.tensor([[0.0, 1.0], [1.0, 0.0]]))
     assert cache.values.tolist() == pytest.approx([1.0, 0.0])
+
+
+@pytest.mark.parametrize("rank", [3, 20])
+def test_features_give_the_filters_of_their_kernel(rank: int) -> None:
+    features = torch.randn(12, rank, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    dense, thin = EigenCache(features @ features.T), EigenCache.of_features(features)
+    assert len(thin) == min(12, rank)
+    ridge = [cache.filter(lambda values: values / (values + 0.5)).dense() for cache in (dense, thin)]
+    torch.testing.assert_close(*ridge)
+    with pytest.raises(InputError, match="not finite"):
+        EigenCache.of_features(features / 0)

@@ -104,7 +104,7 @@ class _SelfDistilled(BaseEstimator):
 
     def _fit_steps(self, X: np.ndarray, targets: np.ndarray) -> None:
         self._check_parameters()
-        y = torch.from_numpy(np.ascontiguousarray(targets, dtype=np.float64))
+        y = torch.tensor(targets, dtype=torch.float64)
         function = KernelFunction(self.kernel, {"gamma": self.gamma, "degree": self.degree, "coef0": self.coef0})
         self._rows = self._choose_rows(function, X)
         data = self._rows(X)
@@ -170,8 +170,10 @@ class _SelfDistilled(BaseEstimator):
         else:
             smoothers = [Smoother(float(self.lam), time, size)]
         weights = self._given_weights()
-        free = self.lam != "opt" and None not in weights  # nothing to tune, but errors are told all the same
-        criterion = GeneralizedCV(fit, len(y)) if free else self._criterion(fit, data, y)
+        if self.lam == "opt" or isinstance(self.alpha, str):
+            criterion = self._criterion(fit, data, y)
+        else:  # nothing to tune, but errors are told all the same
+            criterion = GeneralizedCV(fit, len(y))
         if self.steps == math.inf:
             found = [follow_forever(criterion, smoother, weights[0], self.clip) for smoother in smoothers]
         else:

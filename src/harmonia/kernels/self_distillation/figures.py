@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -62,16 +63,15 @@ def fits_figure(
     low, high = np.quantile(points[1], [0.02, 0.98])
     low, high = min(low, shown.min()), max(high, shown.max())
     for axes, one in zip(panels, steps):
-        axes.scatter(
-            *points, s=14 if len(points[0]) > 50 else 26, color=MUTED, alpha=0.45, lw=0, label="data", zorder=1
-        )
+        size, opacity = (14, 0.45) if len(points[0]) > 50 else (30, 0.9)
+        axes.scatter(*points, s=size, color=MUTED, alpha=opacity, lw=0, label="data", zorder=1)
         if truth is not None:
             axes.plot(at, truth, color=MUTED, lw=1, label="true function")
         for number, (colour, curve) in enumerate(zip(_shades(len(one.curves)), one.curves), start=1):
             axes.plot(at, curve, color=colour, lw=1.6, label=f"step {number}" + (": ordinary fit" * (number == 1)))
         axes.plot(at, one.limit, color=INK, lw=1.8, ls="--", label=one.limit_label)
         axes.set(xlabel=xlabel, xlim=(at.min(), at.max()), ylim=(low - 0.05 * (high - low), high + 0.05 * (high - low)))
-        axes.set_title(one.title)
+        axes.set_title(one.title, fontsize=10.5, color=INK)
     panels[0].set_ylabel(ylabel)
     for axes in panels:
         legend(axes, fontsize=8, loc="upper left", bbox_to_anchor=(0.0, -0.16), ncols=3)
@@ -93,7 +93,7 @@ def filters_figure(steps: Sequence[Steps], title: str) -> Figure:
         every = max(1, len(places) // 12)
         axes.set_xticks(places[::every], [str(column + 1) for column in columns[::every]])
         axes.set(xlabel="eigenvector of the kernel, by eigenvalue", ylim=(0, 1.02))
-        axes.set_title(one.title)
+        axes.set_title(one.title, fontsize=10.5, color=INK)
         axes.grid(False, axis="x")
     panels[0].set_ylabel("share of the targets that is kept")
     for axes in panels:
@@ -105,9 +105,11 @@ def mixing_figure(mixtures: Sequence[tuple[str, Mixture]], given: float | None =
     """Held-out error of the first student by its weight, for several penalties; the best weights marked."""
     best = [mixture.best().value for _, mixture in mixtures]
     known = [value for value in best if math.isfinite(value)]
-    low, high = max(-4.0, min([0.0, *known]) - 0.4), min(5.0, max([1.0, *known]) + 0.4)
+    low, high = max(-6.0, min([0.0, *known]) - 0.4), min(7.0, max([1.0, *known]) + 0.4)
     alphas = np.linspace(low, high, 301)
-    figure, [axes] = new_figure(title="The best weight of the truth tells whether the penalty fits", height=4.2)
+    figure, [axes] = new_figure(
+        title="The best weight of the truth tells whether the penalty fits", width=9.6, height=4.2
+    )
     axes.axvspan(0, 1, color=MUTED, alpha=0.10, lw=0)
     unit = min(mixture.score(1.0) for _, mixture in mixtures)
     top = 0.0
@@ -124,9 +126,9 @@ def mixing_figure(mixtures: Sequence[tuple[str, Mixture]], given: float | None =
         min(mixture.score(value if math.isfinite(value) else 1.0) for (_, mixture), value in zip(mixtures, best)) / unit
     )
     axes.set(xlim=(low, high), ylim=(floor - 0.12 * (top - floor), top + 0.25 * (top - floor)))
-    axes.set(xlabel="weight of the truth α", ylabel="held-out error / that of the ordinary fit")
+    axes.set(xlabel="weight of the truth α", ylabel="held-out error / that of the best ordinary fit")
     _note(axes, 0.5, "the paper's domain")
-    legend(axes, loc="upper right")
+    legend(axes, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return Figure(figure)
 
 
@@ -147,7 +149,8 @@ def penalties_figure(
     for colour, name, error in zip(PALETTE, names, errors):
         left.semilogx(penalties, error, color=colour, label=name)
     left.set(xlabel="penalty λ", ylabel=unit)
-    left.set_ylim(top=float(min(errors.max(), errors[0].min() * 2.2)))
+    best, top = float(errors.min()), float(min(errors.max(), errors[0].min() * 2.2))
+    left.set_ylim(best - 0.45 * (top - best), top)  # room for the legend
     right.semilogx(penalties, weights, color=PALETTE[2])
     right.axhline(1, color=MUTED, lw=1)
     low, high = float(np.nanmin(weights)), float(np.nanmax(weights))
@@ -155,8 +158,10 @@ def penalties_figure(
     right.axhspan(1, high + 0.4, color=PALETTE[1], alpha=0.08, lw=0)
     right.axhspan(low - 0.4, 1, color=PALETTE[0], alpha=0.08, lw=0)
     right.set(xlabel="penalty λ", ylabel="best weight of the truth α*", ylim=(low - 0.4, high + 0.4))
-    right.text(0.02, 0.96, "over-regularised", transform=right.transAxes, va="top", color=PALETTE[1], fontsize=9)
-    right.text(0.98, 0.04, "under-regularised", transform=right.transAxes, ha="right", color=PALETTE[0], fontsize=9)
+    box = {"facecolor": "white", "alpha": 0.85, "lw": 0, "pad": 2}
+    style: dict[str, Any] = {"transform": right.transAxes, "fontsize": 9, "bbox": box, "zorder": 5}
+    right.text(0.02, 0.96, "over-regularised", va="top", color=PALETTE[1], **style)
+    right.text(0.98, 0.04, "under-regularised", ha="right", color=PALETTE[0], **style)
     for axes in (left, right):
         axes.axvline(chosen, color=INK, lw=1, ls="--", label=f"in use: λ = {chosen:.3g}")
         axes.set_xlim(penalties[0], penalties[-1])

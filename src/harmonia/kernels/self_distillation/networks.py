@@ -9,7 +9,7 @@ weights takes twelve.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -95,9 +95,9 @@ class SelfDistiller:
         make_model: Callable[[], nn.Module],
         train_fn: TrainFunction,
         *,
-        alpha: float | Sequence[float] | Literal["estimate"] = "estimate",
+        alpha: float | Sequence[float] | str = "estimate",
         steps: int = 2,
-        criterion: Literal["squared", "log"] = "squared",
+        criterion: str = "squared",
         reuse: float = 0.05,
         seed: int = 0,
     ) -> None:

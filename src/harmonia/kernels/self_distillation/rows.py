@@ -29,7 +29,7 @@ class KernelFunction:
         options: ``gamma``, ``degree``, ``coef0``, for kernels by name that have them.
     """
 
-    kernel: KernelLike
+    kernel: Any  # a `KernelLike`, checked below
     options: dict[str, Any]
 
     def __post_init__(self) -> None:

@@ -56,10 +56,12 @@ class Smoother:
     def solve(self, values: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         """Weight per unit of target, ``(1 - e^{-(d + penalty) time / size}) / (d + penalty)``."""
         shifted = values + self.penalty
-        if math.isinf(self.time):  # a direction of eigenvalue 0 without a penalty is never learnt
-            return torch.where(shifted > 0, 1 / shifted, 0.0)
+        # Eigenvalues that are 0 but for rounding: without a penalty their directions are never learnt.
+        null = shifted <= len(values) * torch.finfo(values.dtype).eps * values.max()
+        if math.isinf(self.time):
+            return torch.where(null, 0.0, 1 / shifted)
         learnt = -torch.expm1(-shifted * (self.time / self.size))
-        return torch.where(shifted > 0, learnt / shifted, self.time / self.size)
+        return torch.where(null, self.time / self.size, learnt / shifted)
 
     def gain(self, values: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         """``a``: the share of its target that one fit reaches along each eigendirection."""

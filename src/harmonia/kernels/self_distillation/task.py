@@ -117,7 +117,7 @@ def distil(
             shown,
             at,
             (_raw(features, inputs[known], name), (outputs.targets[:, column] + outputs.mean[column]).numpy()),
-            title=f"Fits along {name}, the other inputs at their mean",
+            title=f"Fits along {name}" + ", the other inputs at their mean" * (inputs.shape[1] > 1),
             xlabel=name,
             ylabel=outputs.label(column),
         ),

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from harmonia.core.errors import InputError
 
-Outputs = Float[ndarray, "*shape"] | Float[Tensor, "*shape"]
+Outputs = Float[ndarray, "..."] | Float[Tensor, "..."]
 Reading = Literal["over-regularised", "under-regularised", "about right"]
 
 NEAR_ONE = 0.2
@@ -102,7 +102,8 @@ class Mixture:
             return OptimalWeight(math.nan)
         # Stationary point of (q0 + q1 x + q2 x^2) / (t0 + t1 x)^2.
         t0, t1 = 1 - self.pure_dof, self.pure_dof - self.first_dof
-        value = (2 * t1 * q0 - q1 * t0) / (2 * q2 * t0 - t1 * q1)
+        scale = 2 * q2 * t0 - t1 * q1
+        value = (2 * t1 * q0 - q1 * t0) / scale if scale else math.inf
         if not math.isfinite(self.score(value)):  # beyond the pole, where degrees of freedom exceed the rows
             return OptimalWeight(math.nan)
         if t1 != 0:
