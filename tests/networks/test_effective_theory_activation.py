@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -110,7 +111,7 @@ def _expectation(function, K, breaks=()):
     def density(u):
         return function(root * u) * math.exp(-u * u / 2) / math.sqrt(2 * math.pi)
 
-    return sum(quad(density, a, b, epsabs=1e-13, limit=200)[0] for a, b in zip(edges, edges[1:]))
+    return sum(quad(density, a, b, epsabs=1e-13, limit=200)[0] for a, b in itertools.pairwise(edges))
 
 
 CASES = {

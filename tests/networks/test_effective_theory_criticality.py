@@ -41,7 +41,7 @@ def test_half_stable_activations(name, K_star, C_W, C_b):
     report = analyze(name)
     assert report.universality == "half-stable"
     assert report.K_star == pytest.approx(K_star, abs=2e-6)
-    assert report.C_W == pytest.approx(C_W, abs=1e-7)
+    assert pytest.approx(C_W, abs=1e-7) == report.C_W
     assert report.C_b == pytest.approx(C_b, abs=1e-7)
 
 
@@ -51,7 +51,7 @@ def test_two_slopes_are_scale_invariant(left, right):
     report = analyze(f"max(x, 0) * {right:.6f} + min(x, 0) * ({left:.6f})")
     square, fourth = (left**2 + right**2) / 2, (left**4 + right**4) / 2
     assert report.universality == "scale-invariant"
-    assert report.C_W == pytest.approx(1 / square, rel=1e-4)
+    assert pytest.approx(1 / square, rel=1e-4) == report.C_W
     assert report.nu == pytest.approx(3 * fourth / square**2 - 1, rel=1e-4)
     assert report.C_b == 0
 
@@ -65,7 +65,7 @@ def test_smooth_through_the_origin(slope, bend):
     if a1 < -0.05:
         assert report.universality == "K* = 0"
         assert report.a1 == pytest.approx(a1, abs=1e-4)
-        assert report.C_W == pytest.approx(1 / slope**2, rel=1e-5)
+        assert pytest.approx(1 / slope**2, rel=1e-5) == report.C_W
 
 
 @pytest.mark.parametrize("name", ["gelu", "silu", "tanh", "sin", "relu", "erf", "mish"])
@@ -164,7 +164,9 @@ def test_phase_diagram_agrees_with_single_phases():
             assert growth[i, j] == pytest.approx(math.log(phase_of("tanh", C_b, C_W).chi_perp), abs=1e-3)
 
 
-@pytest.mark.parametrize("options", [{"C_b": 1.0}, {"C_W": 1.0}, {"C_b": -0.1, "C_W": 1.0}, {"C_b": 0.0, "C_W": math.nan}])
+@pytest.mark.parametrize(
+    "options", [{"C_b": 1.0}, {"C_W": 1.0}, {"C_b": -0.1, "C_W": 1.0}, {"C_b": 0.0, "C_W": math.nan}]
+)
 def test_bad_initialisations(options):
     with pytest.raises(InputError):
         analyze("tanh", **options)

@@ -87,7 +87,9 @@ def test_residual_networks_are_initialised_and_diagnosed():
     assert found.skips == 3
     names = found.modules["name"].to_list()
     assert {"stem", "blocks.0", "blocks.1.shortcut", "head"} <= set(names)
-    assert found.modules.filter(found.modules["name"] == "blocks.0.norm1")["chi_par"].item() == pytest.approx(0, abs=1e-3)
+    assert found.modules.filter(found.modules["name"] == "blocks.0.norm1")["chi_par"].item() == pytest.approx(
+        0, abs=1e-3
+    )
 
 
 def test_diagnosis_leaves_the_network_alone():
@@ -131,19 +133,23 @@ class Wrapped(nn.Module):
 
 
 def test_variances_of_critical_layers():
-    net = nn.Sequential(nn.Conv2d(3, 64, 5), nn.GELU(), nn.Conv2d(64, 128, 3, groups=4), nn.GELU(), nn.ConvTranspose2d(128, 64, 4, 2))
+    net = nn.Sequential(
+        nn.Conv2d(3, 64, 5), nn.GELU(), nn.Conv2d(64, 128, 3, groups=4), nn.GELU(), nn.ConvTranspose2d(128, 64, 4, 2)
+    )
     given = critical_init_(net)
     report = analyze("gelu")
     assert [fan_in(layer) for layer in (net[0], net[2], net[4])] == [75, 16 * 9, 128 * 16 / 4]
     for layer, each in zip((net[0], net[2], net[4]), given):
         assert float(layer.weight.detach().square().mean()) == pytest.approx(each.C_W / each.fan_in, rel=0.1)
-    assert given[0].C_W == pytest.approx(report.K_star - report.C_b)
+    assert pytest.approx(report.K_star - report.C_b) == given[0].C_W
     assert (given[1].C_W, given[1].C_b) == (report.C_W, report.C_b)
     assert float(net[4].bias.detach().square().mean()) == pytest.approx(report.C_b, rel=0.6)
 
 
 def test_skips_of_known_weight_give_the_rest_to_the_branch():
-    net = nn.Sequential(nn.Linear(8, 64), Residual(nn.ReLU(), nn.Linear(64, 64), gamma=0.6), nn.ReLU(), nn.Linear(64, 2))
+    net = nn.Sequential(
+        nn.Linear(8, 64), Residual(nn.ReLU(), nn.Linear(64, 64), gamma=0.6), nn.ReLU(), nn.Linear(64, 2)
+    )
     given = critical_init_(net)
     assert [each.share for each in given] == pytest.approx([1, 1 - 0.36, 1])
     assert [each.share for each in critical_init_(net, gamma=0.8)] == pytest.approx([1, 1 - 0.64, 1])
@@ -312,7 +318,12 @@ def test_weights_load_by_name_or_by_order():
     renamed = {f"layer{i + 9}.{name[2:]}": value for i, (name, value) in enumerate(source.state_dict().items())}
     with pytest.raises(InputError, match="not of this network"):
         load_weights(target, dict(list(renamed.items())[:3]))
-    named = {"fc2.bias": source[0].bias, "fc2.weight": source[0].weight, "fc10.weight": source[2].weight, "fc10.bias": source[2].bias}
+    named = {
+        "fc2.bias": source[0].bias,
+        "fc2.weight": source[0].weight,
+        "fc10.weight": source[2].weight,
+        "fc10.bias": source[2].bias,
+    }
     with pytest.raises(InputError, match=r"\(4,\) for \(4, 3\)"):
         load_weights(target, named)
     fresh = network_of("Linear(3, 4, bias=False), Tanh(), Linear(4, 2, bias=False)")

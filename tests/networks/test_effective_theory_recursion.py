@@ -16,7 +16,8 @@ from harmonia.parts import infwidth
 
 
 @pytest.mark.parametrize(
-    ("name", "layer"), [("relu", infwidth.ReLU()), ("gelu", infwidth.GELU()), ("tanh", infwidth.Tanh()), ("sin", infwidth.Sin())]
+    ("name", "layer"),
+    [("relu", infwidth.ReLU()), ("gelu", infwidth.GELU()), ("tanh", infwidth.Tanh()), ("sin", infwidth.Sin())],
 )
 @pytest.mark.parametrize(("C_b", "C_W"), [(0.3, 1.2), (0.0, 1.9)])
 def test_kernels_are_those_of_infinite_networks(name, layer, C_b, C_W):
@@ -36,7 +37,9 @@ def test_kernels_are_those_of_infinite_networks(name, layer, C_b, C_W):
 def test_linear_networks_have_the_exact_first_correction(widths, C_W):
     """``Cov(z_i^2, z_k^2) / K^2 = prod_l (1 + 2/n_l) - 1 = 2 sum 1/n_l + ...`` for unequal widths."""
     table = recursion("linear", len(widths) + 1, widths, 0.0, C_W, K1=1.0)
-    assert table["V"][-1] / (widths[-1] * table["K"][-1] ** 2) == pytest.approx(2 * sum(1 / n for n in widths), rel=1e-9)
+    assert table["V"][-1] / (widths[-1] * table["K"][-1] ** 2) == pytest.approx(
+        2 * sum(1 / n for n in widths), rel=1e-9
+    )
 
 
 def test_relu_rescales():

@@ -104,7 +104,8 @@ def test_own_weights_and_data():
 
 
 def test_images_and_skips():
-    text = "Conv2d(3, 8, 3, padding=1), 2 * Residual(BatchNorm2d(8), ReLU(), Conv2d(8, 8, 3, padding=1)), Flatten(), Linear(512, 3)"
+    block = "Residual(BatchNorm2d(8), ReLU(), Conv2d(8, 8, 3, padding=1))"
+    text = f"Conv2d(3, 8, 3, padding=1), 2 * {block}, Flatten(), Linear(512, 3)"
     found = task.diagnose(Text(text), size=8, batch=4)
     assert found["verdict"] == "steady"
     with pytest.raises(InputError, match="does not take"):

@@ -87,10 +87,8 @@ class Pointwise:
         value, found = self.function(x), []
         for _ in range(4):
             found.append(float(value.detach()))
-            if value.requires_grad:
-                value = torch.autograd.grad(value, x, create_graph=True)[0]
-            else:  # a polynomial has run out
-                value = torch.zeros_like(x)
+            more = value.requires_grad  # until a polynomial has run out
+            value = torch.autograd.grad(value, x, create_graph=True)[0] if more else torch.zeros_like(x)
         return found[0], found[1], found[2], found[3]
 
 
@@ -117,7 +115,7 @@ def as_activation(activation: AnyActivation) -> Pointwise:
         module = copy.deepcopy(activation).double().eval().requires_grad_(False)
         for part in module.modules():
             if hasattr(part, "inplace"):
-                part.inplace = False
+                part.inplace = False  # type: ignore[assignment]
         return _checked(type(activation).__name__, module)
     return _checked(getattr(activation, "__name__", type(activation).__name__), activation)
 

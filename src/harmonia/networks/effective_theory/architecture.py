@@ -1,10 +1,10 @@
 """Networks written as text, as torch writes its layers: read as data, never executed as a program.
 
-    Conv2d(3, 64, 3, padding=1)
-    BatchNorm2d(64), ReLU()
-    8 * Residual(Conv2d(64, 64, 3, padding=1), BatchNorm2d(64), ReLU(), Conv2d(64, 64, 3, padding=1))
-    AdaptiveAvgPool2d(1), Flatten()
-    Linear(64, 10)
+Conv2d(3, 64, 3, padding=1)
+BatchNorm2d(64), ReLU()
+8 * Residual(Conv2d(64, 64, 3, padding=1), BatchNorm2d(64), ReLU(), Conv2d(64, 64, 3, padding=1))
+AdaptiveAvgPool2d(1), Flatten()
+Linear(64, 10)
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Residual(nn.Module):
         self.gamma, self.shortcut = gamma, shortcut
 
     def forward(self, x: Tensor | fx.Proxy) -> Tensor | fx.Proxy:
-        skip = x if self.shortcut is None else self.shortcut(x)
+        skip: Any = x if self.shortcut is None else self.shortcut(x)
         return (skip if self.gamma == 1 else self.gamma * skip) + self.body(x)
 
     def extra_repr(self) -> str:
@@ -124,8 +124,9 @@ def _several(node: ast.expr) -> list[nn.Module]:
     match node:
         case ast.Tuple(elts=parts) | ast.List(elts=parts):
             return [layer for part in parts for layer in _several(part)]
-        case ast.BinOp(left=ast.Constant(value=int() as times), op=ast.Mult(), right=part) | ast.BinOp(
-            left=part, op=ast.Mult(), right=ast.Constant(value=int() as times)
+        case (
+            ast.BinOp(left=ast.Constant(value=int() as times), op=ast.Mult(), right=part)
+            | ast.BinOp(left=part, op=ast.Mult(), right=ast.Constant(value=int() as times))
         ) if 0 <= times <= _MOST_LAYERS:
             return [layer for _ in range(times) for layer in _several(part)]
         case ast.Call(func=ast.Name(id=name)) if name in LAYERS:
@@ -181,5 +182,7 @@ def load_weights(model: nn.Module, tensors: dict[str, Tensor]) -> None:
             got = f"{tuple(tensor.shape)} for {tuple(own[name].shape)} in '{name}'"
             raise InputError("the weights are not of this network", got, "Describe the network they were saved from.")
         if not tensor.isfinite().all():
-            raise InputError("the weights must be finite", f"NaN or infinity in '{name}'", "Pass an earlier checkpoint.")
+            raise InputError(
+                "the weights must be finite", f"NaN or infinity in '{name}'", "Pass an earlier checkpoint."
+            )
     model.load_state_dict(tensors)

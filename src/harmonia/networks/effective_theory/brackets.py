@@ -75,8 +75,8 @@ def brackets(activation: Pointwise, K: Float[Tensor, "*K"]) -> Brackets:
     Example:
         >>> from harmonia.networks.effective_theory.activation import as_activation
         >>> found = brackets(as_activation("relu"), torch.tensor([2.0]))
-        >>> found.s2, found.s4, found.d2
-        (tensor([1.], dtype=torch.float64), tensor([6.], dtype=torch.float64), tensor([0.5000], dtype=torch.float64))
+        >>> [round(float(each), 9) for each in (found.s2, found.s4, found.d2)]
+        [1.0, 6.0, 0.5]
     """
     K = K.double()
     u, w, z = _nodes(activation, K)

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from harmonia.core.claim import Measured, claim
 from harmonia.core.progress import track
 from harmonia.data.tables import digits
-from harmonia.networks.effective_theory.aspect import gamma_for, optimal_ratio
 from harmonia.networks.effective_theory.architecture import Residual, network_of
+from harmonia.networks.effective_theory.aspect import gamma_for, optimal_ratio
 from harmonia.networks.effective_theory.criticality import analyze
 from harmonia.networks.effective_theory.ensemble import sample_ensemble
 from harmonia.networks.effective_theory.initialise import critical_init_
@@ -228,14 +228,28 @@ def linear_networks_are_solved(seed: int) -> Measured:
     return Measured(worst, note="100,000 networks of widths 40, 25, 60; second, fourth and sixth moments of outputs")
 
 
-_RESIDUAL = (("relu", 0.8, {}), ("relu", 0.5, {}), ("gelu", 0.7, {"C_b": 0.05, "C_W": 1.0, "K1": 1.0}), ("tanh", 0.8, {}))
+_RESIDUAL: tuple[tuple[str, float, dict[str, float]], ...] = (
+    ("relu", 0.8, {}),
+    ("relu", 0.5, {}),
+    ("gelu", 0.7, {"C_b": 0.05, "C_W": 1.0, "K1": 1.0}),
+    ("tanh", 0.8, {}),
+)
 
 
 def _residual_gaps(width: int, nets: int, seed: int, rule: ResidualRule) -> list[tuple[str, float, float]]:
     found = []
     for name, gamma, options in _RESIDUAL:
-        exact = float(recursion(name, 4, width, gamma=gamma, residual=rule, **options)["V"][-1])  # type: ignore[arg-type]
-        sample = sample_ensemble(name, 4, width, nets, gamma=gamma, observables=("V",), seed=seed, **options)  # type: ignore[arg-type]
+        exact = float(recursion(name, 4, width, gamma=gamma, residual=rule, **options)["V"][-1])
+        sample = sample_ensemble(
+            name,
+            4,
+            width,
+            nets,
+            gamma=gamma,
+            observables=("V",),
+            seed=seed,
+            **options,  # type: ignore[arg-type]
+        )
         mean, error = float(sample.mean["V"][-1]), float(sample.error["V"][-1])
         found.append((f"{name} {gamma}", mean / exact - 1, error / exact))
     return found
@@ -250,7 +264,7 @@ def _residual_gaps(width: int, nets: int, seed: int, rule: ResidualRule) -> list
     paper=_GATE,
 )
 def skips_need_three_points(seed: int) -> Measured:
-    exact, book = (_residual_gaps(128, 12_000, seed, rule) for rule in ("exact", "book"))  # type: ignore[arg-type]
+    exact, book = (_residual_gaps(128, 12_000, seed, rule) for rule in ("exact", "book"))
     shown = "; ".join(f"{name}: {gap:+.1%} ± {error:.1%}" for name, gap, error in exact)
     worst = max(abs(gap) for _, gap, _ in exact)
     return Measured(worst, baseline=max(abs(gap) for _, gap, _ in book), note=f"{shown}; baseline: without the term")
@@ -265,7 +279,7 @@ def skips_need_three_points(seed: int) -> Measured:
     paper=_GATE,
 )
 def wide_skips_need_three_points(seed: int) -> Measured:
-    exact, book = (_residual_gaps(512, 40_000, seed, rule) for rule in ("exact", "book"))  # type: ignore[arg-type]
+    exact, book = (_residual_gaps(512, 40_000, seed, rule) for rule in ("exact", "book"))
     shown = "; ".join(f"{name}: {gap:+.1%} ± {error:.1%}" for name, gap, error in exact)
     worst = max(abs(gap) for _, gap, _ in exact)
     return Measured(worst, baseline=max(abs(gap) for _, gap, _ in book), note=f"{shown}; baseline: without the term")
@@ -294,18 +308,23 @@ def _deep(activation: str, critical: bool, seed: int, x: Tensor, scale: float = 
     if critical:
         critical_init_(model, input_scale=x, generator=torch.Generator().manual_seed(seed))
         with torch.no_grad():
-            for layer in list(model)[2::2]:
+            for layer in _linear(model)[1:]:
                 layer.weight.mul_(math.sqrt(scale))
     return model
+
+
+def _linear(model: nn.Sequential) -> list[nn.Linear]:
+    return [part for part in model if isinstance(part, nn.Linear)]
 
 
 def _gradient_ratio(activation: str, critical: bool, seed: int) -> float:
     """Norm of the weights' gradient in layer 2 over that in layer 49, of the cross-entropy of 256 digits."""
     x, y, _, _ = _split(seed)
     model = _deep(activation, critical, seed, x).double()
-    F.cross_entropy(model(x[:256].double()), y[:256]).backward()
-    layers = [part for part in model if isinstance(part, nn.Linear)]
-    return float(layers[1].weight.grad.norm() / layers[-2].weight.grad.norm())
+    layers = _linear(model)
+    loss = F.cross_entropy(model(x[:256].double()), y[:256])
+    early, late = torch.autograd.grad(loss, [layers[1].weight, layers[-2].weight])
+    return float(early.norm() / late.norm())
 
 
 @claim(
@@ -358,12 +377,14 @@ def critical_signal_lives(seed: int) -> Measured:
         return math.log(sizes[-1] / sizes[0])
 
     low, critical, high = change(0.8), change(1.0), change(1.25)
-    note = f"log ratios {low:.1f} at 0.8 C_W, {critical:.1f} at C_W, {high:.1f} at 1.25 C_W; theory -10.9, 0 ± 1.4, 10.9"
+    note = (
+        f"log ratios {low:.1f} at 0.8 C_W, {critical:.1f} at C_W, {high:.1f} at 1.25 C_W; theory -10.9, 0 ± 1.4, 10.9"
+    )
     return Measured(abs(critical), baseline=min(abs(low), abs(high)), note=note)
 
 
 def _trained(model: nn.Module, seed: int, epochs: int = 25, lr: float = 1e-2) -> tuple[float, float]:
-    """Accuracy and cross-entropy on the test digits after SGD with momentum 0.9, batches of 60, gradients clipped at 5."""
+    """Accuracy and cross-entropy on the test digits after SGD with momentum 0.9, batches of 60, clipped at norm 5."""
     x, y, test_x, test_y = _split(seed)
     optimizer = torch.optim.SGD(model.parameters(), lr, momentum=0.9)
     generator = torch.Generator().manual_seed(seed)

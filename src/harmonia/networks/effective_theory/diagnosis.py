@@ -1,4 +1,4 @@
-"""Diagnose any torch network: where its signal or its gradient explodes or vanishes, and how deep its width lets it be.
+"""Diagnose any torch network: where its signal or gradient explodes or vanishes, and how deep its width lets it be.
 
 No recursion is closed for convolutions with padding, normalisation or attention, so the susceptibilities of each module
 are measured at its own input y, with Jacobian-vector products: along the signal, ``chi_par = d log K_out / d log K_in``,
@@ -92,7 +92,9 @@ class Diagnosis:
             f"biases of variance {report.C_b:.5g}; critical_init_(model) sets them."
         )
         skips = f" before its {self.skips} skip connections are counted, which lower it" if self.skips else ""
-        holds = "deep but still predictable" if self.r_eff < 1 else "beyond perturbation theory: outputs fluctuate wildly"
+        holds = (
+            "deep but still predictable" if self.r_eff < 1 else "beyond perturbation theory: outputs fluctuate wildly"
+        )
         found.append(f"Depth over width: r_eff = {self.r_eff:.2g}{skips}; {holds if self.r_eff > 0.1 else 'shallow'}.")
         if self.advised_depth is not None and self.depth > 3 * self.advised_depth and not self.skips:
             need = math.ceil(self.depth * self.width / self.advised_depth)
@@ -103,9 +105,7 @@ class Diagnosis:
         return found
 
 
-def diagnose(
-    module: nn.Module, x: Shaped[Tensor, "batch ..."], *, probes: int = 8, seed: int = 0
-) -> Diagnosis:
+def diagnose(module: nn.Module, x: Shaped[Tensor, "batch ..."], *, probes: int = 8, seed: int = 0) -> Diagnosis:
     """Measure how signals and gradients pass through a network as it is.
 
     A copy of it is run, in float64 where it allows that, with dropout off and batch statistics in batch norms.
@@ -237,7 +237,7 @@ def _run(model: nn.Module, x: Tensor, reading: Reading, seed: int) -> tuple[list
 
     handles = []
     for name, part in model.named_modules():
-        if part is not model and not isinstance(part, _CONTAINERS) or isinstance(part, Weighted):
+        if (part is not model and not isinstance(part, _CONTAINERS)) or isinstance(part, Weighted):
             handles.append(part.register_forward_pre_hook(before, with_kwargs=True))
             handles.append(part.register_forward_hook(after(name or "network"), with_kwargs=True))
     try:
@@ -282,7 +282,7 @@ def _susceptibilities(visit: _Visit, probes: int, generator: torch.Generator) ->
     norm = flat.square().sum(1, keepdim=True)
     if not x.isfinite().all() or float(norm.min()) == 0:
         return math.nan, math.nan
-    y, along = jvp(visit.function, (x,), (x,))
+    y, along = jvp(visit.function, (x,), (x,))[:2]
     par = float((y * along).sum() / y.square().sum().clamp(min=1e-300))
     v = torch.randn(probes, *flat.shape, generator=generator, dtype=x.dtype)
     v = v - flat * ((v * flat).sum(2, keepdim=True) / norm)

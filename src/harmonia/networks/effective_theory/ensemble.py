@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars
@@ -178,7 +179,7 @@ class _Walk:
     def kernels(self, nets: int, generator: torch.Generator) -> Statistics:
         """K, V and T: given a layer, ``W s + b`` is exactly Gaussian, so no weights are needed."""
         n, skip = self.width, self.gamma
-        wide = {"dtype": torch.float64, "device": generator.device}
+        wide: dict[str, Any] = {"dtype": torch.float64, "device": generator.device}
         z = math.sqrt(self.K1) * torch.randn(nets, n, generator=generator, **wide)
         zz = torch.full((nets,), self.K1, **wide)
         rows = {"zz": [zz], "zzzz": [zz**2], "zzz": [torch.zeros_like(zz)]}
@@ -197,7 +198,7 @@ class _Walk:
     def matrices(self, nets: int, generator: torch.Generator) -> Statistics:
         """Everything without skips: weights, tangent kernels and, if wanted, their derivatives."""
         n, C, lam = self.width, self.C_W, self.lambda_W
-        options = {"generator": generator, "device": generator.device}
+        options: dict[str, Any] = {"generator": generator, "device": generator.device}
         z = math.sqrt(self.K1) * torch.randn(nets, n, **options)
         Theta = self.lambda_b + lam * (self.K1 - self.C_b) / C
         H = Theta * torch.eye(n, device=generator.device).expand(nets, n, n)
@@ -247,6 +248,10 @@ class _Walk:
         inner = torch.einsum("bjkm,bj,bk,bm->bjkm", dH, d, d, d)
         inner = torch.einsum("bjkm,bck,bdm->bjcd", inner, W, W) + torch.einsum("bj,bjc,bjd->bjcd", bend, U, U)
         found = torch.einsum("baj,bjcd->bacd", W, inner)
-        v = self.lambda_W / self.width * torch.einsum("baj,bj->ba", W * d[:, None, :], torch.einsum("bij,bj->bi", H, s * d))
+        v = (
+            self.lambda_W
+            / self.width
+            * torch.einsum("baj,bj->ba", W * d[:, None, :], torch.einsum("bij,bj->bi", H, s * d))
+        )
         eye = torch.eye(self.width, device=W.device)
         return found + torch.einsum("ac,bd->bacd", eye, v) + torch.einsum("ad,bc->bacd", eye, v)

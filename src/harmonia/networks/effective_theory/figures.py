@@ -44,9 +44,7 @@ def criticality_figure(activation: Pointwise, report: CriticalityReport, phase: 
         text = f"K* = {report.K_star:.4g}"
         curve.annotate(text, (report.K_star, 0), (12, 10), textcoords="offset points", color=INK)
     elif report.universality.startswith("K* = 0"):
-        curve.annotate(
-            "K* = 0", (report.K[0], 0), (28, 18), textcoords="offset points", color=INK, arrowprops=_arrow()
-        )
+        curve.annotate("K* = 0", (report.K[0], 0), (28, 18), textcoords="offset points", color=INK, arrowprops=_arrow())
     curve.set(xlabel="variance K of preactivations", ylabel="r(K) = χ∥ / χ⊥ − 1")
     _headline(curve, "zeros are the candidates for criticality")
     _phase_plane(plane, activation, report, phase)
@@ -96,7 +94,7 @@ def flow_figure(table: LayerTable, measured: Sequence[Ensemble], near: Mapping[i
         "T": "T: three-point vertex of the skips",
     }
     units = {"V": table["K"] ** 2, "A": table["Theta"] ** 2, "B": table["Theta"] ** 2}
-    units |= {name: table["K"] * table["Theta"] for name in ("D", "F")}
+    units |= dict.fromkeys(("D", "F"), table["K"] * table["Theta"])
     columns = 4 if len(panels) > 4 else len(panels)
     rows = math.ceil(len(panels) / columns)
     nets = ", ".join(f"{one.nets} of width {one.width}" for one in measured)
@@ -138,7 +136,9 @@ def flow_figure(table: LayerTable, measured: Sequence[Ensemble], near: Mapping[i
         axis.set_axis_off()
     handles, names = axes[0].get_legend_handles_labels()
     last = axes[-1] if len(axes) > len(panels) else axes[0]
-    last.legend(handles, names, frameon=False, fontsize=8.5, labelcolor=INK, loc="center" if last is axes[-1] else "best")
+    last.legend(
+        handles, names, frameon=False, fontsize=8.5, labelcolor=INK, loc="center" if last is axes[-1] else "best"
+    )
     return Figure(figure)
 
 
@@ -195,10 +195,12 @@ def _aspect_plane(axes: Axes, nu: float, width: int, depth: int, ratio: float) -
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     _headline(axes, "effective depth r_eff = ν · depth / width")
-    axes.legend(fontsize=8.5, loc="upper left", facecolor="#3b2a5c", edgecolor="none", labelcolor="white", framealpha=0.8)
+    axes.legend(
+        fontsize=8.5, loc="upper left", facecolor="#3b2a5c", edgecolor="none", labelcolor="white", framealpha=0.8
+    )
     bar = axes.get_figure().colorbar(image, ax=axes, fraction=0.04, pad=0.02)  # type: ignore[union-attr]
     bar.set_ticks([-3, -2, -1, 0, 1], labels=["0.001", "0.01", "0.1", "1", "10"])
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=8.5, labelcolor=INK, length=3)
 
 
@@ -216,11 +218,20 @@ def _gauge(axes: Axes, r_eff: float, best: float) -> None:
     axes.set(yscale="log", ylim=(1e-3, 10), xlim=(-0.32, 1.35))
     here = min(max(r_eff, 1.05e-3), 9.5)
     axes.plot([0, 0.34], [best, best], color=INK, lw=1.3, ls="--")
-    axes.annotate("best", (0, best), (-4, 0), textcoords="offset points", ha="right", va="center", fontsize=8.5, color=INK)
+    axes.annotate(
+        "best", (0, best), (-4, 0), textcoords="offset points", ha="right", va="center", fontsize=8.5, color=INK
+    )
     axes.plot([0, 0.34], [here, here], color=INK, lw=3.2)
     near = abs(math.log10(here / best)) < 0.12
     axes.annotate(
-        "this", (0, here), (-4, 11 if near else 0), textcoords="offset points", ha="right", va="center", fontsize=8.5, color=INK
+        "this",
+        (0, here),
+        (-4, 11 if near else 0),
+        textcoords="offset points",
+        ha="right",
+        va="center",
+        fontsize=8.5,
+        color=INK,
     )
     axes.set_xticks([])
     axes.spines[["bottom"]].set_visible(False)
@@ -231,7 +242,11 @@ def _gauge(axes: Axes, r_eff: float, best: float) -> None:
 def diagnosis_figure(before: Diagnosis, after: Diagnosis | None) -> Figure:
     """Signal, susceptibility and gradient through the layers, as the network is and critically initialised."""
     figure, axes = new_figure(
-        1, 3, title=f"As it is: {before.verdict}" + (f"; critical: {after.verdict}" if after else ""), width=13.0, height=3.9
+        1,
+        3,
+        title=f"As it is: {before.verdict}" + (f"; critical: {after.verdict}" if after else ""),
+        width=13.0,
+        height=3.9,
     )
     cases = [(before, PALETTE[1], "as it is", "o")]
     if after is not None:

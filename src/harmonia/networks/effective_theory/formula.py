@@ -91,8 +91,8 @@ def _check(node: ast.AST) -> None:
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS and not isinstance(op, ast.Pow):
             _check(left)
             return _check(right)
-        case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if (
-            name in FUNCTIONS and len(arguments) == (2 if name in ("max", "min") else 1)
+        case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if name in FUNCTIONS and len(arguments) == (
+            2 if name in ("max", "min") else 1
         ):
             for argument in arguments:
                 _check(argument)
@@ -110,13 +110,13 @@ def _value(node: ast.AST, x: Tensor) -> Tensor:
             return x
         case ast.Name(id=name):
             return x.new_tensor(_CONSTANTS[name])
-        case ast.Constant(value=number):
-            return x.new_tensor(float(number))  # type: ignore[arg-type]
+        case ast.Constant(value=int() | float() as number):
+            return x.new_tensor(float(number))
         case ast.UnaryOp(op=op, operand=operand):
             value = _value(operand, x)
             return -value if isinstance(op, ast.USub) else value
-        case ast.BinOp(left=base, op=ast.Pow(), right=ast.Constant(value=power)):
-            return _value(base, x) ** power  # type: ignore[no-any-return, operator]
+        case ast.BinOp(left=base, op=ast.Pow(), right=ast.Constant(value=int() | float() as power)):
+            return _value(base, x) ** power
         case ast.BinOp(left=left, op=op, right=right):
             return _OPERATORS[type(op)](_value(left, x), _value(right, x))
         case ast.Call(func=ast.Name(id=name), args=arguments):

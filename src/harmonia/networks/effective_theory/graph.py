@@ -225,7 +225,9 @@ class _Graph:
                 name = getattr(function, "__name__", str(node.target))
                 if len(node.args) == 1 and not options:
                     return as_activation(function)
-                call = partial(lambda x, f, rest, named: f(x, *rest, **named), f=function, rest=node.args[1:], named=options)
+                call = partial(
+                    lambda x, f, rest, named: f(x, *rest, **named), f=function, rest=node.args[1:], named=options
+                )
                 call.__name__ = name  # type: ignore[attr-defined]
                 return as_activation(call)
         return None

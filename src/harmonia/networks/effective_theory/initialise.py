@@ -115,9 +115,7 @@ def _mean_square(scale: Literal["auto"] | float | Tensor) -> float:
     return value
 
 
-def _scales(
-    step: Step, chosen: Pointwise | None, report: CriticalityReport, input_scale: float
-) -> tuple[float, float]:
+def _scales(step: Step, chosen: Pointwise | None, report: CriticalityReport, input_scale: float) -> tuple[float, float]:
     """``(C_b, C_W)`` for what the layer receives."""
     feed = step.feed if chosen is None or not isinstance(step.feed, Pointwise) else chosen
     if feed == "linear":
@@ -156,8 +154,8 @@ def _reset_norms(module: nn.Module, shares: dict[nn.Module, float]) -> None:
         with torch.no_grad():
             if part.weight is not None:
                 part.weight.fill_(math.sqrt(shares.get(part, 1.0)))
-            if getattr(part, "bias", None) is not None:
-                part.bias.zero_()
+            if isinstance(bias := getattr(part, "bias", None), Tensor):
+                bias.zero_()
 
 
 def _fill(layer: Weighted, C_b: float, C_W: float, generator: torch.Generator) -> None:

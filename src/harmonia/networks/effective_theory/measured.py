@@ -86,7 +86,7 @@ def _statistics(model: nn.Module, x: Tensor, wanted: set[str], rates: dict[str, 
     z = outputs(parameters).detach()
     if len(z) < 2:
         raise InputError("tensors are averages over pairs of outputs", f"{len(z)} output", "Use a network with more.")
-    n, pairs = len(z), len(z) * (len(z) - 1)
+    pairs = len(z) * (len(z) - 1)
     square = z.square()
     found = {
         "zz": square.mean(),

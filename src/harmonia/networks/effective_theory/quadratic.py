@@ -43,7 +43,7 @@ class QuadraticModel(nn.Module):
         def slope(p: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
             return jvp(lambda q: functional_call(self.model, q, (x,)), (p,), (step,))[:2]
 
-        (value, first), (_, second) = jvp(slope, (start,), (step,))
+        (value, first), (_, second) = jvp(slope, (start,), (step,))[:2]
         return value + first + second / 2
 
 

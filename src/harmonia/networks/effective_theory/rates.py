@@ -59,7 +59,7 @@ def equivalence_param_groups(
         >>> [(group["name"], round(group["lr"], 4)) for group in equivalence_param_groups(net, 0.1)]
         [('0.weight', 0.025), ('0.bias', 0.1), ('2.weight', 0.0125), ('2.bias', 0.05)]
     """
-    if not 0 < lr:
+    if not lr > 0:
         raise InputError("the learning rate must be positive", lr, "Pass lr > 0.")
     layers = weight_layers(module)
     report = analyze(main_activation(module) if activation is None else activation)
@@ -77,4 +77,3 @@ def equivalence_param_groups(
     if rest:
         groups.append({"params": rest, "lr": lr / len(layers), "name": "other"})
     return groups
-

@@ -51,7 +51,7 @@ COLUMNS: dict[str, str] = {
     "H1": "n (E H_ii - Theta): correction of the tangent kernel",
     "T": "n E z_i z_k^2: three-point vertex, of skips only",
 }
-"""The columns of a `LayerTable`; i and k are different units of a layer, n the width before it, H its tangent kernel."""
+"""The columns of a `LayerTable`; i, k are different units of a layer, n the width before it, H its tangent kernel."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ def recursion(
             )
     numbers = _brackets(pointwise, variances)
     rates_b, rates_W = (_rates(name, rate, depth) for name, rate in (("lambda_b", lambda_b), ("lambda_W", lambda_W)))
-    state = {name: 0.0 for name in (("Theta", "V", "T") if gamma else tuple(COLUMNS)[1:-1])}
+    state = dict.fromkeys(("Theta", "V", "T") if gamma else tuple(COLUMNS)[1:-1], 0.0)
     state["Theta"] = rates_b[0] + rates_W[0] * (K1 - C_b) / C_W
     history = [dict(state)]
     for layer in range(depth - 1):
@@ -175,7 +175,9 @@ def recursion(
         history.append(state)
     columns = {name: np.array([row[name] for row in history]) for name in state}
     if not all(np.isfinite(column).all() for column in columns.values()):
-        raise InputError("the recursion overflows", f"depth {depth}", "Use the critical initialisation or fewer layers.")
+        raise InputError(
+            "the recursion overflows", f"depth {depth}", "Use the critical initialisation or fewer layers."
+        )
     columns = {"K": np.array(variances)} | columns
     return LayerTable(pointwise.name, C_b, C_W, gamma, np.array(widths, dtype=np.float64), columns)
 
@@ -208,7 +210,7 @@ def initialisation(
         K1 = max(report.start, C_b) if K1 is None else K1
     if not 0 <= C_b < math.inf or not 0 < C_W < math.inf:
         raise InputError("variances must be finite, C_b >= 0 and C_W > 0", (C_b, C_W), "Pass others.")
-    if not 0 < K1 < math.inf or K1 < C_b:
+    if not 0 < K1 < math.inf or C_b > K1:
         raise InputError("the first variance must be positive and at least C_b", K1, "Pass another K1.")
     return C_b, C_W, K1
 
@@ -224,7 +226,9 @@ class _Layer:
     b: dict[str, float]
 
     @classmethod
-    def of(cls, b: dict[str, list[float]], layer: int, C_W: float, lambda_b: float, lambda_W: float, K: float) -> _Layer:
+    def of(
+        cls, b: dict[str, list[float]], layer: int, C_W: float, lambda_b: float, lambda_W: float, K: float
+    ) -> _Layer:
         return cls(C_W, lambda_b, lambda_W, K, {name: values[layer] for name, values in b.items()})
 
     def next(self, t: dict[str, float], rho: float) -> dict[str, float]:
@@ -247,12 +251,7 @@ class _Layer:
             "Q": lam / C * F + bent + rho * (p1 * c * Theta * t["F"] + c * p * t["Q"]),
             "G1": rho * C * moved,
             "H1": rho
-            * (
-                lam * moved
-                + p * t["H1"]
-                + Theta * (p1 * t["G1"] + p2 * t["V"] / 2)
-                + p1 * (t["D"] + 2 * t["F"])
-            ),
+            * (lam * moved + p * t["H1"] + Theta * (p1 * t["G1"] + p2 * t["V"] / 2) + p1 * (t["D"] + 2 * t["F"])),
         }
 
     def with_skip(self, t: dict[str, float], gamma: float, rule: ResidualRule) -> dict[str, float]:
@@ -278,7 +277,9 @@ def _widths(depth: int, width: int | Sequence[int]) -> list[int]:
         raise InputError("the depth must be between 1 and 100,000 layers", depth, "Pass another.")
     hidden = [width] * (depth - 1) if isinstance(width, int) else list(width)
     if len(hidden) != depth - 1:
-        raise InputError("widths are those of the hidden layers", f"{len(hidden)} for {depth - 1}", "Pass one for each.")
+        raise InputError(
+            "widths are those of the hidden layers", f"{len(hidden)} for {depth - 1}", "Pass one for each."
+        )
     fan_ins = [*hidden[:1], *hidden] or [1 if not isinstance(width, int) else width]
     if min(fan_ins) < 1:
         raise InputError("widths must be positive", min(fan_ins), "Pass at least 1.")

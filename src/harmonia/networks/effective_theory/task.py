@@ -18,8 +18,10 @@ from harmonia.networks.effective_theory import figures
 from harmonia.networks.effective_theory.activation import ACTIVATIONS, as_activation
 from harmonia.networks.effective_theory.architecture import load_weights, network_of
 from harmonia.networks.effective_theory.aspect import emergent_slope, gamma_for, optimal_ratio
-from harmonia.networks.effective_theory.criticality import CriticalityReport, analyze as analyze_activation
-from harmonia.networks.effective_theory.diagnosis import Diagnosis, diagnose as diagnose_network
+from harmonia.networks.effective_theory.criticality import CriticalityReport
+from harmonia.networks.effective_theory.criticality import analyze as analyze_activation
+from harmonia.networks.effective_theory.diagnosis import Diagnosis
+from harmonia.networks.effective_theory.diagnosis import diagnose as diagnose_network
 from harmonia.networks.effective_theory.ensemble import Ensemble, sample_ensemble
 from harmonia.networks.effective_theory.initialise import critical_init_
 from harmonia.networks.effective_theory.phase import phase_of
@@ -85,7 +87,9 @@ def analyze(
     if not report.is_critical and weight_variance is None:
         if report.shift is None:
             mend = "Give weight_variance and bias_variance to see what they do."
-            raise InputError(f"no initialisation of '{activation}' is critical, nor of it plus a constant", report.universality, mend)
+            raise InputError(
+                f"no initialisation of '{activation}' is critical, nor of it plus a constant", report.universality, mend
+            )
         say(f"No initialisation of '{activation}' is critical. Showing s(x) - ({report.shift:.6g}), which has one.")
         function, shift = pointwise.function, report.shift
         pointwise = type(pointwise)(f"{pointwise.name} − {shift:.4g}", lambda x: function(x) - shift)
@@ -114,7 +118,8 @@ def analyze(
         nu, weight = float(table["V"][-1] / (depth * table["K"][-1] ** 2)), math.nan
         ratio = 4 / (20 + 3 * outputs) / nu
     if (r_eff := nu * depth / width) > 1:
-        say(f"r_eff = {r_eff:.2g} > 1: perturbation theory is not valid; use a width of at least {math.ceil(nu * depth)}.")
+        need = math.ceil(nu * depth)
+        say(f"r_eff = {r_eff:.2g} > 1: perturbation theory is not valid; use a width of at least {need}.")
     return {
         "layers": Table(_layers(table, measured, report)),
         "criticality": figures.criticality_figure(pointwise, report, phase),
@@ -141,7 +146,8 @@ def _layers(table: LayerTable, measured: list[Ensemble], report: CriticalityRepo
     if report.is_critical and not table.gamma:
         biases, weights = learning_rates(report, table.depth)
         frame = frame.with_columns(
-            polars.Series("learning rate of biases", biases), polars.Series("learning rate of weights x fan-in", weights)
+            polars.Series("learning rate of biases", biases),
+            polars.Series("learning rate of weights x fan-in", weights),
         )
     return frame
 
@@ -160,7 +166,8 @@ class Diagnosed(TypedDict):
 
 def diagnose(
     network: Annotated[
-        Text, Field("its layers as torch.nn writes them: Linear(64, 128), 8 * Residual(...)", example=lambda: Text(EXAMPLE))
+        Text,
+        Field("its layers as torch.nn writes them: Linear(64, 128), 8 * Residual(...)", example=lambda: Text(EXAMPLE)),
     ],
     *,
     data: Annotated[Table | None, Field("inputs, one a row; standard normal ones unless given")] = None,

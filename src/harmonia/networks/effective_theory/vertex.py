@@ -86,9 +86,7 @@ def multi_input_recursion(
     return MultiInput(torch.stack(kernels), torch.stack(vertices))
 
 
-def _next(
-    activation: Pointwise, G: Tensor, V: Tensor, C_b: float, C_W: float, rho: float
-) -> tuple[Tensor, Tensor]:
+def _next(activation: Pointwise, G: Tensor, V: Tensor, C_b: float, C_W: float, rho: float) -> tuple[Tensor, Tensor]:
     d = len(G)
     root, failed = torch.linalg.cholesky_ex(G)
     if int(failed):
