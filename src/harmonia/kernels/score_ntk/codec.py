@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars
@@ -21,6 +22,9 @@ from harmonia.core.progress import say
 
 MOST_WORDS = 30
 """A column of words with more distinct values than this is left out."""
+
+Kind = Any
+"""A polars data type; beartype cannot read polars's own."""
 
 HEAVY = 4.0
 """A column with a number further from the mean than this many standard deviations is encoded by quantiles."""
@@ -41,7 +45,7 @@ class Numbers:
     """
 
     name: str
-    kind: polars.DataType
+    kind: Kind
     sorted: Float64[np.ndarray, " known"]
     decimals: int | None
     gaps: bool
@@ -112,7 +116,7 @@ class Words:
     """
 
     name: str
-    kind: polars.DataType
+    kind: Kind
     values: tuple[object, ...]
 
     @property
@@ -147,7 +151,7 @@ class Constant:
     """A column with one value."""
 
     name: str
-    kind: polars.DataType
+    kind: Kind
     value: object
 
     @property
@@ -242,7 +246,7 @@ def _numbers(column: polars.Series) -> np.ndarray:
     return values
 
 
-def _physical(kind: polars.DataType) -> polars.DataType:
+def _physical(kind: Kind) -> Kind:
     return polars.Series([], dtype=kind).to_physical().dtype
 
 

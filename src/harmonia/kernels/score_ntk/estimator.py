@@ -23,7 +23,7 @@ from harmonia.kernels.score_ntk.flow import Design, ExactDesign, NystromDesign
 from harmonia.kernels.score_ntk.forms import Form, GaussianForm, PaperForm
 from harmonia.kernels.score_ntk.kernels import KernelName, kernel_of
 from harmonia.kernels.score_ntk.oracles import score_of
-from harmonia.kernels.score_ntk.process import NoisyPairs, Process, Schedule, draw_pairs
+from harmonia.kernels.score_ntk.process import NoisyPairs, Process, draw_pairs
 from harmonia.kernels.score_ntk.stopping import (
     EarlyStop,
     complexity_rule,
@@ -111,7 +111,7 @@ class NTKScoreEstimator(BaseEstimator):
         self.mode: Literal["practical", "paper"] = mode
         self.kernel: Literal["auto"] | KernelName | infwidth.Sequential | Kernel = kernel
         self.t_range: Literal["auto"] | tuple[float, float] = t_range
-        self.schedule: Schedule = schedule
+        self.schedule: Literal["vp", "linear"] = schedule
         self.draws_per_point: int = draws_per_point
         self.stop: Stop | float = stop
         self.radius: Literal["auto"] | float = radius
@@ -122,7 +122,7 @@ class NTKScoreEstimator(BaseEstimator):
         self.folds: int = folds
         self.random_state: int | np.random.RandomState | None = random_state
 
-    def fit(self, X: Any, y: None = None) -> NTKScoreEstimator:
+    def fit(self, X: Any, y: Any = None) -> NTKScoreEstimator:
         """Learn from data points, one a row, of about unit scale.
 
         Warns where the data are few, heavy-tailed or of a scale that the last time does not turn into noise.
@@ -233,7 +233,7 @@ class NTKScoreEstimator(BaseEstimator):
         away = self.form_.denoised(t, x, output) - self.centre_
         return self.centre_ + away * (self.radius_ / away.norm(dim=1, keepdim=True).clamp_min(1e-300)).clamp(max=1)
 
-    def denoise(self, t: float | Float[np.ndarray, " n"], x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
+    def denoise(self, t: float | Float[np.ndarray, " times"], x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
         """The expected data point ``E[X_0 | X_t = x]``.
 
         Arguments:
@@ -247,7 +247,7 @@ class NTKScoreEstimator(BaseEstimator):
         with torch.no_grad():
             return self.denoise_tensor(times, points).numpy()
 
-    def score(self, t: float | Float[np.ndarray, " n"], x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
+    def score(self, t: float | Float[np.ndarray, " times"], x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
         """The score ``grad log p_t(x) = (alpha f(t, x) - x) / h``; arguments as `denoise`."""
         times, points = self._checked(t, x)
         with torch.no_grad():
@@ -256,7 +256,7 @@ class NTKScoreEstimator(BaseEstimator):
     def path_(
         self,
         taus: Sequence[float],
-        t: float | Float[np.ndarray, " n"],
+        t: float | Float[np.ndarray, " times"],
         x: Float[np.ndarray, "n d"],
     ) -> Float[np.ndarray, "taus n d"]:
         """Denoised points after each of those training times, all from the one eigendecomposition."""
@@ -273,7 +273,7 @@ class NTKScoreEstimator(BaseEstimator):
         if len(times) not in (1, len(points)):
             raise InputError("times and points differ in number", f"{len(times)} and {len(points)}", "Match them.")
         first, last = self.t_range_
-        if not bool(((times >= first * (1 - 1e-9)) & (times <= last * (1 + 1e-9))).all()):
+        if not bool(((times > first * (1 - 1e-6)) & (times < last * (1 + 1e-6))).all()):
             mend = "Stay inside, or fit with another t_range."
             raise InputError(f"times must be between {first:g} and {last:g}", np.asarray(t), mend)
         return times.expand(len(points)), points

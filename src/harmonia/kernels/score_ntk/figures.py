@@ -42,7 +42,7 @@ def stopping_figure(stop: EarlyStop, dimensions: int) -> Figure:
         left.plot(taus, curve / dimensions, color=_COLOURS[name], label=f"error by {_WAYS[name]}")
     low = min(float(curve.min()) for curve in stop.curves.values()) / dimensions
     start = float(stop.curve[0]) / dimensions
-    left.set(xscale="log", xlabel="training time τ", ylabel="squared error per coordinate, label noise included")
+    left.set(xscale="log", xlabel="training time τ", ylabel="error per coordinate, with label noise")
     left.set_ylim(low - 0.15 * max(start - low, 0.02), start + 0.9 * max(start - low, 0.1))
     for (name, tau), style in zip(stop.choices.items(), ("--", ":", "-.", "-")):
         if math.isfinite(tau):
@@ -194,7 +194,9 @@ def memorisation_figure(
 def field_figure(model: NTKScoreEstimator, samples: np.ndarray, data: np.ndarray, names: Sequence[str]) -> Figure:
     """The score at three times as arrows, with the data on their way into noise; and samples."""
     clock = model.process_.clock(torch.tensor(model.t_range_, dtype=torch.float64)).log()
-    times = model.process_.time(torch.exp(torch.tensor([0.85, 0.5, 0.0]) * (clock[1] - clock[0]) + clock[0])).tolist()
+    times = model.process_.time(
+        torch.exp(torch.tensor([0.85, 0.5, 0.0], dtype=torch.float64) * (clock[1] - clock[0]) + clock[0])
+    ).tolist()
     figure, axes = new_figure(1, 4, title="The score leads from noise to the data", width=14, height=3.9)
     low, high = np.quantile(data, [0.01, 0.99], axis=0)
     margin = 0.35 * (high - low)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -19,6 +19,7 @@ from harmonia.kernels.score_ntk.process import Process
 Spacing = Literal["uniform", "log"]
 
 
+@runtime_checkable
 class Form(Protocol):
     """A parametrisation of the denoiser."""
 

@@ -40,7 +40,7 @@ def deep_network() -> infwidth.Sequential:
     return infwidth.Sequential(hidden, infwidth.ReLU(), hidden, infwidth.ReLU(), infwidth.Dense(1.0))
 
 
-def kernel_of(choice: KernelName | infwidth.Sequential | Kernel) -> Kernel:
+def kernel_of(choice: str | infwidth.Sequential | Kernel) -> Kernel:
     """The kernel meant by a name, an infinitely wide network (its tangent kernel), or a kernel.
 
     Raises:

@@ -6,7 +6,7 @@ The score follows by Tweedie's formula, ``grad log p_t(x) = (alpha f*(t, x) - x)
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -15,6 +15,7 @@ from torch import Tensor
 from harmonia.kernels.score_ntk.process import Process
 
 
+@runtime_checkable
 class Oracle(Protocol):
     """A distribution whose denoiser is known."""
 

@@ -15,8 +15,6 @@ from torch import Tensor
 
 from harmonia.core.errors import InputError
 
-Schedule = Literal["vp", "linear"]
-
 _FIRST, _LAST = 0.1, 20.0
 """Rates at t = 0 and t = 1 of the linear schedule (Song et al. 2021, arXiv:2011.13456)."""
 
@@ -38,7 +36,7 @@ class Process:
         (tensor([0.9900, 0.1353]), tensor([0.0198, 0.9817]))
     """
 
-    schedule: Schedule = "vp"
+    schedule: str = "vp"
 
     def __post_init__(self) -> None:
         if self.schedule not in ("vp", "linear"):

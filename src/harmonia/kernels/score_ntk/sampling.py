@@ -7,7 +7,7 @@ On the clock G, whatever the schedule, noise turns into data by ``dY = (Y/2 + s)
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Literal, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -89,7 +89,7 @@ class KernelDiffusion:
         self,
         n: int,
         steps: int = 100,
-        method: Literal["sde", "ode"] = "sde",
+        method: str = "sde",
         random_state: int | np.random.RandomState | None = None,
         *,
         denoise: bool = False,

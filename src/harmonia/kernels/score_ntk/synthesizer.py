@@ -44,7 +44,7 @@ class TabularSynthesizer(BaseEstimator):
         self.steps: int = steps
         self.random_state: int | np.random.RandomState | None = random_state
 
-    def fit(self, frame: Any, y: None = None) -> TabularSynthesizer:
+    def fit(self, frame: Any, y: Any = None) -> TabularSynthesizer:
         """Learn from a polars or pandas frame, one example a row."""
         table, self._like = as_polars(frame), type(frame)
         if table.height < 10:

@@ -77,7 +77,9 @@ def synthesise(
     taus = np.geomspace(float(fitted.early_stop_.taus[0]), float(fitted.early_stop_.taus[-1]), 7).tolist()
     along = [
         memorisation(
-            KernelDiffusion(fitted.stopped_at(tau)).sample(MOST_DRAWN, min(steps, 50), random_state=seed), points, left
+            KernelDiffusion(fitted.stopped_at(tau)).sample(MOST_DRAWN, min(steps, 50), random_state=seed, denoise=True),
+            points,
+            left,
         )
         for tau in track(taus, "Measuring memorisation")
     ]

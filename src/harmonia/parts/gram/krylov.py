@@ -24,8 +24,8 @@ class Ritz(NamedTuple):
 
 
 def ritz_pairs(
-    matrix: Float[Tensor, "n n"],
-    start: Float[Tensor, "n k"],
+    matrix: Float[Tensor, "n columns"],
+    start: Float[Tensor, "rows k"],
     gain: Callable[[Tensor], Tensor],
     tolerance: float = 1e-9,
 ) -> Ritz:
