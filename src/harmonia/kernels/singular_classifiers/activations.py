@@ -8,6 +8,7 @@ of singularity ``|x - x'|^-alpha``, ``alpha = -2 log c_1 / log sum_k k c_k`` (`t
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -36,11 +37,11 @@ class HermiteActivation(nn.Module):
 
     coefficients: Tensor
 
-    def __init__(self, coefficients: list[float]) -> None:
+    def __init__(self, coefficients: Sequence[float | int]) -> None:
         super().__init__()
-        if not coefficients or not all(math.isfinite(c) for c in coefficients) or not any(coefficients):
+        if not all(math.isfinite(c) for c in coefficients) or not any(coefficients):
             raise InputError("an activation needs finite coefficients, not all 0", coefficients, "Pass e.g. [0, 1].")
-        self.register_buffer("coefficients", torch.tensor(coefficients, dtype=torch.float64))
+        self.register_buffer("coefficients", torch.tensor([*coefficients], dtype=torch.float64))
 
     def forward(self, x: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
         polynomials = hermite(x, len(self.coefficients))

@@ -21,7 +21,7 @@ from harmonia.kernels.singular_classifiers.activations import LARGEST_DIMENSION,
 from harmonia.kernels.singular_classifiers.duals import Dual, dual_of
 from harmonia.kernels.singular_classifiers.koenigs import Koenigs
 from harmonia.kernels.singular_classifiers.smoothing import LogWeight, PowerLaw
-from harmonia.kernels.singular_classifiers.sphere import FeatureMap, SphereMap, intrinsic_dimension
+from harmonia.kernels.singular_classifiers.sphere import SphereMap, intrinsic_dimension
 from harmonia.kernels.singular_classifiers.taxonomy import Taxonomy, taxonomy_of
 from harmonia.parts.infwidth import Activation
 
@@ -33,7 +33,7 @@ class SphereEstimator(BaseEstimator):
     """Base of the estimators whose inputs are mapped to the sphere."""
 
     dim: Dimension
-    feature_map: FeatureMap
+    feature_map: Literal["sphere", "softplus", "raw"]
     activation: ActivationLike
     device: str
 

@@ -23,8 +23,6 @@ from harmonia.kernels.singular_classifiers.activations import HermiteActivation
 from harmonia.kernels.singular_classifiers.deep import DeepNTKClassifier
 from harmonia.kernels.singular_classifiers.estimators import SingularKernelClassifier
 
-ProblemName = Literal["cap", "half-space"]
-
 Rule = SingularKernelClassifier
 
 NEAREST_NEIGHBOUR, MAJORITY_VOTE = "nearest neighbour", "majority vote"
@@ -49,7 +47,7 @@ class Problem:
     eta: Callable[[ndarray], ndarray]
 
     @classmethod
-    def named(cls, name: ProblemName, dimension: int = 2) -> Problem:
+    def named(cls, name: str, dimension: int = 2) -> Problem:
         """``cap``: 0.9 within a cap around the first axis, else 0.2; ``half-space``: 0.8 on one side, 0.2 on the other.
 
         The cap takes about a tenth of the points in two dimensions.

@@ -65,6 +65,34 @@ def log_deep_ntk(
     return log_kernel
 
 
+class DeepKernel:
+    """``log K_depth`` between unit vectors: a function of one angle, so that any depth costs the same for a pair.
+
+    Arguments:
+        dual: Of the activation.
+        depth: Hidden layers.
+
+    Attributes:
+        log_scale: ``log K_depth(1)``, the kernel of a point with itself.
+
+    Raises:
+        InputError: a kernel that overflows even in the logarithm.
+    """
+
+    def __init__(self, dual: Dual, depth: int) -> None:
+        self.log_scale = float(log_deep_ntk(dual, np.zeros(1), np.ones(1), depth)[0])
+        u = table_nodes()
+        values = log_deep_ntk(dual, 1 / (1 + np.exp(-u)), 1 / (1 + np.exp(u)), depth)
+        if not (np.isfinite(values).all() and math.isfinite(self.log_scale)):
+            raise InputError("the kernel of so deep a network overflows", depth, "Use less depth, or its limit.")
+        self._table = LogTable(CubicSpline(u, values), per_octave=128)
+
+    def __call__(self, x: Float64[Tensor, "n ambient"], y: Float64[Tensor, "m ambient"]) -> Float64[Tensor, "n m"]:
+        """The matrix of logarithms."""
+        eps = half_square_distances(x, y)
+        return self._table(eps).masked_fill_(eps < COINCIDENT, self.log_scale)
+
+
 class DeepNTKClassifier(ClassifierMixin, SphereEstimator):
     """Infinitely wide networks of finite depth, trained to the end: kernel regression on the labels, without a ridge.
 
@@ -79,7 +107,7 @@ class DeepNTKClassifier(ClassifierMixin, SphereEstimator):
 
     Attributes:
         classes_: Labels.
-        log_scale_: ``log K_depth(1)``, the kernel of a point with itself.
+        kernel_: The kernel.
         is_diagonal_: Whether the kernel matrix is diagonal for all purposes, so that nothing had to be solved.
 
     Example:
@@ -109,25 +137,14 @@ class DeepNTKClassifier(ClassifierMixin, SphereEstimator):
         self.classes_, index = np.unique(y, return_inverse=True)
         points = self._fit_sphere(X)
         dual = self._dual(self._dimension(points))
-        depth, zero, one = int(self.depth), np.zeros(1), np.ones(1)
-        self.log_scale_ = float(log_deep_ntk(dual, zero, one, depth)[0])
-        u = table_nodes()
-        values = log_deep_ntk(dual, 1 / (1 + np.exp(-u)), 1 / (1 + np.exp(u)), depth)
-        if not (np.isfinite(values).all() and math.isfinite(self.log_scale_)):
-            raise InputError("the kernel of so deep a network overflows", self.depth, "Use less depth, or its limit.")
-        self._table = LogTable(CubicSpline(u, values), per_octave=128)
+        self.kernel_ = DeepKernel(dual, int(self.depth))
         self._points = torch.from_numpy(points).to(self._device())
-        kernel = (self.log_kernel(self._points) - self.log_scale_).exp()
+        kernel = (self.kernel_(self._points, self._points) - self.kernel_.log_scale).exp()
         labels = torch.eye(len(self.classes_), dtype=torch.float64, device=kernel.device)[torch.from_numpy(index)]
         off_diagonal = float(kernel.clone().fill_diagonal_(0.0).amax()) * len(kernel)
         self.is_diagonal_ = off_diagonal < _NEGLIGIBLE
         self._weights = labels if self.is_diagonal_ else _solve(kernel, labels)
         return self
-
-    def log_kernel(self, x: Tensor) -> Tensor:
-        """``log K_depth`` between unit vectors and the training points."""
-        eps = half_square_distances(x, self._points)
-        return torch.where(eps < COINCIDENT, self.log_scale_, self._table(eps))
 
     def decision_function(self, X: Any) -> ndarray:
         """Outputs of the network (m, classes), for two classes their difference (m,), in units of the largest kernel
@@ -146,13 +163,14 @@ class DeepNTKClassifier(ClassifierMixin, SphereEstimator):
         It bounds the network's outputs: as regression, the limit of infinite depth is 0 off the training points.
         """
         check_is_fitted(self)
-        return (self.log_kernel(self._on_sphere(X)).amax(1) - self.log_scale_).cpu().numpy()
+        log_kernel = self.kernel_(self._on_sphere(X), self._points)
+        return (log_kernel.amax(1) - self.kernel_.log_scale).cpu().numpy()
 
     def _scores(self, X: Any) -> ndarray:
         check_is_fitted(self)
         found = []
         for x in self._on_sphere(X).split(max(1, 16 * TILE // len(self._points))):
-            log_kernel = self.log_kernel(x)
+            log_kernel = self.kernel_(x, self._points)
             found.append((log_kernel - log_kernel.amax(1, keepdim=True)).exp() @ self._weights)
         return torch.cat(found).cpu().numpy()
 

@@ -185,10 +185,10 @@ def dual_of(phi: Activation | Callable[[Tensor], Tensor]) -> Dual:
     second_moment = float(square)
     if not 0 < second_moment < math.inf:
         raise InputError("the activation has no finite second moment, or is 0", second_moment, "Use another.")
-    if not series[0, 1:].any():
-        raise InputError("the activation is constant", f"second moment {second_moment:.6g}", "Use another.")
     coefficients = series[0].square().numpy() / second_moment
     coefficients[coefficients < _NEGLIGIBLE] = 0.0
+    if not coefficients[1:].any():
+        raise InputError("the activation is constant", f"second moment {second_moment:.6g}", "Use another.")
     coefficients[:2][coefficients[:2] < ZERO**2] = 0.0
     left_out = coefficients[::-1].cumsum()[::-1]
     coefficients = coefficients[: max(2, int((left_out > _ROUNDING).sum()))]

@@ -120,8 +120,11 @@ class SingularKernelClassifier(ClassifierMixin, _Smoother):
         weights = _weights(sample_weight, X)
         self.classes_, index = np.unique(y, return_inverse=True)
         if self.class_weight is not None:
-            balance = compute_sample_weight(self.class_weight, y)
-            weights = balance if weights is None else weights * balance
+            weights = np.ones(len(y)) if weights is None else weights
+            if self.class_weight == "balanced":
+                weights = weights / np.bincount(index, weights).clip(1e-300)[index]
+            else:
+                weights = weights * compute_sample_weight(self.class_weight, y)
         if weights is not None:
             X, index, weights = X[weights > 0], index[weights > 0], weights[weights > 0]
         order = np.argsort(index, kind="stable")
@@ -268,7 +271,7 @@ def _weights(sample_weight: Any, X: ndarray) -> ndarray | None:
         return None
     weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
     if not weights.any():
-        raise InputError("all sample weights are zero", f"{len(weights)} zeros", "Give at least one point a weight.")
+        raise InputError("Sample weights must contain at least one non-zero number", "only zeros", "Leave them out.")
     return weights
 
 

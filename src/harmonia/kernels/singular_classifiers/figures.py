@@ -27,17 +27,18 @@ _KINDS: dict[Kind, tuple[str, str]] = {
 }
 
 
-def taxonomy_figure(taxonomies: Mapping[str, tuple[Taxonomy, Taxonomy]], chosen: Mapping[str, Taxonomy]) -> Figure:
+def taxonomy_figure(taxonomies: Mapping[str, tuple[Taxonomy, Taxonomy]], chosen: Taxonomy, title: str) -> Figure:
     """Where activations lie, as they are and without their mean, and the dimension each is optimal for.
 
     Arguments:
         taxonomies: Of well-known activations and of them without their mean.
-        chosen: The user's, drawn larger, with what to call them.
+        chosen: The user's, drawn larger.
+        title: What is to be seen.
     """
     figure, (left, right) = new_figure(
         1,
         2,
-        title="Three moments decide what an infinitely deep network is",
+        title=title,
         width=11.5,
         height=5.0,
         width_ratios=[1.0, 1.15],
@@ -47,7 +48,7 @@ def taxonomy_figure(taxonomies: Mapping[str, tuple[Taxonomy, Taxonomy]], chosen:
     return Figure(figure)
 
 
-def _moments(axes: Axes, taxonomies: Mapping[str, tuple[Taxonomy, Taxonomy]], chosen: Mapping[str, Taxonomy]) -> None:
+def _moments(axes: Axes, taxonomies: Mapping[str, tuple[Taxonomy, Taxonomy]], chosen: Taxonomy) -> None:
     arc = np.linspace(0, math.pi / 2, 100)
     axes.plot(np.cos(arc), np.sin(arc), color=MUTED, lw=1, ls=":")
     axes.plot([0, 0], [0.02, 1], color=PALETTE[0], lw=5, alpha=0.25, solid_capstyle="butt")
@@ -63,20 +64,17 @@ def _moments(axes: Axes, taxonomies: Mapping[str, tuple[Taxonomy, Taxonomy]], ch
         together.setdefault((round(raw.A, 1), round(raw.A_prime, 1)), []).append(name)
     for names in together.values():
         x, y = (float(np.mean([getattr(taxonomies[name][0], of) for name in names])) for of in ("A", "A_prime"))
-        axes.annotate(", ".join(names), (x, y), xytext=(9, 5), textcoords="offset points", fontsize=8, color=INK)
-    for name, one in chosen.items():
-        colour, marker = _KINDS[one.kind]
-        axes.scatter(one.A, one.A_prime, s=150, color=colour, marker=marker, edgecolor=INK, lw=1.4, zorder=4)
-        axes.annotate(
-            name, (one.A, one.A_prime), xytext=(12, -10), textcoords="offset points", fontsize=9, fontweight="bold"
-        )
+        aside = {"tanh": (9, 11), "gaussian": (-6, -14), "cos": (-14, 9)}.get(names[0], (9, 5))
+        axes.annotate(", ".join(names), (x, y), xytext=aside, textcoords="offset points", fontsize=8, color=INK)
+    colour, marker = _KINDS[chosen.kind]
+    axes.scatter(chosen.A, chosen.A_prime, s=150, color=colour, marker=marker, edgecolor=INK, lw=1.4, zorder=4)
     axes.scatter(0, 0, s=34, color=_KINDS["nearest neighbour"][0], marker="s", label="nearest neighbour", clip_on=False)
-    axes.set(xlabel="|A| = |E φ|", ylabel="|A′| = |E φ′|", xlim=(-0.03, 1.28), ylim=(-0.05, 1.08))
+    axes.set(xlabel="|A| = |E φ|", ylabel="|A′| = |E φ′|", xlim=(-0.03, 1.15), ylim=(-0.07, 1.1))
     axes.set_title("as they are, scaled to E φ² = 1", fontsize=10.5, color=INK)
     legend(axes, loc="lower left", bbox_to_anchor=(0.02, 0.08), fontsize=8.5)
 
 
-def _exponents(axes: Axes, taxonomies: Mapping[str, tuple[Taxonomy, Taxonomy]], chosen: Mapping[str, Taxonomy]) -> None:
+def _exponents(axes: Axes, taxonomies: Mapping[str, tuple[Taxonomy, Taxonomy]], chosen: Taxonomy) -> None:
     """In these coordinates, ``log(-log A')`` and ``log log B'``, exponents are parallel lines."""
 
     def place(slope: float, steepness: float) -> tuple[float, float]:
@@ -86,19 +84,15 @@ def _exponents(axes: Axes, taxonomies: Mapping[str, tuple[Taxonomy, Taxonomy]], 
     for d in (1, 2, 3, 5, 10):
         offset = math.log10(4 / d)
         axes.plot([left, right], [left + offset, right + offset], color=MUTED, lw=1)
-        end = min(right, top - offset)
-        axes.text(
-            end - 0.02, end + offset - 0.02, f"α = {d}", fontsize=8.5, color=MUTED, ha="right", va="top", rotation=0
-        )
+        axes.text(bottom - offset + 0.06, bottom + 0.03, f"α = {d}", fontsize=8.5, color=MUTED)
     kernels = {name: one for name, (_, one) in taxonomies.items() if one.kind == "singular kernel"}
     places = [(*place(one.A_prime, one.B_prime), f"{name} {one.alpha:.2f}") for name, one in kernels.items()]
     axes.scatter([x for x, _, _ in places], [y for _, y, _ in places], s=34, color=PALETTE[0])
-    _labels(axes, places, 0.045, 0.4, 0.03)
+    _labels(axes, places)
     best = [place(2.0 ** (-d / 4), 2.0) for d in range(1, 11)]
     axes.plot(*zip(*best), "D", ms=6, color=PALETTE[4], ls="none", label="optimal for d = 1, 2, ... 10")
-    for one in chosen.values():
-        if one.kind == "singular kernel":
-            axes.scatter(*place(one.A_prime, one.B_prime), s=150, color=PALETTE[0], edgecolor=INK, lw=1.4, zorder=4)
+    if chosen.kind == "singular kernel":
+        axes.scatter(*place(chosen.A_prime, chosen.B_prime), s=150, color=PALETTE[0], edgecolor=INK, lw=1.4, zorder=4)
     slopes, steeps = (0.99, 0.97, 0.9, 0.8, 0.6, 0.4, 0.2), (1.03, 1.05, 1.1, 1.2, 1.5, 2.0, 3.0)
     axes.set_xticks([place(value, 2.0)[0] for value in slopes], [f"{value:g}" for value in slopes])
     axes.set_yticks([place(0.5, value)[1] for value in steeps], [f"{value:g}" for value in steeps])
@@ -107,25 +101,20 @@ def _exponents(axes: Axes, taxonomies: Mapping[str, tuple[Taxonomy, Taxonomy]], 
     legend(axes, loc="upper left", fontsize=8.5)
 
 
-def _labels(axes: Axes, places: Sequence[tuple[float, float, str]], height: float, width: float, gap: float) -> None:
-    """Names right of their points, moved apart vertically where they would overlap.
-
-    Arguments:
-        axes: Where to write.
-        places: Points and names.
-        height: Of a line of text.
-        width: Of a name.
-        gap: Between a point and its name.
-    """
-    taken: list[tuple[float, float]] = []
-    for x, y, name in sorted(places, key=lambda place: place[1]):
-        level = y
-        for other_x, other_level in taken:
-            if abs(other_x - x) < width and level < other_level + height:
-                level = other_level + height
-        taken.append((x, level))
-        line = {"arrowstyle": "-", "color": MUTED, "lw": 0.5, "shrinkA": 0, "shrinkB": 2}
-        axes.annotate(name, (x, y), xytext=(x + gap, level), fontsize=8, va="center", color=INK, arrowprops=line)
+def _labels(axes: Axes, places: Sequence[tuple[float, float, str]]) -> None:
+    """Names right of their points, or left where another point is in the way."""
+    for x, y, name in places:
+        crowded = any(0 < other_x - x < 0.25 and abs(other_y - y) < 0.05 for other_x, other_y, _ in places)
+        axes.annotate(
+            name,
+            (x, y),
+            xytext=(-7 if crowded else 7, 0),
+            textcoords="offset points",
+            fontsize=8,
+            color=INK,
+            ha="right" if crowded else "left",
+            va="center",
+        )
 
 
 def curves_figure(curves: ErrorCurves, title: str, ours: str, *, best_known: bool = True) -> Figure:
@@ -294,5 +283,5 @@ def depth_figure(
         axes.semilogx(eps, (limit - limit[middle]) / math.log(10), color=INK, lw=2, ls="--", label="infinite depth")
     axes.invert_xaxis()
     axes.set(xlabel="1 − x·x′: nearer and nearer inputs", ylabel="kernel, powers of ten, relative to x·x′ = 0.5")
-    legend(axes, loc="upper left")
+    legend(axes, loc="center left", bbox_to_anchor=(1.01, 0.5))
     return Figure(figure)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float64
@@ -11,8 +10,6 @@ from numpy import ndarray
 from scipy.spatial import KDTree
 
 from harmonia.core.errors import InputError
-
-FeatureMap = Literal["sphere", "softplus", "raw"]
 
 _TAIL = 0.25
 """Room on either side of the unit interval for values beyond the percentiles."""
@@ -34,7 +31,7 @@ class SphereMap:
         array([[0.4472, 0.8944]])
     """
 
-    def __init__(self, kind: FeatureMap = "sphere") -> None:
+    def __init__(self, kind: str = "sphere") -> None:
         if kind not in ("sphere", "softplus", "raw"):
             raise InputError("no such feature map", repr(kind), "Use 'sphere', 'softplus' or 'raw'.")
         self.kind = kind

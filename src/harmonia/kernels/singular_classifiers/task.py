@@ -21,7 +21,6 @@ from harmonia.kernels.singular_classifiers.consistency import (
     NEAREST_NEIGHBOUR,
     ErrorCurves,
     Problem,
-    ProblemName,
     error_curves,
     rules,
 )
@@ -30,7 +29,7 @@ from harmonia.kernels.singular_classifiers.duals import dual_of
 from harmonia.kernels.singular_classifiers.estimators import SingularKernelClassifier
 from harmonia.kernels.singular_classifiers.gallery import ActivationName, named_activation, taxonomies
 from harmonia.kernels.singular_classifiers.koenigs import Koenigs
-from harmonia.kernels.singular_classifiers.taxonomy import taxonomy_of
+from harmonia.kernels.singular_classifiers.taxonomy import Kind, taxonomy_of
 from harmonia.media import Figure, Table
 from harmonia.parts.features import Features, Target
 
@@ -178,6 +177,15 @@ class Placed(TypedDict):
     depth: Annotated[Figure, Field("its tangent kernel at growing depth")]
 
 
+_FATES: dict[Kind, str] = {
+    "singular kernel": "The {} grows a singularity with depth",
+    "nearest neighbour": "The {} leaves only the nearest inputs with depth",
+    "majority vote": "The {} makes all inputs alike with depth",
+    "flat": "The {} becomes flat with depth",
+    "linear": "The {} stays linear at any depth",
+}
+
+
 def activation(
     *,
     name: Annotated[ActivationName, Field("a well-known activation")] = "gelu",
@@ -193,17 +201,18 @@ def activation(
     found = taxonomy_of(dual)
     called = f"{name} − mean" if centred and taxonomies()[name][0].A > 0 else name
     eps = np.geomspace(0.9, 1e-8, 400)
-    depths = (1, 3, 10, 30, 100)
+    depths = (1, 2, 4, 6, 8) if found.kind == "nearest neighbour" else (1, 3, 10, 30, 100, 1000)
     profiles = {f"depth {depth}": log_deep_ntk(dual, eps, 1 - eps, depth) for depth in depths}
     limit = Koenigs(dual).log(eps) if found.kind == "singular kernel" else None
-    title = f"The tangent kernel of {called}: depth resolves ever nearer inputs"
+    place = f"Three moments decide what an infinitely deep network is: {called}, a {found.kind}"
+    fate = _FATES[found.kind].format(f"tangent kernel of {called}")
     return {
         "kind": found.kind,
         "alpha": found.alpha,
         "verdict": str(found),
         "moments": _moments(),
-        "chart": figures.taxonomy_figure(taxonomies(), {called: found}),
-        "depth": figures.depth_figure(profiles, eps, limit, title),
+        "chart": figures.taxonomy_figure(taxonomies(), found, place),
+        "depth": figures.depth_figure(profiles, eps, limit, fate),
     }
 
 
@@ -248,8 +257,7 @@ def consistency(
     sizes = tuple(sorted({max(20, round(most * 2.0 ** (-1.5 * step))) for step in range(6)}))
     ours = f"alpha = {dimension:g}"
     contestants = rules((dimension / 2, float(dimension), 2.0 * dimension))
-    name: ProblemName = problem
-    curves = error_curves(Problem.named(name, dimension), sizes, contestants, seed=seed)
+    curves = error_curves(Problem.named(problem, dimension), sizes, contestants, seed=seed)
     excess = curves.errors[ours][-1] - curves.best
     title = f"α = d = {dimension} is {100 * excess:.1f} points above the best possible error at n = {most:,}"
     frame = polars.DataFrame({"n": curves.sizes, **curves.errors, "Bayes": [curves.best] * len(sizes)})
