@@ -152,6 +152,10 @@ def test_steps_and_diagnostics(diabetes):
     np.testing.assert_allclose(forever.predict(X[100:110]), model.predict(X[100:110], step=math.inf))
     np.testing.assert_allclose(forever.predict(X[100:110], step=2), path[1])
     assert forever.path(X[:3]).shape == (1, 3)
+    other = SelfDistilledKernelRidge(lam=0.5, alpha=0.8, steps=5).fit(X[:100], y[:100])
+    np.testing.assert_allclose(model.path(X[:5], alpha=0.8), other.path(X[:5]))
+    np.testing.assert_allclose(model.predict(X[:5], step=math.inf, alpha=0.8), other.predict(X[:5], step=math.inf))
+    np.testing.assert_allclose(forever.path(X[:5], alpha=0.8)[0], other.predict(X[:5], step=math.inf))
     again = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(again.predict(X[:5]), model.predict(X[:5]))
 
@@ -177,7 +181,7 @@ def test_classes():
     np.testing.assert_allclose(model.path(X[:4]).sum(2), 1)
     two = SelfDistilledKernelClassifier(gamma=0.1).fit(X[:300], y[:300] > 4)
     assert two.decision_function(X[:4]).shape == (4,)
-    assert two.score(X[300:700], y[300:700] > 4) > 0.9
+    assert two.score(X[300:700], y[300:700] > 4) > 0.85
 
 
 BAD = [

@@ -214,15 +214,25 @@ class _SelfDistilled(BaseEstimator):
         check_is_fitted(self)
         return validate_data(self, X, dtype=np.float64, reset=False)
 
-    def _shares_of(self, step: float | int | None) -> Tensor:
+    def _shares_of(self, step: float | int | None, alpha: float | int | None) -> Tensor:
         """Shares of the true targets in the target of a step."""
         step = self.step_ if step is None else step
-        if len(set(self.alphas_)) <= 1 and (self.steps == math.inf or not isinstance(self.alpha, str)):
-            # Steps with one weight have a closed form, so any of them is at hand.
-            return target_shares(self.fit_.gain, float(self.alphas_[0]) if len(self.alphas_) else 1.0, step)
+        if alpha is None and self.steps == math.inf:
+            alpha = self.alphas_[0]
+        elif alpha is None and isinstance(self.alpha, Real):
+            alpha = self.alpha
+        if alpha is not None:  # one weight for all steps has a closed form, so any of them is at hand
+            return target_shares(self.fit_.gain, float(alpha), step)
         if check_step(step) > len(self._shares):
             raise InputError("there is no such step", step, f"Steps 1 to {len(self._shares)} were taken.")
         return self._shares[check_step(step) - 1]
+
+    def _path_shares(self, alpha: float | int | None) -> Tensor:
+        if alpha is None:
+            return self._shares
+        if self.steps == math.inf:
+            return target_shares(self.fit_.gain, float(alpha), math.inf)[None]
+        return target_shares_along(self.fit_.gain, [float(alpha)] * (int(self.steps) - 1))
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -286,20 +296,26 @@ class SelfDistilledKernelRidge(MultiOutputMixin, RegressorMixin, _SelfDistilled)
         self._fit_steps(X, y.reshape(len(y), -1))
         return self
 
-    def predict(self, X: Any, step: float | int | None = None) -> np.ndarray:
+    def predict(self, X: Any, step: float | int | None = None, alpha: float | int | None = None) -> np.ndarray:
         """Predictions of a step.
 
         Arguments:
             X: Inputs; rows ``k(x, X)`` for a precomputed kernel.
             step: 1 is the ordinary fit; `step_` unless given. With one weight for all steps any step, or ``math.inf``.
+            alpha: Another weight for all steps; needs no new fit.
         """
         X = self._validated(X)
-        return self._shaped(self._predicted(X, self._shares_of(step)))
+        return self._shaped(self._predicted(X, self._shares_of(step, alpha)))
 
-    def path(self, X: Any) -> np.ndarray:
-        """Predictions of all steps that were taken, (steps, m) or (steps, m, k); of infinitely many their limit."""
+    def path(self, X: Any, alpha: float | int | None = None) -> np.ndarray:
+        """Predictions of all steps that were taken, (steps, m) or (steps, m, k); of infinitely many their limit.
+
+        Arguments:
+            X: Inputs.
+            alpha: Another weight for all steps; needs no new fit.
+        """
         X = self._validated(X)
-        return self._shaped(self._predicted(X, self._shares))
+        return self._shaped(self._predicted(X, self._path_shares(alpha)))
 
     def _shaped(self, columns: np.ndarray) -> np.ndarray:
         return columns[..., 0] if self._flat else columns
@@ -332,21 +348,23 @@ class SelfDistilledKernelClassifier(ClassifierMixin, _SelfDistilled):
         self._fit_steps(X, onehot - self.prior_)
         return self
 
-    def decision_function(self, X: Any, step: float | int | None = None) -> np.ndarray:
-        """Score of each class (m, classes); for two classes their difference (m,)."""
+    def decision_function(
+        self, X: Any, step: float | int | None = None, alpha: float | int | None = None
+    ) -> np.ndarray:
+        """Score of each class (m, classes), for two classes their difference (m,); `step`, `alpha` as of regression."""
         X = self._validated(X)
-        scores = self._predicted(X, self._shares_of(step)) + self.prior_
+        scores = self._predicted(X, self._shares_of(step, alpha)) + self.prior_
         return scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores
 
-    def predict(self, X: Any, step: float | int | None = None) -> np.ndarray:
+    def predict(self, X: Any, step: float | int | None = None, alpha: float | int | None = None) -> np.ndarray:
         """The class with the largest score at a step."""
-        scores = self.decision_function(X, step)
+        scores = self.decision_function(X, step, alpha)
         return self.classes_[(scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(1)]
 
-    def path(self, X: Any) -> np.ndarray:
+    def path(self, X: Any, alpha: float | int | None = None) -> np.ndarray:
         """Scores of the classes at all steps that were taken, (steps, m, classes)."""
         X = self._validated(X)
-        return self._predicted(X, self._shares) + self.prior_
+        return self._predicted(X, self._path_shares(alpha)) + self.prior_
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
