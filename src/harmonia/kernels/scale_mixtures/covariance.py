@@ -13,7 +13,8 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -27,12 +28,16 @@ from harmonia.parts import infwidth
 from harmonia.parts.gram import Tile, over_tiles, tiles
 
 Build = Callable[..., infwidth.Sequential]
+Pull = Callable[[Tensor], np.ndarray]
 
 SCALE_BOUNDS = (1e-3, 30.0)
 """The range of the learned scales of networks."""
 
 TILE = 256
 """Rows and columns of a tile: of float64 numbers, half a megabyte."""
+
+MOST_KEPT = 1000
+"""With more rows, tiles are computed again for their gradient: less memory than to keep what it needs."""
 
 
 class Covariance(ABC):
@@ -64,9 +69,26 @@ class Covariance(ABC):
     def gradient(self, x: Tensor, weights: Float[Tensor, "n n"]) -> Float64[np.ndarray, " p"]:
         """Derivatives of ``sum_ij weights_ij k(x_i, x_j)`` by `theta`, for symmetric weights."""
 
+    def linearize(self, x: Tensor) -> tuple[Tensor, Pull]:
+        """``k(x, x)``, and `gradient` as a function of the weights, where the two may share work."""
+        return self.matrix(x), partial(self.gradient, x)
+
     @abstractmethod
     def describe(self) -> dict[str, float]:
         """The hyperparameters by name, for people."""
+
+
+class _Graph(NamedTuple):
+    """A tile of a kernel matrix and the hyperparameters that it can be differentiated by."""
+
+    tile: Tile
+    theta: Tensor
+    values: Tensor
+
+    def gradient(self, weights: Tensor) -> Tensor:
+        """Of the weighted sum of the tile and, off the diagonal, of its mirror image."""
+        twice = 1.0 if self.tile.rows == self.tile.columns else 2.0
+        return torch.autograd.grad(self.values, self.theta, twice * weights[self.tile.rows, self.tile.columns])[0]
 
 
 class NetworkCovariance(Covariance):
@@ -106,15 +128,25 @@ class NetworkCovariance(Covariance):
         return self.network().diagonal(x, get="nngp")
 
     def gradient(self, x: Tensor, weights: Float[Tensor, "n n"]) -> Float64[np.ndarray, " p"]:
-        def tile_gradient(tile: Tile) -> Tensor:
-            theta = torch.tensor(self.theta, requires_grad=True)
-            same = tile.rows == tile.columns
-            network = self.network(list(theta.exp()))
-            values = network.kernel(x[tile.rows], None if same else x[tile.columns], get="nngp")
-            total = (values * weights[tile.rows, tile.columns]).sum() * (1.0 if same else 2.0)
-            return torch.autograd.grad(total, theta)[0]
+        if not self.free:
+            return np.zeros(0)
+        found = over_tiles(lambda tile: self._graph(x, tile).gradient(weights), _plan(x), "Gradient")
+        return torch.stack(list(found)).sum(0).numpy()
 
-        return _over_tiles(tile_gradient, x) if self.free else np.zeros(0)
+    def linearize(self, x: Tensor) -> tuple[Tensor, Pull]:
+        if not self.free or x.ndim > 2 or len(x) > MOST_KEPT:
+            return super().linearize(x)
+        graphs = list(over_tiles(lambda tile: self._graph(x, tile), _plan(x), "Kernel"))
+        matrix = x.new_empty(len(x), len(x))
+        for (rows, columns), values in ((graph.tile, graph.values.detach()) for graph in graphs):
+            matrix[rows, columns] = values
+            matrix[columns, rows] = values.mT
+        return matrix, lambda weights: torch.stack([graph.gradient(weights) for graph in graphs]).sum(0).numpy()
+
+    def _graph(self, x: Tensor, tile: Tile) -> _Graph:
+        theta = torch.tensor(self.theta, requires_grad=True)
+        other = None if tile.rows == tile.columns else x[tile.columns]
+        return _Graph(tile, theta, self.network(list(theta.exp())).kernel(x[tile.rows], other, get="nngp"))
 
     def describe(self) -> dict[str, float]:
         return {**self.scales, **{name: math.exp(t) for name, t in zip(self.free, self.theta)}}
@@ -266,8 +298,7 @@ class _Named:
         return infwidth.Sequential(first, *blocks, activation, readout)
 
 
-def _over_tiles(function: Callable[[Tile], Tensor], x: Tensor) -> Float64[np.ndarray, " p"]:
-    """The sum of a function over the tiles of a symmetric matrix."""
+def _plan(x: Tensor) -> list[Tile]:
+    """Tiles of a symmetric matrix."""
     size = max(1, math.isqrt(TILE**2 // math.prod(x.shape[2:])))
-    plan = tiles(len(x), len(x), size, symmetric=True)
-    return torch.stack(list(over_tiles(function, plan, "Gradient"))).sum(0).numpy()
+    return tiles(len(x), len(x), size, symmetric=True)

@@ -83,11 +83,12 @@ class Objective:
 
     def __call__(self, vector: Float64[np.ndarray, " p"]) -> tuple[float, Float64[np.ndarray, " p"]]:
         covariance, noise, prior = self.unpack(vector)
-        process = ScaleMixtureProcess(covariance.matrix(self.x), self.y, prior, noise)
+        kernel, pull = covariance.linearize(self.x)
+        process = ScaleMixtureProcess(kernel, self.y, prior, noise)
         precision = float(process.posterior.mean_precision())
         weights = process.cholesky.inverse.mul(-self.y.shape[1] / 2)
         weights.addmm_(process.alpha, process.alpha.mT, alpha=precision / 2)
-        by_covariance = covariance.gradient(self.x, weights)
+        by_covariance = pull(weights)
         by_prior = self._prior_slope(prior, process.count, process.q)
         slopes = np.concatenate([by_covariance, [noise * float(weights.trace())], by_prior])
         return -process.log_marginal_likelihood / process.count, -slopes / process.count

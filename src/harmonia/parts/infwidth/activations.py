@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from harmonia.core.errors import InputError
+from harmonia.parts.infwidth.fused import KinkedDual, plain_reverse_mode
 from harmonia.parts.infwidth.layers import Layer, finer
 from harmonia.parts.infwidth.state import KernelState, Spatial
 
@@ -75,6 +76,8 @@ class ABReLU(Activation):
 
     def dual(self, k: Tensor, q1: Tensor, q2: Tensor, derivative: bool = True) -> tuple[Tensor, Tensor | None]:
         bend = (self.a - self.b) ** 2 / (2 * math.pi)
+        if not derivative and k.requires_grad and plain_reverse_mode():
+            return KinkedDual.apply(k, q1, q2, bend, (self.a**2 + self.b**2) / 2), None
         y = sine(k, q1, q2)
         gain = (safe_atan2(y, k) * -bend).add_((self.a**2 + self.b**2) / 2)
         return (k * gain).add_(y, alpha=bend), gain
