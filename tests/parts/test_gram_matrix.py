@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+import resource
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,8 @@ from torch import Tensor
 
 from harmonia.core.errors import InputError
 from harmonia.parts import gram
-from harmonia.parts.gram import KernelOperator
+from harmonia.parts.gram import KernelOperator, Tile, over_tiles, tiles
+from harmonia.parts.gram.allocator import keep_freed_memory
 from harmonia.parts.infwidth import Dense, Kernels, NetworkKernel, ReLU, Sequential, kernel_matrix
 
 NET = Sequential(Dense(1.4, 0.3), ReLU(), Dense(1.4, 0.3))
@@ -116,3 +119,20 @@ def test_diagonal_of_an_operator() -> None:
     torch.testing.assert_close(KernelOperator(Counting(), X, block=3).diagonal(), X.square().sum(1))
     with pytest.raises(InputError, match="diagonal"):
         KernelOperator(Counting(), X, Y).diagonal()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the setting is glibc's")
+def test_tiles_reuse_memory() -> None:
+    """Memory that one tile frees serves the next: no fresh pages from the system."""
+    assert keep_freed_memory()
+
+    def work(tile: Tile) -> float:
+        return sum(float((torch.ones(512, 512) * number).sum()) for number in range(20))
+
+    plan = tiles(20, 1, 1)
+    faults = []
+    for _ in range(2):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        assert list(over_tiles(work, plan, "Tiles")) == [190 * 512.0**2] * 20
+        faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    assert faults[1] < 20_000  # 200,000 if every tile's megabytes came from the system

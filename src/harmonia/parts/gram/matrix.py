@@ -16,6 +16,7 @@ from torch import Tensor
 
 from harmonia.core.errors import InputError
 from harmonia.core.scale import Engine, Ledger, map_blocks
+from harmonia.parts.gram.allocator import keep_freed_memory
 
 R = TypeVar("R")
 
@@ -60,6 +61,7 @@ def over_tiles(function: Callable[[Tile], R], plan: Sequence[Tile], label: str) 
         >>> [tile.rows for tile in over_tiles(lambda tile: tile, tiles(2, 1, 1), "Tiles")]
         [slice(0, 1, None), slice(1, 2, None)]
     """
+    keep_freed_memory()
     threads = torch.get_num_threads()
     engine: Engine = "threads" if threads > 1 and len(plan) > 1 else "serial"
 

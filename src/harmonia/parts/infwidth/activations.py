@@ -15,7 +15,7 @@ from torch import Tensor
 
 from harmonia.core.errors import InputError
 from harmonia.parts.infwidth.fused import KinkedDual, plain_reverse_mode
-from harmonia.parts.infwidth.layers import Layer, finer
+from harmonia.parts.infwidth.layers import Layer, finer, scaled
 from harmonia.parts.infwidth.state import KernelState, Spatial
 
 
@@ -79,7 +79,7 @@ class ABReLU(Activation):
         if not derivative and k.requires_grad and plain_reverse_mode():
             return KinkedDual.apply(k, q1, q2, bend, (self.a**2 + self.b**2) / 2), None
         y = sine(k, q1, q2)
-        gain = (safe_atan2(y, k) * -bend).add_((self.a**2 + self.b**2) / 2)
+        gain = scaled(safe_atan2(y, k), -bend, (self.a**2 + self.b**2) / 2)
         return (k * gain).add_(y, alpha=bend), gain
 
 
@@ -225,7 +225,7 @@ class GELU(Activation):
 
 def sine(k: Tensor, q1: Tensor, q2: Tensor) -> Tensor:
     """``sqrt(q1 q2 - k^2)``."""
-    return safe_sqrt(q1 * q2 - k * k)
+    return safe_sqrt(q1 * q2 - k * k)  # not fused: both products round alike, so that equal inputs give 0
 
 
 def safe_sqrt(x: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from inspect import signature
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor
 
 from harmonia.core.errors import InputError
@@ -111,6 +112,14 @@ def shifted(covariance: Tensor, bias_std: float | Tensor) -> Tensor:
     return covariance if _is(bias_std, 0.0) else covariance.add_(bias_std**2)
 
 
+def scaled(covariance: Tensor, gain: float | Tensor, shift: float | Tensor) -> Tensor:
+    """``gain K + shift``, in one pass over memory where nothing is differentiated in the gain."""
+    if isinstance(gain, Tensor):
+        return covariance * gain + shift
+    shift = shift if isinstance(shift, Tensor) else covariance.new_tensor(shift)
+    return torch.add(shift, covariance, alpha=gain)
+
+
 def _is(value: float | Tensor, constant: float) -> bool:
     return not isinstance(value, Tensor) and value == constant
 
@@ -164,16 +173,16 @@ class Affine(Layer):
     def propagate(self, state: KernelState) -> KernelState:
         total = self.total(state.nngp, state)
         gain = self.w_std**2 / self.receptive_field
-        nngp = shifted(total * gain, self.b_std)
+        nngp = scaled(total, gain, self.b_std**2)
         ntk = None
         if state.ntk is not None:
-            carried = self.total(state.ntk, state) * gain
+            carried = self.total(state.ntk, state)
             if self.parameterization == "ntk":
-                ntk = carried.add_(nngp)
+                ntk = scaled(carried, gain, nngp)
             elif state.fan_in is None:
                 raise InputError("standard parameterization needs the width of every layer", None, "Pass width=.")
             else:
-                ntk = carried.add_(total, alpha=state.fan_in)
+                ntk = scaled(carried, gain, total * state.fan_in)
                 ntk = ntk if _is(self.b_std, 0.0) else ntk.add_(1.0)
         return state.with_kernels(nngp, ntk, is_gaussian=True, fan_in=self.width)
 
