@@ -138,6 +138,31 @@ def test_constant_features_count_for_nothing():
     np.testing.assert_allclose(flat.predict_proba(np.zeros((1, 2))), [[2 / 3, 1 / 3]], atol=1e-9)
 
 
+@pytest.mark.parametrize("activation", ["optimal", "hilbert"])
+def test_nearest_points_only(activation):
+    """All of them are all; of some the difference stays within its bound."""
+    X, at, y = sphere(400, 2), sphere(60, 2, 1), np.random.default_rng(2).integers(0, 3, 400)
+    X[7], X[8] = X[9], X[9]
+    v = np.random.default_rng(3).uniform(0.5, 2, 400)
+
+    def model(neighbours):
+        found = SingularKernelClassifier(activation=activation, feature_map="raw", neighbours=neighbours)
+        return found.fit(X, y, sample_weight=v)
+
+    whole, same, some = model(None), model(400), model(60)
+    at = np.concatenate([at, X[:12]])
+    np.testing.assert_allclose(same.predict_proba(at), whole.predict_proba(at), rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(same.predict_proba_left_out(), whole.predict_proba_left_out(), rtol=1e-6, atol=1e-9)
+    difference = np.abs(some.predict_proba(at) - whole.predict_proba(at)).max(1)
+    assert (difference <= some.neglected_share(at) + 1e-9).all()
+    assert some.neglected_share(at).max() < 1
+    assert not whole.neglected_share(at).any()
+    targets = np.random.default_rng(4).standard_normal((400, 2))
+    options = {"activation": activation, "feature_map": "raw"}
+    plain, near = (SingularKernelRegressor(neighbours=k, **options).fit(X, targets) for k in (None, 400))
+    np.testing.assert_allclose(near.predict(at), plain.predict(at), rtol=1e-5, atol=1e-7)
+
+
 def test_limits_of_the_exponent():
     """Exponent 0 counts classes, an infinite one looks at the nearest point, as scikit-learn does."""
     X, y = load_wine(return_X_y=True)
@@ -286,6 +311,7 @@ X4, Y4 = np.eye(4)[:, :3] + 0.1, [0, 1, 0, 1]
         (lambda: SingularKernelClassifier(activation=torch.cos).fit(X4, Y4), "finite depth"),
         (lambda: SingularKernelClassifier(activation=torch.nn.Identity()).fit(X4, Y4), "finite depth"),
         (lambda: SingularKernelClassifier(block_size=0).fit(X4, Y4), "block size"),
+        (lambda: SingularKernelClassifier(neighbours=0).fit(X4, Y4), "number of neighbours"),
         (lambda: SingularKernelClassifier().fit(X4, Y4).predict_set(X4, 1.0), "coverage"),
         (lambda: SingularKernelClassifier("mle").fit(X4[:2], [0, 1]), "three distinct points"),
         (lambda: SingularKernelClassifier().fit(X4[:1], [0]).loo_score(), "two training points"),
