@@ -2,14 +2,13 @@
 
 
 def theory(width, depth, activation):
-    """What an unknown activation costs from nothing: its critical initialisation, then all layers."""
+    """The critical initialisation of the activation, then all layers."""
     import numpy as np
 
     from harmonia.networks import recursion
-    from harmonia.networks.effective_theory.activation import ACTIVATIONS, Pointwise
 
     def step():
-        table = recursion(Pointwise(activation, ACTIVATIONS[activation]), depth, width)
+        table = recursion(activation, depth, width)
         return np.array([table["K"][-1], table["V"][-1] / 100])
 
     return step

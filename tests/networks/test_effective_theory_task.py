@@ -80,7 +80,7 @@ SMALL = "Linear(5, 16), 6 * (Tanh(), Linear(16, 16)), Tanh(), Linear(16, 2)"
 def test_networks_are_diagnosed(tmp_path):
     found = find_job(JOBS, "diagnose").run({"network": Text(SMALL), "batch": 8})
     assert found["depth"] == 8
-    frame = found["layers"].frame
+    frame = found["modules"].frame
     assert frame.height == 15
     assert {"name", "K", "chi_perp", "gradient", "K, critical"} <= set(frame.columns)
     state = found["weights"].tensors
@@ -100,7 +100,7 @@ def test_own_weights_and_data():
     found = task.diagnose(Text(SMALL), data=table, weights=Checkpoint(dict(net.state_dict())), batch=16)
     quiet = task.diagnose(Text(SMALL), data=table, batch=16)
     assert found["signal"] > quiet["signal"] / 100
-    assert found["layers"].frame["K"][2] > 10 * quiet["layers"].frame["K"][2]
+    assert found["modules"].frame["K"][2] > 10 * quiet["modules"].frame["K"][2]
 
 
 def test_images_and_skips():
@@ -115,7 +115,7 @@ def test_images_and_skips():
 def test_networks_without_criticality_are_still_diagnosed():
     found = task.diagnose(Text("Linear(4, 8), Sigmoid(), Linear(8, 2)"), batch=4)
     assert "Not initialised anew" in found["advice"].text
-    assert "K, critical" not in found["layers"].frame.columns
+    assert "K, critical" not in found["modules"].frame.columns
 
 
 def test_data_that_do_not_fit():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -61,11 +62,19 @@ class Brackets(NamedTuple):
     sddd2: Float[Tensor, "*K"]
 
 
+@cache
+def _smooth_nodes() -> tuple[Tensor, Tensor]:
+    return gaussian_nodes(torch.empty(0, dtype=torch.float64))
+
+
 def _nodes(activation: Pointwise, K: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Standard normal nodes, their weights, and the nodes times ``sqrt(K)``."""
     root = K.sqrt().unsqueeze(-1)
-    kinks = torch.tensor([kink for kink in activation.kinks if kink], dtype=torch.float64)
-    u, w = gaussian_nodes(kinks / root.clamp(min=1e-150))
+    kinks = [kink for kink in activation.kinks if kink]  # the nodes resolve one at 0 anyway
+    if kinks:
+        u, w = gaussian_nodes(torch.tensor(kinks, dtype=torch.float64) / root.clamp(min=1e-150))
+    else:
+        u, w = _smooth_nodes()
     return u, w, root * u
 
 
@@ -110,6 +119,18 @@ def brackets(activation: Pointwise, K: Float[Tensor, "*K"]) -> Brackets:
         sdd=zsd / K - d2,
         sddd2=(mean(product * d_square) / K - d4) / 3,
     )
+
+
+def criterion(activation: Pointwise, K: Float[Tensor, "*K"]) -> Float[Tensor, "*K"]:
+    """``r(K) = <z s s'> / (K <s'^2>) - 1 = chi_par / chi_perp - 1`` alone; NaN where moments overflow."""
+    K = K.double()
+    u, w, z = _nodes(activation, K)
+    s, d = activation.function(z), activation.slope(z)
+    along, across = (w * z * s * d).sum(-1), (w * d * d).sum(-1)
+    far = w * (u.abs() > _FAR)
+    square = s * s
+    fourth, beyond = (w * square * square).sum(-1), (far * square * square).sum(-1)
+    return torch.where(beyond <= _UNRESOLVED * fourth, along / (K * across) - 1, torch.nan)
 
 
 def second_moment(activation: Pointwise, K: float) -> float:

@@ -8,7 +8,8 @@ when both are 1 at a fixed point ``K*`` (Roberts, Yaida & Hanin 2021, chapters 3
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -18,7 +19,7 @@ from scipy.optimize import brentq
 
 from harmonia.core.errors import InputError
 from harmonia.networks.effective_theory.activation import AnyActivation, Pointwise, as_activation
-from harmonia.networks.effective_theory.brackets import Brackets, brackets, second_moment
+from harmonia.networks.effective_theory.brackets import brackets, criterion, second_moment
 from harmonia.networks.effective_theory.phase import Phase, phase_of
 
 Universality = Literal["scale-invariant", "K* = 0", "K* = 0, kinked", "half-stable", "none"]
@@ -45,8 +46,8 @@ class CriticalityReport:
         decay: Power by which the variance does.
         attracts: From which side variances near ``K*`` flow to it: ``"both"``, ``"above"``, ``"below"``, ``"neither"``.
         shift: For ``"none"``: a constant which, taken off the activation, makes it critical (see `critical_shift`).
-        K, r: The curve ``r(K) = chi_par / chi_perp - 1``, whose zeros are the candidates; NaN where moments overflow.
         given: What happens at the ``C_b`` and ``C_W`` that were asked about, or None.
+        pointwise: The activation itself.
     """
 
     activation: str
@@ -61,14 +62,18 @@ class CriticalityReport:
     decay: float
     attracts: Literal["both", "above", "below", "neither"]
     shift: float | None
-    K: Float64[np.ndarray, " points"]
-    r: Float64[np.ndarray, " points"]
-    given: Phase | None = None
+    given: Phase | None
+    pointwise: Pointwise = field(repr=False)
 
     @property
     def is_critical(self) -> bool:
         """Whether some initialisation is critical."""
         return self.universality != "none"
+
+    @cached_property
+    def r_curve(self) -> tuple[Float64[np.ndarray, " points"], Float64[np.ndarray, " points"]]:
+        """Variances K and ``r(K) = chi_par / chi_perp - 1``, whose zeros are the candidates; NaN where it overflows."""
+        return _curve(self.pointwise)
 
     @property
     def start(self) -> float:
@@ -99,10 +104,7 @@ def analyze(activation: AnyActivation, C_b: float | None = None, C_W: float | No
         'chaotic'
     """
     pointwise = as_activation(activation)
-    K = torch.logspace(math.log10(LOWEST), math.log10(HIGHEST), _POINTS, dtype=torch.float64)
-    curve = brackets(pointwise, K)
-    r = torch.where(curve.resolved, curve.zsd / (K * curve.d2) - 1, torch.nan).numpy()
-    found = _scale_invariant(pointwise) or _at_zero(pointwise) or _isolated(pointwise, K.numpy(), r)
+    found = _scale_invariant(pointwise) or _at_zero(pointwise) or _isolated(pointwise)
     if found is None:
         found = _Found("none", math.nan, math.nan, math.nan, math.nan, attracts="neither")
     given = None
@@ -123,9 +125,8 @@ def analyze(activation: AnyActivation, C_b: float | None = None, C_W: float | No
         found.decay,
         found.attracts,
         shift,
-        K.numpy(),
-        r,
         given,
+        pointwise,
     )
 
 
@@ -239,20 +240,22 @@ def _fitted(activation: Pointwise, C_W: float, depth: int = 400) -> tuple[float,
     return vertex / ((2 * depth + 1) * last**2), across, math.log2(variances[depth] / variances[-1])
 
 
-def _isolated(activation: Pointwise, K: np.ndarray, r: np.ndarray) -> _Found | None:
+def _curve(activation: Pointwise) -> tuple[np.ndarray, np.ndarray]:
+    K = torch.logspace(math.log10(LOWEST), math.log10(HIGHEST), _POINTS, dtype=torch.float64)
+    return K.numpy(), criterion(activation, K).numpy()
+
+
+def _isolated(activation: Pointwise) -> _Found | None:
     """A zero of r(K) with ``C_b >= 0``, the first there is."""
 
-    def at(variance: float) -> Brackets:
-        return brackets(activation, torch.tensor(variance, dtype=torch.float64))
-
     def gap(log: float) -> float:
-        b = at(math.exp(log))
-        return float(b.zsd / (math.exp(log) * b.d2)) - 1
+        return float(criterion(activation, torch.tensor(math.exp(log), dtype=torch.float64)))
 
+    K, r = _curve(activation)
     signs = np.sign(np.where(np.abs(r) < 1e-12, 0.0, r))
     for i in np.flatnonzero(signs[:-1] * signs[1:] < 0):
         K_star = math.exp(brentq(gap, math.log(K[i]), math.log(K[i + 1]), xtol=1e-14, rtol=1e-14))
-        b = at(K_star)
+        b = brackets(activation, torch.tensor(K_star, dtype=torch.float64))
         C_W = 1 / float(b.d2)
         C_b = K_star - C_W * float(b.s2)
         if C_b < 0 or C_W < _SMALLEST_C_W or not bool(b.resolved):

@@ -1,9 +1,9 @@
 """Diagnose any torch network: where its signal or gradient explodes or vanishes, and how deep its width lets it be.
 
 No recursion is closed for convolutions with padding, normalisation or attention, so the susceptibilities of each module
-are measured at its own input y, with Jacobian-vector products: along the signal, ``chi_par = d log K_out / d log K_in``,
-and across it, ``chi_perp = E |J v|^2/n_out / (|v|^2/n_in)`` for random v orthogonal to y. For layers
-``W s(z) + b`` of wide networks both are those of the theory.
+are measured at its own input y, with Jacobian-vector products: along the signal ``chi_par = d log K_out / d log K_in``
+and across it ``chi_perp = E |J v|^2/n_out / (|v|^2/n_in)`` for random v orthogonal to y. For layers ``W s(z) + b`` of
+wide networks both are those of the theory.
 """
 
 from __future__ import annotations

@@ -27,15 +27,16 @@ _CLASSES = {
 }
 
 
-def criticality_figure(activation: Pointwise, report: CriticalityReport, phase: Phase) -> Figure:
+def criticality_figure(activation: Pointwise, report: CriticalityReport, phase: Phase, gamma: float = 0.0) -> Figure:
     """The curve r(K) and the phase diagram of initialisations, with the one in use."""
     name = activation.name
     figure, (curve, plane) = new_figure(
         1, 2, title=f"{name}: {_CLASSES[report.universality]}", width=10.4, height=4.0, width_ratios=[1, 1.15]
     )
     curve.axhline(0, color=MUTED, lw=1)
-    curve.semilogx(report.K, report.r, color=PALETTE[0], lw=1.8)
-    known = np.clip(report.r[np.isfinite(report.r)], -1.5, 1.5)
+    K, r = report.r_curve
+    curve.semilogx(K, r, color=PALETTE[0], lw=1.8)
+    known = np.clip(r[np.isfinite(r)], -1.5, 1.5)
     low, high = (float(known.min()), float(known.max())) if len(known) else (-1.0, 1.0)
     room = 0.12 * max(high - low, 0.1)
     curve.set_ylim(low - room, high + room)
@@ -44,30 +45,32 @@ def criticality_figure(activation: Pointwise, report: CriticalityReport, phase: 
         text = f"K* = {report.K_star:.4g}"
         curve.annotate(text, (report.K_star, 0), (12, 10), textcoords="offset points", color=INK)
     elif report.universality.startswith("K* = 0"):
-        curve.annotate("K* = 0", (report.K[0], 0), (28, 18), textcoords="offset points", color=INK, arrowprops=_arrow())
+        curve.annotate("K* = 0", (K[0], 0), (28, -26), textcoords="offset points", color=INK, arrowprops=_arrow())
     curve.set(xlabel="variance K of preactivations", ylabel="r(K) = χ∥ / χ⊥ − 1")
     _headline(curve, "zeros are the candidates for criticality")
-    _phase_plane(plane, activation, report, phase)
+    _phase_plane(plane, activation, phase, report.with_skips(gamma), gamma)
     return Figure(figure)
 
 
-def _phase_plane(axes: Axes, activation: Pointwise, report: CriticalityReport, phase: Phase) -> None:
-    known = [scale for scale in (report.C_W, phase.C_W) if math.isfinite(scale)]
-    top = max(0.2, 2.2 * max(phase.C_b, report.C_b if report.is_critical else 0.0))
+def _phase_plane(axes: Axes, activation: Pointwise, phase: Phase, critical: tuple[float, float], gamma: float) -> None:
+    C_b, C_W = critical
+    is_critical = math.isfinite(C_W)
+    known = [scale for scale in (C_W, phase.C_W) if math.isfinite(scale)]
+    top = max(0.2, 2.2 * phase.C_b, 2.2 * C_b if is_critical else 0.0)
     weights = np.linspace(0.35 * min(known), 1.75 * max(known), 90)
     biases = np.linspace(0, top, 60)
-    growth = gradient_growth(activation, list(biases), list(weights))
+    growth = gradient_growth(activation, list(biases), list(weights), gamma)
     axes.grid(False)
     image = axes.pcolormesh(weights, biases, growth, cmap=DIVERGING, vmin=-0.6, vmax=0.6, shading="gouraud")
     axes.contour(weights, biases, growth, levels=[0.0], colors=[INK], linewidths=1.0)
     colour_bar(axes, image, "log χ⊥: growth of gradients per layer")
-    if report.is_critical:
-        axes.plot(report.C_W, report.C_b, "*", color=PALETTE[4], ms=17, mec=INK, clip_on=False, zorder=5, ls="none")
-    if not report.is_critical or (phase.C_b, phase.C_W) != (report.C_b, report.C_W):
-        axes.plot(phase.C_W, phase.C_b, "X", color="white", ms=10, mec=INK, clip_on=False, zorder=5, ls="none")
-        _headline(axes, f"star: critical; cross: yours ({phase.verdict})")
+    if is_critical:
+        axes.plot(C_W, C_b, "*", color=PALETTE[4], ms=17, mec=INK, clip_on=False, zorder=5, ls="none")
+    if (phase.C_b, phase.C_W) == critical:
+        _headline(axes, f"critical: C_W = {C_W:.5g}, C_b = {C_b:.5g}")
     else:
-        _headline(axes, f"critical: C_W = {report.C_W:.5g}, C_b = {report.C_b:.5g}")
+        axes.plot(phase.C_W, phase.C_b, "X", color="white", ms=10, mec=INK, clip_on=False, zorder=5, ls="none")
+        _headline(axes, f"{'star: critical; ' if is_critical else ''}cross: yours ({phase.verdict})")
     box = {"boxstyle": "round,pad=0.25", "fc": "white", "ec": "none", "alpha": 0.75}
     for x, side, text in ((0.03, "left", "gradients vanish"), (0.97, "right", "gradients explode")):
         axes.text(x, 0.95, text, transform=axes.transAxes, ha=side, va="top", color=INK, fontsize=9, bbox=box)
@@ -152,7 +155,7 @@ def depth_figure(
     figure, (left, plane, gauge) = new_figure(
         1,
         3,
-        title=f"Width {width} carries {best} layers best; {depth} layers are {zone} (r_eff = {r_eff:.2g})",
+        title=f"At criticality width {width} carries {best} layers best; {depth} are {zone} (r_eff = {r_eff:.2g})",
         width=13.0,
         height=4.0,
         width_ratios=[1.1, 1.15, 0.62],
@@ -253,7 +256,7 @@ def diagnosis_figure(before: Diagnosis, after: Diagnosis | None) -> Figure:
         cases.append((after, PALETTE[0], "critical initialisation", "s"))
     panels = (
         ("K", "size of outputs K", "signal, after each layer with weights"),
-        ("chi", "χ⊥", "growth of perturbations from layer to layer"),
+        ("chi", "factor per layer", "growth of perturbations from layer to layer"),
         ("gradient", "norm of the gradient", "gradient of each layer's weights"),
     )
     for axis, (column, label, headline) in zip(axes, panels):

@@ -43,8 +43,8 @@ class Phase:
     depth_scale: float
 
 
-def phase_of(activation: AnyActivation, C_b: float, C_W: float, start: float = 1.0) -> Phase:
-    """The fate of signals whose first preactivations have variance `start`.
+def phase_of(activation: AnyActivation, C_b: float, C_W: float, start: float = 1.0, gamma: float = 0.0) -> Phase:
+    """The fate of signals whose first preactivations have variance `start`, with skips of weight `gamma`.
 
     Example:
         >>> phase = phase_of("relu", 0.0, 1.6)
@@ -55,7 +55,7 @@ def phase_of(activation: AnyActivation, C_b: float, C_W: float, start: float = 1
 
     def change(log: float) -> float:
         K = math.exp(log)
-        return math.log(max(C_b + C_W * second_moment(pointwise, K), 1e-300)) - log
+        return math.log(max(C_b + C_W * second_moment(pointwise, K) + gamma**2 * K, 1e-300)) - log
 
     here, step = math.log(start), math.log(10) / 20
     rate = change(here)
@@ -67,7 +67,7 @@ def phase_of(activation: AnyActivation, C_b: float, C_W: float, start: float = 1
             break
         here += sign * step
     at = brackets(pointwise, torch.tensor(math.exp(here), dtype=torch.float64))
-    chi_par, chi_perp = C_W * float(at.s2_1), C_W * float(at.d2)
+    chi_par, chi_perp = C_W * float(at.s2_1) + gamma**2, C_W * float(at.d2) + gamma**2
     marginal = abs(change(here)) < _MARGIN and abs(chi_par - 1) < _MARGIN and abs(chi_perp - 1) < _MARGIN
     if marginal:
         K_star = 0.0 if sign < 0 else math.exp(here)
@@ -81,7 +81,7 @@ def phase_of(activation: AnyActivation, C_b: float, C_W: float, start: float = 1
 
 
 def gradient_growth(
-    activation: Pointwise, C_b: Sequence[float], C_W: Sequence[float], layers: int = 400
+    activation: Pointwise, C_b: Sequence[float], C_W: Sequence[float], gamma: float = 0.0, layers: int = 400
 ) -> Float64[np.ndarray, "C_b C_W"]:
     """``log chi_perp`` of deep layers on a grid of initialisations: what gradients gain per layer, as a logarithm.
 
@@ -93,6 +93,6 @@ def gradient_growth(
     bias, weight = np.meshgrid(C_b, C_W, indexing="ij")
     here = np.zeros_like(bias)
     for _ in range(layers):
-        variance = bias + weight * np.exp(np.interp(here, log, moment))
+        variance = bias + weight * np.exp(np.interp(here, log, moment)) + gamma**2 * np.exp(here)
         here = np.log(np.clip(variance, _LOW, _HIGH))
-    return np.log(weight * np.interp(here, log, b.d2.numpy()))
+    return np.log(weight * np.interp(here, log, b.d2.numpy()) + gamma**2)

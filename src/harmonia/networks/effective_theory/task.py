@@ -95,7 +95,7 @@ def analyze(
         pointwise = type(pointwise)(f"{pointwise.name} − {shift:.4g}", lambda x: function(x) - shift)
         report = analyze_activation(pointwise)
     C_b, C_W = report.with_skips(gamma) if weight_variance is None else (bias_variance or 0.0, weight_variance)
-    phase = phase_of(pointwise, *((C_b, C_W) if not gamma else report.with_skips(0.0)), start=report.start)
+    phase = phase_of(pointwise, C_b, C_W, report.start, gamma)
     options = {"C_b": C_b, "C_W": C_W, "K1": max(report.start, C_b), "gamma": gamma}
     table = recursion(pointwise, depth, width, **options)  # type: ignore[arg-type]
     spreads = {}
@@ -122,7 +122,7 @@ def analyze(
         say(f"r_eff = {r_eff:.2g} > 1: perturbation theory is not valid; use a width of at least {need}.")
     return {
         "layers": Table(_layers(table, measured, report)),
-        "criticality": figures.criticality_figure(pointwise, report, phase),
+        "criticality": figures.criticality_figure(pointwise, report, phase, gamma),
         "flow": figures.flow_figure(table, measured, near),
         "depth": figures.depth_figure(nu, width, depth, ratio, spreads),
         "universality": report.universality,
@@ -153,7 +153,7 @@ def _layers(table: LayerTable, measured: list[Ensemble], report: CriticalityRepo
 
 
 class Diagnosed(TypedDict):
-    layers: Annotated[Table, Field("every module: size of its output, growth of perturbations, gradient")]
+    modules: Annotated[Table, Field("every module: size of its output, growth of perturbations, gradient")]
     picture: Annotated[Figure, Field("signal, susceptibility and gradient, as it is and critically initialised")]
     weights: Annotated[Checkpoint, Field("the network's weights, critically initialised")]
     advice: Annotated[Text, Field("what was found and what to do")]
@@ -195,12 +195,12 @@ def diagnose(
         advice = [*advice, f"Critically initialised: {after.verdict}. " + " ".join(after.advice[:2])]
     except InputError as error:
         advice = [*advice, f"Not initialised anew: {error.what}."]
-    layers = before.modules
+    modules = before.modules
     if after is not None:
         renamed = after.modules.select("K", "chi_par", "chi_perp", "gradient")
-        layers = layers.with_columns(renamed[name].alias(f"{name}, critical") for name in renamed.columns)
+        modules = modules.with_columns(renamed[name].alias(f"{name}, critical") for name in renamed.columns)
     return {
-        "layers": Table(layers),
+        "modules": Table(modules),
         "picture": figures.diagnosis_figure(before, after),
         "weights": Checkpoint(dict(model.state_dict()), {"network": network.text.strip(), "seed": str(seed)}),
         "advice": Text("\n".join(advice)),
