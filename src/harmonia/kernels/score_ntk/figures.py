@@ -87,7 +87,7 @@ def spectrum_figure(values: torch.Tensor, stop: EarlyStop) -> Figure:
 
 def pair_figure(real: polars.DataFrame, synthetic: polars.DataFrame, codec: TableCodec) -> Figure:
     """Pairs of the most related columns: real rows below the diagonal, synthetic ones above."""
-    names = _related(real, [column.name for column in codec.columns if isinstance(column, Numbers)])
+    names = related(real, [column.name for column in codec.columns if isinstance(column, Numbers)])
     if len(names) < 2:
         return _bars_figure(real, synthetic, codec)
     count = len(names)
@@ -151,7 +151,7 @@ def _as_numbers(frame: polars.DataFrame, names: Sequence[str]) -> polars.DataFra
     return frame.select(polars.col(list(names)).to_physical().cast(polars.Float64))
 
 
-def _related(frame: polars.DataFrame, names: list[str], count: int = 4) -> list[str]:
+def related(frame: polars.DataFrame, names: list[str], count: int = 4) -> list[str]:
     """Columns with the strongest correlations to others, in the order of the table."""
     if len(names) <= count:
         return names
@@ -216,7 +216,7 @@ def field_figure(model: NTKScoreEstimator, samples: np.ndarray, data: np.ndarray
         one.set_title(f"t = {t:.2g}", color=INK, fontsize=10)
     axes[3].scatter(data[:600, 0], data[:600, 1], s=6, lw=0, color=PALETTE[0], alpha=0.5, label="data")
     axes[3].scatter(samples[:600, 0], samples[:600, 1], s=6, lw=0, color=PALETTE[1], alpha=0.5, label="samples")
-    axes[3].set_title("t = 0", color=INK, fontsize=10)
+    axes[3].set_title("new points", color=INK, fontsize=10)
     _legend(axes[3], loc="upper right", markerscale=2.5)
     for one in axes:
         one.set(xlim=(low[0] - margin[0], high[0] + margin[0]), ylim=(low[1] - margin[1], high[1] + 1.4 * margin[1]))

@@ -96,7 +96,7 @@ class TwoLayerScoreNet(nn.Module):
         Arguments:
             pairs: Noisy copies of data points.
             tau: Training time: steps times step size times N.
-            step: Step size; half of the largest stable one unless given.
+            step: Step size; a tenth of the largest stable one unless given, near to gradient flow.
 
         Returns:
             Steps taken.
@@ -112,7 +112,7 @@ class TwoLayerScoreNet(nn.Module):
         largest = 2 / self.sharpness(z)
         if step is not None and not 0 < step < largest:
             raise InputError("gradient descent diverges at this step", step, f"Pass one below {largest:.3g}.")
-        count = max(1, math.ceil(tau / (len(z) * (largest / 2 if step is None else step))))
+        count = max(1, math.ceil(tau / (len(z) * (largest / 10 if step is None else step))))
         rate = tau / (count * len(z))
         for _ in track(range(count), "Training the network"):
             before = z @ self.weight.T

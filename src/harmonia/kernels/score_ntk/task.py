@@ -121,15 +121,16 @@ class Field2D(TypedDict):
 def score_field(
     table: Annotated[Table, Field("at least two columns of numbers", example=iris)],
     *,
-    x: Annotated[str, Field("first column; the first of numbers unless given")] = "",
-    y: Annotated[str, Field("second column; the next of numbers unless given")] = "",
+    x: Annotated[str, Field("first column; one of the two most related unless given")] = "",
+    y: Annotated[str, Field("second column; the other unless given")] = "",
     stop: Annotated[Literal["cv", "loo", "rule"], Field("how the training time is chosen")] = "cv",
     rows: Annotated[int, Field("new points", ge=1, le=100_000)] = 500,
     seed: Annotated[int, Field("random seed", ge=0)] = 0,
 ) -> Field2D:
     """Draw the score of two columns: the field of arrows that leads noise back to the data."""
     numbers = [name for name in table.numeric_names() if table.frame[name].n_unique() > 2]
-    first = x or next(iter(numbers), "")
+    numbers = figures.related(table.frame, numbers, 2)
+    first = x or next((name for name in numbers if name != y), "")
     second = y or next((name for name in numbers if name != first), "")
     if not second or first == second:
         raise InputError("a field needs two columns of numbers", ", ".join(table.names), "Name them by x and y.")
