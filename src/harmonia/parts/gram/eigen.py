@@ -47,8 +47,7 @@ class EigenCache:
         matrix = matrix.double()
         if not matrix.isfinite().all():
             raise InputError("the kernel matrix is not finite", "NaN or infinity", "Check the inputs and the kernel.")
-        scale = float(matrix.abs().amax()) if len(matrix) else 0.0
-        if (matrix - matrix.T).abs().amax() > 1e-4 * scale if len(matrix) else False:
+        if len(matrix) and _largest(matrix - matrix.T) > 1e-4 * _largest(matrix):
             raise InputError("the kernel matrix is not symmetric", "K differs from K^T", "Pass k(X, X).")
         values, vectors = _eigh((matrix + matrix.T) / 2)
         if len(values) and values[0] < -1e-5 * values[-1].abs():
@@ -93,6 +92,11 @@ class EigenCache:
     def project(self, y: Float[Tensor, n * outputs]) -> Float[Tensor, n * outputs]:
         """Coordinates of `y` along the eigenvectors: ``V^T y``."""
         return self.vectors.T @ y.to(self.vectors)
+
+
+def _largest(matrix: Tensor) -> float:
+    """The largest absolute entry, without another matrix of them."""
+    return max(map(abs, map(float, torch.aminmax(matrix))))
 
 
 def _eigh(matrix: Tensor) -> tuple[Tensor, Tensor]:
