@@ -156,6 +156,8 @@ def test_steps_and_diagnostics(diabetes):
     np.testing.assert_allclose(model.path(X[:5], alpha=0.8), other.path(X[:5]))
     np.testing.assert_allclose(model.predict(X[:5], step=math.inf, alpha=0.8), other.predict(X[:5], step=math.inf))
     np.testing.assert_allclose(forever.path(X[:5], alpha=0.8)[0], other.predict(X[:5], step=math.inf))
+    np.testing.assert_allclose(model.path(X[:50], alpha=[0.3, 0.8])[:, :, :5], [model.path(X[:5]), other.path(X[:5])])
+    np.testing.assert_allclose(model.path(X[:3], alpha=[0.3, 0.8])[1], other.path(X[:3]))
     again = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(again.predict(X[:5]), model.predict(X[:5]))
 

@@ -94,5 +94,28 @@ class InitialFit:
             projected: Of `Basis.project`.
             shares: ``m`` of `spectral.target_shares`; several steps at once.
         """
-        weights = (self.smoother.solve(self.basis.eigen.values) * shares)[..., None] * self.coordinates
-        return projected @ weights + self.mean
+        return _times(projected, self._weights(shares)) + self.mean
+
+    def predict_rows(
+        self, rows: Float[Tensor, "m columns"], shares: Float[Tensor, "*steps rank"]
+    ) -> Float[Tensor, "*steps m k"]:
+        """The same for rows of ``k(x, X)`` or features, in the order of products that costs less.
+
+        Arguments:
+            rows: As of `Basis.project`.
+            shares: ``m`` of `spectral.target_shares`; several steps at once.
+        """
+        if shares[..., 0].numel() * self.coordinates.shape[1] > len(rows):
+            return self.predict(self.basis.project(rows), shares)
+        weights = _times(self.basis.loading, self._weights(shares))
+        return _times(rows.double() - self.basis.offset, weights) + self.mean
+
+    def _weights(self, shares: Tensor) -> Tensor:
+        return (self.smoother.solve(self.basis.eigen.values) * shares)[..., None] * self.coordinates
+
+
+def _times(matrix: Tensor, weights: Tensor) -> Tensor:
+    """``matrix @ weights`` for weights (..., rank, k), as one product: torch would repeat the matrix."""
+    columns = weights.movedim(-2, 0)
+    product = matrix @ columns.reshape(len(columns), -1)
+    return product.reshape(-1, *columns.shape[1:]).movedim(0, -2)

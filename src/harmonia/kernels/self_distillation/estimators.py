@@ -33,6 +33,7 @@ from harmonia.kernels.self_distillation.tuning import (
 )
 
 Tune = Literal["val", "cv", "gcv", "loo"]
+Weights = float | int | Sequence[float] | np.ndarray
 
 _PENALTIES = tuple(10.0**exponent for exponent in np.arange(-6, 3.01, 1 / 3))
 
@@ -207,8 +208,7 @@ class _SelfDistilled(BaseEstimator):
         return splits[:1] if self.tune == "val" else splits
 
     def _predicted(self, X: Any, shares: Tensor) -> np.ndarray:
-        projected = self.fit_.basis.project(self._rows(X))
-        return self.fit_.predict(projected, shares).numpy()
+        return self.fit_.predict_rows(self._rows(X), shares).numpy()
 
     def _validated(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
@@ -227,12 +227,16 @@ class _SelfDistilled(BaseEstimator):
             raise InputError("there is no such step", step, f"Steps 1 to {len(self._shares)} were taken.")
         return self._shares[check_step(step) - 1]
 
-    def _path_shares(self, alpha: float | int | None) -> Tensor:
+    def _path_shares(self, alpha: Weights | None) -> Tensor:
+        """Shares of the true targets in the targets of all steps; for several weights one after the other."""
         if alpha is None:
             return self._shares
+        if np.ndim(alpha):
+            return torch.stack([self._path_shares(float(one)) for one in np.asarray(alpha)])
+        weight = float(np.asarray(alpha))
         if self.steps == math.inf:
-            return target_shares(self.fit_.gain, float(alpha), math.inf)[None]
-        return target_shares_along(self.fit_.gain, [float(alpha)] * (int(self.steps) - 1))
+            return target_shares(self.fit_.gain, weight, math.inf)[None]
+        return target_shares_along(self.fit_.gain, [weight] * (int(self.steps) - 1))
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -307,12 +311,13 @@ class SelfDistilledKernelRidge(MultiOutputMixin, RegressorMixin, _SelfDistilled)
         X = self._validated(X)
         return self._shaped(self._predicted(X, self._shares_of(step, alpha)))
 
-    def path(self, X: Any, alpha: float | int | None = None) -> np.ndarray:
+    def path(self, X: Any, alpha: Weights | None = None) -> np.ndarray:
         """Predictions of all steps that were taken, (steps, m) or (steps, m, k); of infinitely many their limit.
 
         Arguments:
             X: Inputs.
-            alpha: Another weight for all steps; needs no new fit.
+            alpha: Another weight for all steps, or several: then (weights, steps, m) or (weights, steps, m, k). Needs
+                no new fit.
         """
         X = self._validated(X)
         return self._shaped(self._predicted(X, self._path_shares(alpha)))
@@ -361,7 +366,7 @@ class SelfDistilledKernelClassifier(ClassifierMixin, _SelfDistilled):
         scores = self.decision_function(X, step, alpha)
         return self.classes_[(scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(1)]
 
-    def path(self, X: Any, alpha: float | int | None = None) -> np.ndarray:
+    def path(self, X: Any, alpha: Weights | None = None) -> np.ndarray:
         """Scores of the classes at all steps that were taken, (steps, m, classes)."""
         X = self._validated(X)
         return self._predicted(X, self._path_shares(alpha)) + self.prior_
