@@ -81,9 +81,6 @@ class ScalePrior(ScaleDistribution):
         """The parameters without what is computed from them, so that equal priors are equal when pickled."""
         return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
 
-    def _positive(self) -> tuple[str, ...]:
-        return tuple(field.name for field in fields(self))  # type: ignore[arg-type]
-
     def unconstrained(self) -> Float64[np.ndarray, " parameters"]:
         """The parameters on the whole real line: logarithms of the positive ones."""
         values = [(name, float(getattr(self, name))) for name in self._names()]
@@ -96,7 +93,12 @@ class ScalePrior(ScaleDistribution):
         return replace(self, **changes)  # type: ignore[type-var]
 
     def _names(self) -> tuple[str, ...]:
+        """The parameters."""
         return tuple(field.name for field in fields(self))  # type: ignore[arg-type]
+
+    def _positive(self) -> tuple[str, ...]:
+        """Those that are positive."""
+        return self._names()
 
     @cached_property
     @abstractmethod
@@ -282,9 +284,6 @@ class FromDensity(ScalePrior):
     """
 
     log_pdf: Callable[[Array], Array]
-
-    def _positive(self) -> tuple[str, ...]:
-        return ()
 
     def _names(self) -> tuple[str, ...]:
         return ()
