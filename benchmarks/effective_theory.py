@@ -105,6 +105,7 @@ else:
                 simulation,
                 {"width": 128, "depth": depth, "activation": activation},
                 tolerance=0.1,
+                threads=1,
                 repeats=3,
                 note="outputs agree to the simulation's own error and to 1/width; ours finds the initialisation too",
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property, lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -120,7 +120,7 @@ def as_activation(activation: AnyActivation) -> Pointwise:
     return _checked(getattr(activation, "__name__", type(activation).__name__), activation)
 
 
-@cache
+@lru_cache(256)
 def _by_name(text: str) -> Pointwise:
     name = text.strip().lower().replace("-", "_")
     name = _ALIASES.get(name, name)

@@ -32,6 +32,9 @@ from harmonia.networks.effective_theory.criticality import CriticalityReport, an
 from harmonia.networks.effective_theory.graph import Reading, Weighted, read, units
 
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+_ALONE = "network"
+"""Name of a layer that is the whole network."""
+
 _AT_ONCE = 4
 """Random directions at once."""
 
@@ -235,11 +238,14 @@ def _run(model: nn.Module, x: Tensor, reading: Reading, seed: int) -> tuple[list
 
         return record
 
+    weights: dict[str, Any] = {
+        step.name or _ALONE: model.get_submodule(step.name).weight.requires_grad_() for step in reading.steps
+    }
     handles = []
     for name, part in model.named_modules():
         if (part is not model and not isinstance(part, _CONTAINERS)) or isinstance(part, Weighted):
             handles.append(part.register_forward_pre_hook(before, with_kwargs=True))
-            handles.append(part.register_forward_hook(after(name or "network"), with_kwargs=True))
+            handles.append(part.register_forward_hook(after(name or _ALONE), with_kwargs=True))
     try:
         with torch.enable_grad():
             y = _first_tensor(model(x))
@@ -248,19 +254,9 @@ def _run(model: nn.Module, x: Tensor, reading: Reading, seed: int) -> tuple[list
             handle.remove()
     if y is None:
         raise InputError("the network gives no tensor of numbers", type(model).__name__, "Return one tensor.")
-    names = [step.name for step in reading.steps]
-    weights = [model.get_submodule(name).weight.requires_grad_() for name in names]
-    return visits, _gradients(model, x, names, weights, seed)
-
-
-def _gradients(model: nn.Module, x: Tensor, names: list[str], weights: list[Any], seed: int) -> dict[str, float]:
-    """Norm of the gradient of a random projection of the outputs by each layer's weights."""
-    with torch.enable_grad():
-        y = _first_tensor(model(x))
-        assert y is not None
-        direction = torch.randn(y.shape, generator=torch.Generator().manual_seed(seed), dtype=y.dtype)
-        found = torch.autograd.grad((y * direction).sum() / y.numel() ** 0.5, weights, allow_unused=True)
-    return {name or "network": math.nan if g is None else float(g.norm()) for name, g in zip(names, found)}
+    direction = torch.randn(y.shape, generator=torch.Generator().manual_seed(seed), dtype=y.dtype)
+    found = torch.autograd.grad((y * direction).sum() / y.numel() ** 0.5, list(weights.values()), allow_unused=True)
+    return visits, {name: math.nan if g is None else float(g.norm()) for name, g in zip(weights, found)}
 
 
 def _row(visit: _Visit, gradients: dict[str, float], probes: int, generator: torch.Generator) -> tuple[Any, ...]:
@@ -298,8 +294,9 @@ def _susceptibilities(visit: _Visit, probes: int, generator: torch.Generator) ->
 def _judged(frame: polars.DataFrame, reading: Reading) -> Diagnosis:
     steps = reading.steps
     rows = {row["name"]: row for row in frame.iter_rows(named=True)}
-    kernels = [rows[step.name]["K"] for step in steps if step.name in rows] or [math.nan]
-    slopes = [rows[step.name]["gradient"] for step in steps[1:-1] or steps if step.name in rows] or [math.nan]
+    names = [name for step in steps if (name := step.name or _ALONE) in rows]
+    kernels = [rows[name]["K"] for name in names] or [math.nan]
+    slopes = [rows[name]["gradient"] for name in names[1:-1] or names] or [math.nan]
     hidden = {step.depth: units(step.layer) for step in steps if step.depth < reading.depth}
     inverse = sum(1 / n for n in hidden.values())
     width = len(hidden) / inverse if hidden else float(units(steps[-1].layer))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cache
 from typing import Literal
 
 import torch
@@ -122,12 +121,11 @@ def _scales(step: Step, chosen: Pointwise | None, report: CriticalityReport, inp
         return 0.0, 1.0
     if not isinstance(feed, Pointwise):  # inputs of known size: to the critical variance
         return report.C_b, (report.start - report.C_b) / (input_scale if feed == "input" else 1.0)
-    return _of_activation(feed)
+    return _of_activation(feed, report)
 
 
-@cache
-def _of_activation(activation: Pointwise) -> tuple[float, float]:
-    report = analyze(activation)
+def _of_activation(activation: Pointwise, main: CriticalityReport) -> tuple[float, float]:
+    report = main if activation.name == main.activation else analyze(activation)
     if report.is_critical:
         return report.C_b, report.C_W
     # A gate or the like beside the main activation: keep perturbations at unit variance.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, TypedDict
+from typing import Annotated, Any, NamedTuple, TypedDict
 
 import polars
 import torch
@@ -15,7 +15,7 @@ from harmonia.core.task import Field
 from harmonia.core.weights import Checkpoint
 from harmonia.media import Figure, Table, Text
 from harmonia.networks.effective_theory import figures
-from harmonia.networks.effective_theory.activation import ACTIVATIONS, as_activation
+from harmonia.networks.effective_theory.activation import ACTIVATIONS, Pointwise, as_activation
 from harmonia.networks.effective_theory.architecture import load_weights, network_of
 from harmonia.networks.effective_theory.aspect import emergent_slope, gamma_for, optimal_ratio
 from harmonia.networks.effective_theory.criticality import CriticalityReport
@@ -80,37 +80,17 @@ def analyze(
     kernels and finite-width fluctuations are predicted without sampling or training, and checked against random
     networks with error bars.
     """
-    pointwise = as_activation(activation)
-    report = analyze_activation(pointwise)
     if (weight_variance is None) != (bias_variance is None):
         raise InputError("an initialisation is two variances", "one", "Give weight_variance and bias_variance.")
-    if not report.is_critical and weight_variance is None:
-        if report.shift is None:
-            mend = "Give weight_variance and bias_variance to see what they do."
-            raise InputError(
-                f"no initialisation of '{activation}' is critical, nor of it plus a constant", report.universality, mend
-            )
-        say(f"No initialisation of '{activation}' is critical. Showing s(x) - ({report.shift:.6g}), which has one.")
-        function, shift = pointwise.function, report.shift
-        pointwise = type(pointwise)(f"{pointwise.name} − {shift:.4g}", lambda x: function(x) - shift)
-        report = analyze_activation(pointwise)
+    pointwise = as_activation(activation)
+    if weight_variance is None:
+        pointwise = _made_critical(pointwise)
+    report = analyze_activation(pointwise)
     C_b, C_W = report.with_skips(gamma) if weight_variance is None else (bias_variance or 0.0, weight_variance)
     phase = phase_of(pointwise, C_b, C_W, report.start, gamma)
     options = {"C_b": C_b, "C_W": C_W, "K1": max(report.start, C_b), "gamma": gamma}
-    table = recursion(pointwise, depth, width, **options)  # type: ignore[arg-type]
-    spreads = {}
-    for n in sorted({max(8, width // 4), max(8, width // 2), width}):
-        names = ("K", "V", "T") if gamma else ("K", "V")
-        many = int(min(nets, max(100, _NUMBERS / (n * depth))))
-        found = sample_ensemble(pointwise, depth, n, many, observables=names, seed=seed, **options)  # type: ignore[arg-type]
-        spreads[n] = (recursion(pointwise, depth, n, **options), found)  # type: ignore[arg-type]
-    measured = [spreads[width][1]]
-    near: dict[int, LayerTable] = {width: table}
-    if not gamma:
-        n = min(width, _WIDEST_TANGENT)
-        few = int(min(nets, max(100, _OPERATIONS / (4 * n**3 * depth))))
-        measured.append(sample_ensemble(pointwise, depth, n, few, seed=seed, **options))  # type: ignore[arg-type]
-        near[n] = recursion(pointwise, depth, n, **options)  # type: ignore[arg-type]
+    samples = _sampled(pointwise, depth, width, nets, seed, options)
+    table = samples.predicted[width]
     if report.is_critical:
         nu, ratio = emergent_slope(pointwise, gamma), optimal_ratio(pointwise, outputs, gamma)
         weight = gamma_for(depth, width, pointwise, outputs)
@@ -121,10 +101,10 @@ def analyze(
         need = math.ceil(nu * depth)
         say(f"r_eff = {r_eff:.2g} > 1: perturbation theory is not valid; use a width of at least {need}.")
     return {
-        "layers": Table(_layers(table, measured, report)),
+        "layers": Table(_layers(table, samples.measured, report)),
         "criticality": figures.criticality_figure(pointwise, report, phase, gamma),
-        "flow": figures.flow_figure(table, measured, near),
-        "depth": figures.depth_figure(nu, width, depth, ratio, spreads),
+        "flow": figures.flow_figure(table, samples.measured, samples.predicted),
+        "depth": figures.depth_figure(nu, width, depth, ratio, samples.spreads),
         "universality": report.universality,
         "C_W": C_W,
         "C_b": C_b,
@@ -134,6 +114,54 @@ def analyze(
         "r_eff": r_eff,
         "skip_weight": weight,
     }
+
+
+class _Samples(NamedTuple):
+    """Random networks beside what is predicted for their widths.
+
+    Attributes:
+        predicted: Layer tables by width.
+        spreads: The same with an ensemble of kernels, for widths up to the user's.
+        measured: Ensembles for the user's width: of kernels, and of tangent kernels where that is not too wide.
+    """
+
+    predicted: dict[int, LayerTable]
+    spreads: dict[int, tuple[LayerTable, Ensemble]]
+    measured: list[Ensemble]
+
+
+def _made_critical(activation: Pointwise) -> Pointwise:
+    """The activation, or the nearest one by a constant that has a critical initialisation."""
+    report = analyze_activation(activation)
+    if report.is_critical:
+        return activation
+    what = f"no initialisation of '{activation.name}' is critical"
+    if report.shift is None:
+        mend = "Give weight_variance and bias_variance to see what they do."
+        raise InputError(f"{what}, nor of it plus a constant", report.universality, mend)
+    shift = report.shift
+    say(f"{what.capitalize()}. Showing s(x) - ({shift:.6g}), which has one.")
+    return Pointwise(f"{activation.name} − {shift:.4g}", lambda x: activation.function(x) - shift)
+
+
+def _sampled(activation: Pointwise, depth: int, width: int, nets: int, seed: int, options: dict[str, Any]) -> _Samples:
+    widths = sorted({max(8, width // 4), max(8, width // 2), width})
+    tangent, skips = min(width, _WIDEST_TANGENT), options["gamma"] > 0
+    many = {n: int(min(nets, max(50, _NUMBERS / (n * depth)))) for n in widths}
+    few = 0 if skips else int(min(nets, max(50, _OPERATIONS / (4 * tangent**3 * depth))))
+    seconds = sum(n * depth * many[n] for n in widths) / 5e7 + few * 4 * tangent**3 * depth / 2e10
+    if seconds > 20:
+        say(f"About {seconds:.0f} s to sample networks.")
+    predicted = {n: recursion(activation, depth, n, **options) for n in {*widths, tangent}}
+    names = ("K", "V", "T") if skips else ("K", "V")
+    spreads = {
+        n: (predicted[n], sample_ensemble(activation, depth, n, many[n], observables=names, seed=seed, **options))
+        for n in widths
+    }
+    measured = [spreads[width][1]]
+    if few:
+        measured.append(sample_ensemble(activation, depth, tangent, few, seed=seed, **options))
+    return _Samples(predicted, spreads, measured)
 
 
 def _layers(table: LayerTable, measured: list[Ensemble], report: CriticalityReport) -> polars.DataFrame:
