@@ -16,7 +16,7 @@ from harmonia.data.source import Loader, package_folder
 @pytest.mark.parametrize(
     "name",
     ["digits", "wine", "breast_cancer", "iris", "diabetes", "nations", "umls", "kinships", "is_land", "cities",
-     "boston", "chorale", "chorale_melodies", "lead_sheet", "folk_tunes", "photograph"],
+     "boston", "credit_default", "chorale", "chorale_melodies", "lead_sheet", "folk_tunes", "photograph"],
 )  # fmt: skip
 def test_every_loader_of_real_data_states_its_source(name: str) -> None:
     loader = getattr(data, name)
@@ -38,6 +38,8 @@ def test_suburbs_of_boston() -> None:
             data.boston()
         return
     assert data.boston().frame.shape == (506, 13)
+    assert data.credit_default().frame.shape == (10_000, 4)
+    assert set(data.credit_default().column("default")) == {"Yes", "No"}
     assert data.boston().column("medv").mean() == pytest.approx(22.53, abs=0.01)
 
 

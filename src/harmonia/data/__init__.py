@@ -3,7 +3,7 @@
 A loader of real data says where they come from and under which licence: ``wine.source.licence``. What is rendered says
 so.
 
-    tables      digits, wine, breast_cancer, iris, diabetes, boston
+    tables      digits, wine, breast_cancer, iris, diabetes, boston, credit_default
     graphs      nations, umls, kinships
     maps        is_land, land_ocean, cities
     scores      chorale, chorale_melodies, lead_sheet, folk_tunes
@@ -22,6 +22,7 @@ __getattr__, __dir__, __all__ = lazy(
         "Song": "song",
         "Tune": "tune",
         "boston": "tables",
+        "credit_default": "tables",
         "breast_cancer": "tables",
         "chorale": "scores",
         "chorale_melodies": "scores",

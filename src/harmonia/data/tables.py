@@ -120,6 +120,27 @@ def boston() -> Table:
     Raises:
         MissingDependency: the package is not installed.
     """
+    return _islp("Boston")
+
+
+@from_source(
+    "Default on credit card debt",
+    by="G. James, D. Witten, T. Hastie, R. Tibshirani; simulated",
+    licence="none stated; the package's is BSD-3-Clause",
+    package="islp",
+)
+def credit_default() -> Table:
+    """10,000 simulated clients: whether they ``default`` and are a ``student``, their ``balance`` and ``income``.
+
+    Read from the file in the package, which is not imported and needs none of its dependencies.
+
+    Raises:
+        MissingDependency: the package is not installed.
+    """
+    return _islp("Default")
+
+
+def _islp(name: str) -> Table:
     spec = find_spec("ISLP")
     if spec is None or not spec.submodule_search_locations:
         raise MissingDependency(
@@ -127,7 +148,7 @@ def boston() -> Table:
             "an installation without it",
             "Run: pip install --no-deps islp.",
         )
-    return Table.read(Path(next(iter(spec.submodule_search_locations))) / "data" / "Boston.csv")
+    return Table.read(Path(next(iter(spec.submodule_search_locations))) / "data" / f"{name}.csv")
 
 
 def _labelled(loaded: Any, label: str) -> Table:
