@@ -113,11 +113,20 @@ class Words:
     Attributes:
         name, kind: Of the column.
         values: Its distinct values, gaps among them as None.
+        shares: How often each occurs.
     """
 
     name: str
     kind: Kind
     values: tuple[object, ...]
+    shares: tuple[float, ...]
+
+    @property
+    def _scale(self) -> Float64[np.ndarray, " width"]:
+        """Standard deviations of the indicators, so that rare words are as far from the others as they are rare."""
+        shares = np.array(self.shares)[-self.width :]
+        # Together the indicators weigh as much as one column of numbers.
+        return 2 * np.sqrt(shares * (1 - shares) * max(1.0, self.width / 2))
 
     @property
     def width(self) -> int:
@@ -125,8 +134,9 @@ class Words:
 
     @classmethod
     def of(cls, column: polars.Series) -> Words:
-        values = column.unique().to_list()
-        return cls(column.name, column.dtype, tuple(sorted(values, key=lambda value: (value is None, str(value)))))
+        counts = dict(column.value_counts(name="rows").iter_rows())
+        values = tuple(sorted(counts, key=lambda value: (value is None, str(value))))
+        return cls(column.name, column.dtype, values, tuple(counts[value] / len(column) for value in values))
 
     def encode(self, column: polars.Series, generator: np.random.Generator) -> Float64[np.ndarray, "rows width"]:
         place = {value: i for i, value in enumerate(self.values)}
@@ -135,14 +145,12 @@ class Words:
         except KeyError as error:
             mend = "Pass the values that were there when it was fitted."
             raise InputError(f"column '{self.name}' has a new value", error, mend) from None
-        if self.width == 1:
-            return _indicator(which == 1, generator)[:, None]
-        # Together the indicators weigh as much as one column of numbers.
-        points = _indicator(which[:, None] == np.arange(len(self.values)), generator)
-        return points / math.sqrt(len(self.values) / 2)
+        # Of two words the second tells all.
+        return _indicator(which[:, None] == np.arange(len(self.values))[-self.width :], generator) / self._scale
 
     def decode(self, points: Float64[np.ndarray, "rows width"]) -> polars.Series:
-        which = (points[:, 0] > 0).astype(int) if self.width == 1 else points.argmax(1)
+        indicators = points * self._scale
+        which = (indicators[:, 0] > 0).astype(int) if self.width == 1 else indicators.argmax(1)
         return polars.Series(self.name, [self.values[i] for i in which], dtype=self.kind)
 
 

@@ -73,7 +73,7 @@ class TabularSynthesizer(BaseEstimator):
 
 def default_estimator() -> NTKScoreEstimator:
     """Many noisy copies, landmarks so that it stays fast, and a stopping time for every direction of the table."""
-    return NTKScoreEstimator(draws_per_point=20, max_pairs=8000, landmarks=600, separate=True)
+    return NTKScoreEstimator(draws_per_point=20, max_pairs=20_000, landmarks=600, separate=True)
 
 
 def as_polars(frame: Any) -> polars.DataFrame:
