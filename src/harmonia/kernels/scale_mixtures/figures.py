@@ -128,17 +128,25 @@ def _curve(distribution: ScaleDistribution) -> tuple[np.ndarray, np.ndarray]:
 
 def comparison_figure(nll: Mapping[str, Mapping[str, Float64[np.ndarray, " seeds"]]]) -> Figure:
     """Loss by condition and prior, with the spread over splits."""
-    figure, panels = new_figure(1, len(nll), title="Loss of held-out rows by prior of the scale", width=2.7 * len(nll))
-    for axes, (condition, by) in zip(panels, nll.items()):
-        for index, (colour, values) in enumerate(zip(PALETTE, by.values())):
-            error = values.std() / np.sqrt(len(values))
-            axes.errorbar(index, values.mean(), 2 * error, fmt="o", color=colour, capsize=4)
-        axes.set_title(condition, fontsize=10.5, color=INK)
-        axes.set_xticks(range(len(by)), list(by), rotation=30, ha="right")
-        axes.set_xlim(-0.6, len(by) - 0.4)
-        axes.grid(False, axis="x")
-    panels[0].set_ylabel("nats per row, mean ± 2 standard errors")
+    first = next(iter(nll.values()))
+    added = {name: (nll["scale"][name] - nll["clean"][name]).mean() for name in first}
+    told = ", ".join(f"{name} {round(value, 1) + 0.0:.1f}" for name, value in added.items())
+    title = f"Nats a row that targets times three cost: {told}"
+    figure, [axes] = new_figure(title=title, width=8.6, height=4.0)
+    for shift, (colour, name) in enumerate(zip(PALETTE, first)):
+        values = np.stack([by[name] for by in nll.values()])
+        error = 2 * values.std(1) / np.sqrt(values.shape[1])
+        at = np.arange(len(nll)) + 0.22 * (shift - (len(first) - 1) / 2)
+        axes.errorbar(values.mean(1), at, xerr=error, fmt="o", ms=5, color=colour, capsize=3, lw=1.6, label=name)
+    axes.set_yticks(range(len(nll)), [_CONDITIONS.get(name, name) for name in nll])
+    axes.set_ylim(len(nll) - 0.5, -0.5)
+    axes.grid(False, axis="y")
+    axes.set_xlabel("loss of held-out rows (nats a row), mean and two standard errors over splits")
+    legend(axes, loc="upper right")
     return Figure(figure)
+
+
+_CONDITIONS = {"outliers": "outliers in training", "scale": "all targets times three"}
 
 
 def confusion_figure(counts: Int64[np.ndarray, "classes classes"], classes: np.ndarray, name: str) -> Figure:

@@ -72,7 +72,7 @@ def fit(
     """Predict a table with error bars by an infinitely wide network whose output scale is unknown.
 
     Numbers are predicted by exact inference: every row that has a target is predicted from all the others, with a
-    median, a 90% interval and a log density. Classes are learned by stochastic variational inference and judged by
+    median, a 90% interval and a log density; the network's scales are learned once, from all. Classes are learned by stochastic variational inference and judged by
     cross-validation.
     """
     data = _Data.of(table, target, goal)
