@@ -72,8 +72,8 @@ def fit(
     """Predict a table with error bars by an infinitely wide network whose output scale is unknown.
 
     Numbers are predicted by exact inference: every row that has a target is predicted from all the others, with a
-    median, a 90% interval and a log density; the network's scales are learned once, from all. Classes are learned by stochastic variational inference and judged by
-    cross-validation.
+    median, a 90% interval and a log density; the network's scales are learned once, from all. Classes are learned by
+    stochastic variational inference and judged by cross-validation.
     """
     data = _Data.of(table, target, goal)
     say(f"{data.known.sum()} rows to learn from, {data.x.shape[1]} inputs, {(~data.known).sum()} rows to predict.")
