@@ -199,6 +199,7 @@ BAD = [
     ({"alpha": 1.5, "clip": True}, "between 0 and 1"),
     ({"alpha": [0.5, 0.5], "steps": 2}, "one fewer"),
     ({"alpha": 0.0, "steps": math.inf}, "zero function"),
+    ({"alpha": 0.0, "steps": math.inf, "lam": "opt", "tune": "loo"}, "zero function"),
     ({"alpha": -1.0, "steps": math.inf, "lam": 1e-3}, "diverges"),
     ({"steps": 0}, "'steps'"),
     ({"steps": 2.5}, "'steps'"),
@@ -236,6 +237,10 @@ def test_bad_data_and_steps(diabetes, monkeypatch):
     monkeypatch.setattr("harmonia.kernels.self_distillation.rows.free_memory", lambda: 1000.0)
     with pytest.raises(InputError, match="landmarks=1000"):
         SelfDistilledKernelRidge().fit(X, y)
+    monkeypatch.setattr("harmonia.kernels.self_distillation.rows.free_memory", lambda: 1201.0)
+    with pytest.raises(InputError, match="each of 5 rows"):
+        SelfDistilledKernelRidge(tune="loo").fit(X[:5], np.stack([y[:5]] * 9, 1))
+    monkeypatch.undo()
     assert SelfDistilledKernelRidge(landmarks=40).fit(X, y).score(X, y) > 0.3
 
 

@@ -85,13 +85,8 @@ class Rows:
         """
         if kernel.kernel == "linear" and x.shape[1] < len(x) and not dense:
             return cls(kernel, None)
-        needed, free = 6 * 8 * len(x) ** 2, free_memory()
-        if needed > free:
-            raise InputError(
-                f"{len(x)} rows need kernel matrices that do not fit into memory",
-                f"{needed / 2**30:.1f} GiB needed, {free / 2**30:.1f} GiB free",
-                "Give landmarks=1000 for an approximation from that many rows.",
-            )
+        mend = "Give landmarks=1000 for an approximation from that many rows."
+        refuse_too_large(6 * len(x) ** 2, f"the kernel matrix of {len(x)} rows", mend)
         return cls(kernel, x)
 
     @classmethod
@@ -116,3 +111,15 @@ class Rows:
     def basis(self, data: Tensor, intercept: bool) -> Basis:
         """Eigenvectors of the kernel, from the training rows."""
         return Basis.of_features(data, intercept) if self.are_features else Basis.of_kernel(data, intercept)
+
+
+def refuse_too_large(numbers: int, what: str, mend: str) -> None:
+    """Refuse matrices of that many numbers in all if they do not fit into memory, before they are made.
+
+    Raises:
+        InputError: with the memory they need.
+    """
+    needed, free = 8 * numbers, free_memory()
+    if needed > free:
+        got = f"{needed / 2**30:.1f} GiB needed, {free / 2**30:.1f} GiB free"
+        raise InputError(f"{what} does not fit into memory", got, mend)

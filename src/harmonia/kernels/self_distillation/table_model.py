@@ -69,7 +69,7 @@ class Outputs:
         """R2, or accuracy, of centred scores of the rows that have a target."""
         if self.classes is None:
             return 1 - float((self.targets - scores).square().sum() / self.targets.square().sum())
-        return float((self.targets.argmax(1) == scores.argmax(1)).double().mean())
+        return float((self.read(self.targets) == self.read(scores)).mean())
 
     def table(self, known: np.ndarray, plain: Tensor, best: Tensor) -> Table:
         """Every row with its target and the centred scores of two steps."""

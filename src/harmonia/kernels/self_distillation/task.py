@@ -88,7 +88,7 @@ def distil(
     scores[:, known] = model.left_out(tuned, seed + 1)[used]
     if not known.all():
         scores[:, ~known] = fit.predict(fit.basis.project(model.rows(inputs[~known])), shares[used])
-    at, projected, name, column = _line(model, fit, features, inputs[known])
+    at, projected, number, name, column = _line(model, fit, features, inputs[known])
     shown = [_steps(fit, a, projected, column, outputs) for a in (0.0, PAPER_WEIGHT if alpha in (None, 0.0) else alpha)]
     around = [Smoother(penalty * factor) for factor in (0.1, 1.0, 10.0)]
     return {
@@ -116,7 +116,7 @@ def distil(
         "fits": figures.fits_figure(
             shown,
             at,
-            (_raw(features, inputs[known], name), (outputs.targets[:, column] + outputs.mean[column]).numpy()),
+            (_raw(features, inputs[known], number), (outputs.targets[:, column] + outputs.mean[column]).numpy()),
             title=f"Fits along {name}" + ", the other inputs at their mean" * (inputs.shape[1] > 1),
             xlabel=name,
             ylabel=outputs.label(column),
@@ -127,12 +127,12 @@ def distil(
 
 def _line(
     model: TableModel, fit: InitialFit, features: Features, inputs: np.ndarray
-) -> tuple[np.ndarray, Tensor, str, int]:
-    """The input that moves the ordinary fit most: its values, their projections, its name, the output it moves."""
+) -> tuple[np.ndarray, Tensor, int, str, int]:
+    """The input that moves the ordinary fit most: values, projections, number and name; and the output it moves."""
     names = list(features.numbers) or [
         f"{name} is {value}" for name, values in features.words.items() for value in values
     ]
-    best: tuple[float, np.ndarray, Tensor, str, int] | None = None
+    best: tuple[float, np.ndarray, Tensor, int, str, int] | None = None
     for number, name in enumerate(names[:100]):
         low, high = np.quantile(inputs[:, number], [0.0, 1.0] if inputs.shape[1] == 1 else [0.01, 0.99])
         line = np.zeros((121, inputs.shape[1]))
@@ -140,14 +140,13 @@ def _line(
         projected = fit.basis.project(model.rows(line))
         spread = fit.predict(projected, torch.ones_like(fit.gain)).std(0)
         if best is None or float(spread.max()) > best[0]:
-            raw = line[:, number] * features.scale[number] + features.mean[number]
-            best = float(spread.max()), raw, projected, name, int(spread.argmax())
+            best = float(spread.max()), _raw(features, line, number), projected, number, name, int(spread.argmax())
     assert best is not None
     return best[1:]
 
 
-def _raw(features: Features, inputs: np.ndarray, name: str) -> np.ndarray:
-    number = features.numbers.index(name) if name in features.numbers else 0
+def _raw(features: Features, inputs: np.ndarray, number: int) -> np.ndarray:
+    """An input in the units of the table."""
     return inputs[:, number] * features.scale[number] + features.mean[number]
 
 

@@ -224,6 +224,7 @@ class _LeaveOneOutChain:
         self.current, self.pure = alpha * self.first + (1 - alpha) * self.pure, None
 
     def limit(self, alpha: float) -> float:
+        target_shares(self.fit.gain, alpha, math.inf)  # refuses a weight without a limit
         smoother = Smoother(self.fit.smoother.penalty / alpha)
         chain = _LeaveOneOutChain(dataclasses.replace(self.fit, smoother=smoother), self.targets)
         return float(chain._errors(chain.first).square().mean())
