@@ -174,15 +174,15 @@ def large_ensembles_agree(seed: int) -> Measured:
     tolerance=0.3,
 )
 def gap_shrinks(seed: int) -> Measured:
-    widths = (32, 64, 128)
+    widths = (64, 128, 256)
     sizes = []
     for width in widths:
-        gaps = {name: pair for name, pair in _gaps(width, 24_000, seed).items() if name.split()[1] in _SAMPLED}
+        gaps = {name: pair for name, pair in _gaps(width, 12_000, seed).items() if name.split()[1] in _SAMPLED}
         # squared gaps, without what noise adds to them
         sizes.append(math.sqrt(max(1e-12, float(np.mean([gap**2 - error**2 for gap, error in gaps.values()])))))
     slope = float(np.polyfit(np.log(widths), np.log(sizes), 1)[0])
     shown = ", ".join(f"{size:.1%} at {width}" for width, size in zip(widths, sizes))
-    return Measured(slope, note=f"24,000 networks each; gap {shown}")
+    return Measured(slope, note=f"12,000 networks each; gap {shown}")
 
 
 @claim(

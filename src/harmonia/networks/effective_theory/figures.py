@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -106,7 +107,7 @@ def flow_figure(table: LayerTable, measured: Sequence[Ensemble], near: Mapping[i
         columns,
         title=f"{table.activation}: theory (lines) beside random networks ({nets})",
         width=3.3 * columns,
-        height=2.75 * rows + 0.3,
+        height=2.75 * rows + 0.5,
     )
     layers = np.arange(1, table.depth + 1)
     for axis, name in zip(axes, panels):
@@ -138,10 +139,11 @@ def flow_figure(table: LayerTable, measured: Sequence[Ensemble], near: Mapping[i
     for axis in axes[len(panels) :]:
         axis.set_axis_off()
     handles, names = axes[0].get_legend_handles_labels()
-    last = axes[-1] if len(axes) > len(panels) else axes[0]
-    last.legend(
-        handles, names, frameon=False, fontsize=8.5, labelcolor=INK, loc="center" if last is axes[-1] else "best"
-    )
+    style: dict[str, Any] = {"frameon": False, "fontsize": 9, "labelcolor": INK}
+    if len(axes) > len(panels):
+        axes[-1].legend(handles, names, loc="center", **style)
+    else:
+        figure.legend(handles, names, loc="outside lower center", ncols=3, **style)
     return Figure(figure)
 
 

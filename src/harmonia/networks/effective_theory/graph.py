@@ -9,7 +9,6 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import torch
@@ -225,10 +224,11 @@ class _Graph:
                 name = getattr(function, "__name__", str(node.target))
                 if len(node.args) == 1 and not options:
                     return as_activation(function)
-                call = partial(
-                    lambda x, f, rest, named: f(x, *rest, **named), f=function, rest=node.args[1:], named=options
-                )
-                call.__name__ = name  # type: ignore[attr-defined]
+
+                def call(x: Tensor) -> Tensor:
+                    return function(x, *node.args[1:], **options)
+
+                call.__name__ = name
                 return as_activation(call)
         return None
 

@@ -97,7 +97,9 @@ def critical_init_(
 def _critical(activation: Pointwise) -> CriticalityReport:
     report = analyze(activation)
     if not report.is_critical:
-        mend = "Choose another." if report.shift is None else f"Use s(x) - ({report.shift:.6g}) as the activation."
+        mend = "Use another activation, or name the right one with `activation`."
+        if report.shift is not None:
+            mend = f"Use s(x) - ({report.shift:.6g}), or name the right activation with `activation`."
         raise InputError(f"no initialisation of '{activation.name}' is critical", "class 'none'", mend)
     return report
 
