@@ -38,7 +38,8 @@ from harmonia.parts.gram import Kernel
 Stop = Literal["cv", "loo", "rule", "multi-noise"]
 
 COVERED = 0.999
-"""Where Gaussian data of the same covariance would lie with this probability, the regression is trusted."""
+"""Farther from the mean than Gaussian data of the same covariance are with this probability, and than every training
+input, the regression is not trusted."""
 
 VALIDATION_DRAWS = 50
 """Noisy copies of each point that ``stop="multi-noise"`` leaves out."""
@@ -146,9 +147,12 @@ class NTKScoreEstimator(BaseEstimator):
         self.centre_ = torch.zeros(points.shape[1], dtype=torch.float64) if self.mode == "paper" else points.mean(0)
         farthest = float((points - self.centre_).norm(dim=1).amax())
         self.radius_ = 1.1 * farthest if self.radius == "auto" else float(self.radius)
-        self.outlier_ = math.inf if self.mode == "paper" else math.sqrt(chi2.ppf(COVERED, points.shape[1]))
         draws = max(1, min(self.draws_per_point, self.max_pairs // len(points)))
         self.pairs_ = draw_pairs(self.process_, points, draws, self.t_range_, self.form_.spacing, generator)
+        self.outlier_ = math.inf
+        if isinstance(self.form_, GaussianForm):
+            farthest = float(self.form_.distance(self.pairs_.t, self.pairs_.x).amax())
+            self.outlier_ = max(farthest, math.sqrt(chi2.ppf(COVERED, points.shape[1])))
         self._learn(draws, generator)
         return self
 
@@ -227,8 +231,7 @@ class NTKScoreEstimator(BaseEstimator):
 
     def _projected(self, t: Tensor, x: Tensor, output: Tensor) -> Tensor:
         """The denoised point, linear far away from the data and at most `radius_` from their centre."""
-        if math.isfinite(self.outlier_):
-            assert isinstance(self.form_, GaussianForm)
+        if isinstance(self.form_, GaussianForm):
             output = torch.where((self.form_.distance(t, x) > self.outlier_)[:, None], 0.0, output)
         away = self.form_.denoised(t, x, output) - self.centre_
         return self.centre_ + away * (self.radius_ / away.norm(dim=1, keepdim=True).clamp_min(1e-300)).clamp(max=1)
