@@ -334,24 +334,30 @@ def _told_of_grid(found: Trial) -> str:
 def estimate_replaces_a_grid(seed: int) -> Measured:
     """Digits with 30% wrong labels in training and validation; accuracy on clean test labels, mean of five seeds.
 
-    Two networks trained alike but from other weights differ by some two points here, so that five seeds resolve one.
+    Where the estimate is 1 the first network is kept, which spares its copy the luck of another start: two networks
+    trained alike differ by some two points here, and means of five seeds by about one. The note tells what copies do.
     """
     found = _trial(seed)
     chosen, best = float(found.chosen_by_grid.mean()), float(found.grid.max(1).mean())
     note = f"grid {100 * chosen:.1f} as validation chooses, {100 * best:.1f} as the test rows would"
-    note = f"{note}; {_told_of_grid(found)}"
+    note = f"{note}; always training anew {100 * found.fresh.mean():.1f}; {_told_of_grid(found)}"
     return Measured(float(found.estimated.mean()), baseline=chosen - 0.005, note=note)
 
 
 @claim(
     "With 30% wrong labels a weight strictly between truth and teacher beats both extremes",
     place="experiments (CIFAR-10 with ResNets; here digits with a small network)",
-    unit="accuracy",
+    unit="accuracy, to beat by a point",
     better="higher",
     tier="full",
+    tolerance=0.01,
 )
 def mixture_beats_the_extremes(seed: int) -> Measured:
-    """The weight strictly inside that validation chooses, beside the better of the two ends."""
+    """The weight strictly inside that validation chooses, beside the better of the two ends.
+
+    The margin is what five seeds resolve. It was set after a first look, which saw the mixture 0.2 points ahead: with so
+    short a training of so small a network there is little to dampen, and the accuracy hardly depends on the weight.
+    """
     found = _trial(seed)
     truth_alone = (found.grid[:, -1].mean() + found.teacher.mean()) / 2  # the teacher has that weight too
     ends = max(float(found.grid[:, 0].mean()), float(truth_alone))

@@ -26,6 +26,7 @@ class Trial:
         teacher: Of the first network.
         alphas: The estimated weights.
         estimated: Of the student with that weight; of the teacher or the pure student where it is (nearly) 1 or 0.
+        fresh: Of a student trained with it in any case.
         grid: Of the students with the weights of `GRID`, (seeds, 11).
         chosen_by_grid: Of the one with the best accuracy on the validation rows.
         chosen_inside: The same among weights strictly between 0 and 1.
@@ -34,6 +35,7 @@ class Trial:
     teacher: np.ndarray
     alphas: np.ndarray
     estimated: np.ndarray
+    fresh: np.ndarray
     grid: np.ndarray
     chosen_by_grid: np.ndarray
     chosen_inside: np.ndarray
@@ -103,6 +105,7 @@ def trial(seed: int, seeds: int = 5, width: int = 32, epochs: int = 15, rows: in
         alphas=alphas,
         # As `SelfDistiller`: an estimate at either end needs no third training.
         estimated=np.where(alphas > 0.95, of_teacher, np.where(alphas < 0.05, of_pure, of_student)),
+        fresh=of_student,
         grid=tested,
         chosen_by_grid=tested[each, validated.argmax(1)],
         chosen_inside=tested[each, 1 + validated[:, 1:-1].argmax(1)],
