@@ -113,6 +113,14 @@ def test_shift_to_a_wanted_variance():
         critical_shift("softplus", K_star=-1.0)
 
 
+@pytest.mark.parametrize("scale", [0.01, 1, 100])
+def test_classes_do_not_depend_on_the_scale_of_the_input(scale):
+    report = analyze(f"tanh({scale} * x)")
+    assert report.universality == "K* = 0"
+    assert report.a1 == pytest.approx(-2 * scale**2)
+    assert analyze(f"max(x, 0) + min(exp({scale} * min(x, 0)) - 1, 0) / {scale}").universality == "K* = 0, kinked"
+
+
 @pytest.mark.parametrize("name", ["elu", "celu", "selu", "hardtanh"])
 def test_kinks_at_the_origin_have_fitted_powers(name):
     report = analyze(name)

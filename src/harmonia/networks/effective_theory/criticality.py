@@ -24,7 +24,7 @@ from harmonia.networks.effective_theory.phase import Phase, phase_of
 
 Universality = Literal["scale-invariant", "K* = 0", "K* = 0, kinked", "half-stable", "none"]
 
-LOWEST, HIGHEST, _POINTS = 1e-6, 1e4, 200
+_LOWEST, _HIGHEST, _POINTS = 1e-6, 1e4, 200
 _SMALLEST_C_W = 1e-6
 
 
@@ -36,8 +36,9 @@ class CriticalityReport:
         activation: Its name.
         universality: ``"scale-invariant"``: two straight pieces that meet at 0, every variance is a fixed point.
             ``"K* = 0"``: smooth through the origin; variances fall slowly, as ``1/(-a1 l)``, and perturbations by
-            powers of the depth. ``"K* = 0, kinked"``: the same with a bend at 0 and another power. ``"half-stable"``:
-            one isolated ``K* > 0``, approached from one side only. ``"none"``: no initialisation is critical.
+            powers of the depth. ``"K* = 0, kinked"``: the same where it bends at 0 or is straight there; other powers.
+            ``"half-stable"``: one isolated ``K* > 0``, approached from one side only. ``"none"``: no initialisation is
+            critical.
         K_star: The critical variance; 0 and arbitrary (1) for the classes that say so, NaN where there is none.
         C_b, C_W: Critical variances of biases and, times the fan-in, of weights; NaN where there are none.
         nu: ``lim V / (l K^2)``: non-Gaussianity, per layer, of networks of width 1.
@@ -214,16 +215,20 @@ def _at_zero(activation: Pointwise) -> _Found | None:
     growth = brackets(activation, K).s2 / (K * A_2) - 1
     if float(growth.max()) > 1e-12 or second_moment(activation, 1.0) >= A_2:
         return None
-    bends = float((activation.slope(10 * x).diff() - activation.slope(x).diff()).abs())
-    near = torch.tensor([-2e-4, -1e-4, 1e-4, 2e-4], dtype=torch.float64)
-    left, right = activation.slope(near)[:2].diff() / 1e-4, activation.slope(near)[2:].diff() / 1e-4
-    smooth = 0.0 not in activation.kinks and bends < 1e-6 and float((left - right).abs()) < 0.05 * (1 + abs(s2))
+    smooth = 0.0 not in activation.kinks and _bend(activation, 1e-6) <= 0.1 * _bend(activation, 1e-4) + 1e-6
     if smooth and s1:
         a1, b1 = s3 / s1 + 0.75 * (s2 / s1) ** 2, s3 / s1 + (s2 / s1) ** 2
         if a1 < -1e-9:
             return _Found("K* = 0", 0.0, 0.0, 1 / A_2, 2 / 3, a1, b1, b1 / a1, 1.0)
     nu, p_perp, decay = _fitted(activation, 1 / A_2)
     return _Found("K* = 0, kinked", 0.0, 0.0, 1 / A_2, nu, p_perp=p_perp, decay=decay)
+
+
+def _bend(activation: Pointwise, step: float) -> float:
+    """By how much ``s''`` differs between the two sides of 0; falls with the step unless it jumps there."""
+    x = step * torch.tensor([-2.0, -1.0, 1.0, 2.0], dtype=torch.float64)
+    left, _, right = (activation.slope(x).diff() / step).tolist()
+    return abs(left - right)
 
 
 def _fitted(activation: Pointwise, C_W: float, depth: int = 400) -> tuple[float, float, float]:
@@ -241,7 +246,7 @@ def _fitted(activation: Pointwise, C_W: float, depth: int = 400) -> tuple[float,
 
 
 def _curve(activation: Pointwise) -> tuple[np.ndarray, np.ndarray]:
-    K = torch.logspace(math.log10(LOWEST), math.log10(HIGHEST), _POINTS, dtype=torch.float64)
+    K = torch.logspace(math.log10(_LOWEST), math.log10(_HIGHEST), _POINTS, dtype=torch.float64)
     return K.numpy(), criterion(activation, K).numpy()
 
 
