@@ -246,7 +246,7 @@ def optimal_network_beats_networks(seed: int) -> Measured:
 
 
 @claim(
-    "1-NN, the limit of other activations, has the error 2 E[eta (1 - eta)]",
+    "1-NN, the limit of other activations, has twice the mean of eta (1 - eta) as its error",
     place="taxonomy theorem, with Cover & Hart 1967",
     unit="difference of probabilities of error",
     better="zero",

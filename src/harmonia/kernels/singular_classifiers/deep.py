@@ -28,7 +28,12 @@ from harmonia.kernels.singular_classifiers.base import SphereEstimator
 from harmonia.kernels.singular_classifiers.duals import Dual
 from harmonia.kernels.singular_classifiers.koenigs import LogTable, table_nodes
 from harmonia.kernels.singular_classifiers.smoothing import COINCIDENT, TILE, half_square_distances
-from harmonia.parts.gram import EigenCache
+from harmonia.parts.gram import EigenCache, kernel_matrix
+
+_BLOCK = math.isqrt(TILE)
+
+_AT_ONCE = 1024
+"""New inputs whose kernel with all training points is kept at once."""
 
 _NEGLIGIBLE = 1e-8
 """Largest sum of a row's off-diagonal entries, relative to the diagonal, for which the matrix counts as diagonal."""
@@ -51,18 +56,19 @@ def log_deep_ntk(
         >>> np.exp(log_deep_ntk(dual_of(lambda x: x), half, half, depth=3))  # a deep linear network: (L + 1) xi
         array([2.])
     """
+    shape = np.shape(eps)
+    eps = np.array(eps).ravel()
     with np.errstate(divide="ignore"):
-        log_sigma = np.maximum(np.log(xi), -1e300)
-    log_kernel = log_sigma
+        log_sigma = np.maximum(np.log(np.ravel(xi)), -1e300)
+    log_kernel, log_slope = log_sigma.copy(), np.empty_like(eps)
     for _ in range(depth):
         near = eps < 0.5
-        close, far = np.where(near, eps, 0.5), np.where(near, math.log(0.5), log_sigma)
-        log_slope = np.where(near, dual.log_slope_near_one(close), dual.log_slope(far))
-        rest = dual.rest(close)
-        log_sigma = np.where(near, np.log1p(-rest), dual.log_value(far))
-        eps = np.where(near, rest, -np.expm1(log_sigma))
+        far = ~near
+        log_slope[near], log_slope[far] = dual.log_slope_near_one(eps[near]), dual.log_slope(log_sigma[far])
+        eps[near], log_sigma[far] = dual.rest(eps[near]), dual.log_value(log_sigma[far])
+        log_sigma[near], eps[far] = np.log1p(-eps[near]), -np.expm1(log_sigma[far])
         log_kernel = np.logaddexp(log_sigma, log_kernel + log_slope)
-    return log_kernel
+    return log_kernel.reshape(shape)
 
 
 class DeepKernel:
@@ -87,10 +93,18 @@ class DeepKernel:
             raise InputError("the kernel of so deep a network overflows", depth, "Use less depth, or its limit.")
         self._table = LogTable(CubicSpline(u, values), per_octave=128)
 
-    def __call__(self, x: Float64[Tensor, "n ambient"], y: Float64[Tensor, "m ambient"]) -> Float64[Tensor, "n m"]:
-        """The matrix of logarithms."""
-        eps = half_square_distances(x, y)
+    def __call__(
+        self, x1: Float64[Tensor, "n ambient"], x2: Float64[Tensor, "m ambient"] | None = None
+    ) -> Float64[Tensor, "n m"]:
+        """The matrix of logarithms between two sets of unit vectors, or of one with itself."""
+        eps = half_square_distances(x1, x1 if x2 is None else x2)
         return self._table(eps).masked_fill_(eps < COINCIDENT, self.log_scale)
+
+    def matrix(
+        self, x1: Float64[Tensor, "n ambient"], x2: Float64[Tensor, "m ambient"] | None = None
+    ) -> Float64[Tensor, "n m"]:
+        """The same, by small blocks on all threads."""
+        return kernel_matrix(self, x1, x2, block=_BLOCK, engine="threads", workers=torch.get_num_threads())
 
 
 class DeepNTKClassifier(ClassifierMixin, SphereEstimator):
@@ -139,7 +153,7 @@ class DeepNTKClassifier(ClassifierMixin, SphereEstimator):
         dual = self._dual(self._dimension(points))
         self.kernel_ = DeepKernel(dual, int(self.depth))
         self._points = torch.from_numpy(points).to(self._device())
-        kernel = (self.kernel_(self._points, self._points) - self.kernel_.log_scale).exp()
+        kernel = self.kernel_.matrix(self._points).sub_(self.kernel_.log_scale).exp_()
         labels = torch.eye(len(self.classes_), dtype=torch.float64, device=kernel.device)[torch.from_numpy(index)]
         off_diagonal = float(kernel.clone().fill_diagonal_(0.0).amax()) * len(kernel)
         self.is_diagonal_ = off_diagonal < _NEGLIGIBLE
@@ -163,15 +177,15 @@ class DeepNTKClassifier(ClassifierMixin, SphereEstimator):
         It bounds the network's outputs: as regression, the limit of infinite depth is 0 off the training points.
         """
         check_is_fitted(self)
-        log_kernel = self.kernel_(self._on_sphere(X), self._points)
+        log_kernel = self.kernel_.matrix(self._on_sphere(X), self._points)
         return (log_kernel.amax(1) - self.kernel_.log_scale).cpu().numpy()
 
     def _scores(self, X: Any) -> ndarray:
         check_is_fitted(self)
         found = []
-        for x in self._on_sphere(X).split(max(1, 16 * TILE // len(self._points))):
-            log_kernel = self.kernel_(x, self._points)
-            found.append((log_kernel - log_kernel.amax(1, keepdim=True)).exp() @ self._weights)
+        for x in self._on_sphere(X).split(_AT_ONCE):
+            log_kernel = self.kernel_.matrix(x, self._points)
+            found.append(log_kernel.sub_(log_kernel.amax(1, keepdim=True)).exp_() @ self._weights)
         return torch.cat(found).cpu().numpy()
 
     def __sklearn_tags__(self) -> Tags:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -16,16 +17,22 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from harmonia.core.scale import map_blocks
+
 LogWeight = Callable[[Tensor], Tensor]
 """The logarithm of a weight as a function of ``eps = |x - x'|^2 / 2`` in [0, 1]."""
 
-TILE = 2**16
-"""Pairs in a tile on a processor, so that what the operations on it share stays in its cache."""
+TILE = 2**15 - 1
+"""Pairs in a tile on a processor: it stays in the cache, and is just too small for torch to share among threads, which
+would have to wait for each other at every operation."""
 
 TILE_ON_GPU = 2**25
 
 COINCIDENT = 1e-30
 """Unit vectors nearer than this, as ``|x - x'|^2 / 2``, differ by rounding only."""
+
+_LEAST = -1e300
+"""Stands for the logarithm of 0 where a difference of two would not be a number."""
 
 _CLOSE = 1e-6
 """Below, ``1 - x.x'`` has lost digits, and is computed again from the difference."""
@@ -49,7 +56,6 @@ class PowerLaw:
 
 
 class _Tile(NamedTuple):
-    rows: slice
     group: int
     columns: slice
     log_weights: Tensor
@@ -88,58 +94,57 @@ class SingularSums:
 
     def log_sums(self, x: Float[Tensor, "m ambient"] | None = None) -> Float[Tensor, "m groups"]:
         """``S_c(x)`` for every group; with no `x`, at every training point without its own weight."""
-        m = len(self.points) if x is None else len(x)
-        largest = self.points.new_full((m, len(self.groups)), -math.inf)
-        total = torch.zeros_like(largest)
-        met: Tensor | None = None
-        for rows, group, columns, log_weights, together in self._tiles(x):
-            before = largest[rows, group]
-            now = torch.maximum(before, log_weights.amax(1))
-            base = now.clamp(min=-1e300)  # where there is no weight yet
-            total[rows, group] *= (before - base).exp()
-            total[rows, group] += log_weights.sub_(base[:, None]).exp_().sum(1)
-            largest[rows, group] = now
-            if together is not None:
-                met = torch.zeros_like(largest) if met is None else met
-                met[rows, group] += together.to(largest) @ self._weights(columns)
-        sums = total.log() + largest.clamp(min=-1e300)
-        if met is not None:
-            sums = torch.where(met.sum(1, keepdim=True) > 0, met.log(), sums)
-        return sums
+        return self._by_rows(x, partial(self._log_sums, x))
 
     def means(
         self, x: Float[Tensor, "m ambient"] | None, values: Float[Tensor, "n outputs"]
     ) -> Float[Tensor, "m outputs"]:
         """Weighted means of the values of all points."""
-        m = len(self.points) if x is None else len(x)
-        values = torch.cat([values, values.new_ones(len(values), 1)], 1)
-        largest = self.points.new_full((m,), -math.inf)
-        total = values.new_zeros(m, values.shape[1])
-        met: Tensor | None = None
-        for rows, _, columns, log_weights, together in self._tiles(x):
-            before = largest[rows]
+        return self._by_rows(x, partial(self._means, x, torch.cat([values, values.new_ones(len(values), 1)], 1)))
+
+    def _by_rows(self, x: Tensor | None, function: Callable[[slice], Tensor]) -> Tensor:
+        """Blocks of rows, as many at a time as there are threads; operations on their small tiles run on one each."""
+        m, height = len(self.points if x is None else x), math.isqrt(self.tile)
+        blocks = [slice(top, min(top + height, m)) for top in range(0, m, height)]
+        return torch.cat(list(map_blocks(function, blocks, engine="threads", workers=torch.get_num_threads())))
+
+    def _log_sums(self, x: Tensor | None, rows: slice) -> Tensor:
+        largest = self.points.new_full((rows.stop - rows.start, len(self.groups)), -math.inf)
+        total, met = torch.zeros_like(largest), torch.zeros_like(largest)
+        for group, columns, log_weights, together in self._tiles(x, rows):
+            before = largest[:, group]
             now = torch.maximum(before, log_weights.amax(1))
-            base = now.clamp(min=-1e300)
-            total[rows] *= (before - base).exp()[:, None]
-            total[rows] += log_weights.sub_(base[:, None]).exp_() @ values[columns]
-            largest[rows] = now
+            base = now.clamp(min=_LEAST)
+            total[:, group] *= (before - base).exp()
+            total[:, group] += log_weights.sub_(base[:, None]).exp_().sum(1)
+            largest[:, group] = now
             if together is not None:
-                met = torch.zeros_like(total) if met is None else met
-                met[rows] += (together.to(values) * self._weights(columns)) @ values[columns]
-        if met is not None:
-            total = torch.where(met[:, -1:] > 0, met, total)
+                met[:, group] += together.to(largest) @ self._weights(columns)
+        sums = total.log() + largest.clamp(min=_LEAST)
+        return torch.where(met.sum(1, keepdim=True) > 0, met.log(), sums)
+
+    def _means(self, x: Tensor | None, values: Tensor, rows: slice) -> Tensor:
+        largest = self.points.new_full((rows.stop - rows.start,), -math.inf)
+        total = values.new_zeros(len(largest), values.shape[1])
+        met = torch.zeros_like(total)
+        for _, columns, log_weights, together in self._tiles(x, rows):
+            now = torch.maximum(largest, log_weights.amax(1))
+            base = now.clamp(min=_LEAST)
+            total *= (largest - base).exp()[:, None]
+            total += log_weights.sub_(base[:, None]).exp_() @ values[columns]
+            largest = now
+            if together is not None:
+                met += (together.to(values) * self._weights(columns)) @ values[columns]
+        total = torch.where(met[:, -1:] > 0, met, total)
         return total[:, :-1] / total[:, -1:]
 
-    def _tiles(self, x: Tensor | None) -> Iterator[_Tile]:
+    def _tiles(self, x: Tensor | None, rows: slice) -> Iterator[_Tile]:
         at = self.points if x is None else x
-        height = max(1, min(len(at), math.isqrt(self.tile)))
-        width = max(1, self.tile // height)
-        for top in range(0, len(at), height):
-            rows = slice(top, min(top + height, len(at)))
-            for number, group in enumerate(self.groups):
-                for left in range(group.start, group.stop, width):
-                    columns = slice(left, min(left + width, group.stop))
-                    yield self._tile_of(at, rows, number, columns, left_out=x is None)
+        width = max(1, self.tile // (rows.stop - rows.start))
+        for number, group in enumerate(self.groups):
+            for left in range(group.start, group.stop, width):
+                columns = slice(left, min(left + width, group.stop))
+                yield self._tile_of(at, rows, number, columns, left_out=x is None)
 
     def _tile_of(self, at: Tensor, rows: slice, group: int, columns: slice, left_out: bool) -> _Tile:
         eps = half_square_distances(at[rows], self.points[columns])
@@ -155,7 +160,7 @@ class SingularSums:
             log_weights.masked_fill_(together, -math.inf)
         if left_out:
             log_weights.diagonal(rows.start - columns.start).fill_(-math.inf)
-        return _Tile(rows, group, columns, log_weights, together)
+        return _Tile(group, columns, log_weights, together)
 
     def _weights(self, columns: slice) -> Tensor:
         if self.log_v is None:
