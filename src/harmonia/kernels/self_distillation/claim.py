@@ -355,8 +355,8 @@ def estimate_replaces_a_grid(seed: int) -> Measured:
 def mixture_beats_the_extremes(seed: int) -> Measured:
     """The weight strictly inside that validation chooses, beside the better of the two ends.
 
-    The margin is what five seeds resolve. It was set after a first look, which saw the mixture 0.2 points ahead: with so
-    short a training of so small a network there is little to dampen, and the accuracy hardly depends on the weight.
+    The margin is what five seeds resolve. It was set after a first look, which saw the mixture 0.2 points ahead: with
+    so short a training of so small a network there is little to dampen, and accuracy hardly depends on the weight.
     """
     found = _trial(seed)
     truth_alone = (found.grid[:, -1].mean() + found.teacher.mean()) / 2  # the teacher has that weight too
