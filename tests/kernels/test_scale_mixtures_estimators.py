@@ -33,7 +33,7 @@ from harmonia.kernels.scale_mixtures import (
 )
 from harmonia.kernels.scale_mixtures.search import FixedKernelObjective, Objective
 
-SMALL = {"depth": 1, "n_inducing": 10, "epochs": 6, "batch_size": 20, "learning_rate": 0.2, "mc": 2, "mc_predict": 20}
+SMALL = {"depth": 1, "n_inducing": 10, "epochs": 4, "batch_size": 20, "learning_rate": 0.3, "mc": 2, "mc_predict": 20}
 
 
 @parametrize_with_checks(

@@ -46,7 +46,7 @@ def test_classes():
     frame = wine().frame.with_columns(
         polars.when(polars.int_range(polars.len()) % 9 > 0).then(polars.col("class")).alias("class")
     )
-    fitted = task.fit(Table(frame), depth=1, epochs=15)
+    fitted = task.fit(Table(frame), depth=1, epochs=8)
     predictions = fitted["predictions"].frame
     new = predictions.filter(polars.col("role") == "new")
     assert (new["prediction"] == wine().frame["class"].gather((new["row"] - 1).to_list())).mean() > 0.9
