@@ -99,6 +99,18 @@ def test_whole_numbers_stay_whole(values):
     assert wild.max() <= max(values)
 
 
+def test_rare_words_are_learnt():
+    """They are far from the mean, where Gaussian data would never be."""
+    generator = np.random.default_rng(0)
+    number = generator.standard_normal(400)
+    rare = number > np.quantile(number, 0.95)
+    frame = polars.DataFrame({"number": number, "rare": rare})
+    rows = TabularSynthesizer(SMALL, random_state=0).fit(frame).sample(2000, random_state=0)
+    assert rows["rare"].mean() == pytest.approx(0.05, abs=0.03)
+    assert rows.filter("rare")["number"].mean() > 1.4
+    assert rows.filter(~polars.col("rare"))["number"].mean() < 0.1
+
+
 def test_synthetic_rows_look_like_real_ones(mixed):
     model = TabularSynthesizer(SMALL, random_state=0).fit(mixed)
     rows = model.sample(300, random_state=1)
@@ -185,6 +197,8 @@ def test_tables_of_every_kind(quick, mixed):
     assert isinstance(task.synthesise(words, rows=30, steps=10)["pairs"], Figure)
     with pytest.raises(InputError, match="cannot be predicted"):
         task.synthesise(Table(mixed), rows=5, steps=2, target="same")
+    with pytest.raises(InputError, match="no column 'numbr'.*Did you mean 'number'"):
+        task.synthesise(Table(mixed), target="numbr")
 
 
 def test_field_and_dissection():

@@ -23,6 +23,7 @@ class TwoLayerKernel:
     ``k(z, z') = z . z' (pi - arccos cos(z, z')) / (2 pi)``, the same for every output and 0 between two of them.
 
     Example:
+        >>> import torch
         >>> TwoLayerKernel()(torch.eye(2))
         tensor([[0.5000, 0.0000],
                 [0.0000, 0.5000]])

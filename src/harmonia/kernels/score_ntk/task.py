@@ -61,6 +61,8 @@ def synthesise(
     train on, and whether they are copies.
     """
     frame = table.frame
+    if target:
+        table.column(target)
     order = np.random.default_rng(seed).permutation(len(frame))
     tests = max(1, round(hold_out * len(frame)))
     held_out, train = frame[order[:tests]], frame[order[tests:]]
