@@ -197,7 +197,7 @@ def test_tables_of_every_kind(quick, mixed):
     assert isinstance(task.synthesise(words, rows=30, steps=10)["pairs"], Figure)
     with pytest.raises(InputError, match="cannot be predicted"):
         task.synthesise(Table(mixed), rows=5, steps=2, target="same")
-    with pytest.raises(InputError, match="no column 'numbr'.*Did you mean 'number'"):
+    with pytest.raises(InputError, match="Did you mean 'number'"):
         task.synthesise(Table(mixed), target="numbr")
 
 
