@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ from harmonia.core.errors import InputError
 from harmonia.core.progress import say
 from harmonia.kernels.scale_mixtures.covariance import Covariance
 from harmonia.kernels.scale_mixtures.process import ScaleMixtureProcess
-from harmonia.kernels.scale_mixtures.scales import ScaleDistribution, ScalePrior
+from harmonia.kernels.scale_mixtures.scales import PointMass, ScaleDistribution, ScalePrior
 from harmonia.parts.gram import EigenCache
 
 NOISE_BOUNDS = (1e-8, 1e4)
@@ -71,7 +71,7 @@ class Objective:
         """The inverse of `pack`."""
         p = len(self.start.covariance.theta)
         prior = self.start.prior
-        if self.learn_prior and isinstance(prior, ScalePrior):
+        if self._searched(prior):
             prior = prior.with_unconstrained(vector[p + 1 :])
         return Hyperparameters(self.start.covariance.with_theta(vector[:p]), math.exp(vector[p]), prior)
 
@@ -85,6 +85,7 @@ class Objective:
         covariance, noise, prior = self.unpack(vector)
         kernel, pull = covariance.linearize(self.x)
         process = ScaleMixtureProcess(kernel, self.y, prior, noise)
+        process.prior = self.profiled(prior, process.count, process.q)
         precision = float(process.posterior.mean_precision())
         weights = process.cholesky.inverse.mul(-self.y.shape[1] / 2)
         weights.addmm_(process.alpha, process.alpha.mT, alpha=precision / 2)
@@ -93,13 +94,22 @@ class Objective:
         slopes = np.concatenate([by_covariance, [noise * float(weights.trace())], by_prior])
         return -process.log_marginal_likelihood / process.count, -slopes / process.count
 
+    def profiled(self, prior: ScaleDistribution, count: int, q: float) -> ScaleDistribution:
+        """A learned point mass at its most probable place, ``q / count``: no search is needed for it."""
+        if self.learn_prior and isinstance(prior, PointMass) and q > 0:
+            return PointMass(q / count)
+        return prior
+
     def _prior_start(self) -> Float64[np.ndarray, " r"]:
         prior = self.start.prior
-        return prior.unconstrained() if self.learn_prior and isinstance(prior, ScalePrior) else np.zeros(0)
+        return prior.unconstrained() if self._searched(prior) else np.zeros(0)
+
+    def _searched(self, prior: ScaleDistribution) -> TypeGuard[ScalePrior]:
+        return self.learn_prior and isinstance(prior, ScalePrior) and not isinstance(prior, PointMass)
 
     def _prior_slope(self, prior: ScaleDistribution, count: int, q: float) -> Float64[np.ndarray, " r"]:
         """By the prior's parameters: central differences of a one-dimensional integral known to rounding."""
-        if not (self.learn_prior and isinstance(prior, ScalePrior)):
+        if not self._searched(prior):
             return np.zeros(0)
         at, step = prior.unconstrained(), 1e-4
 
@@ -123,6 +133,7 @@ class FixedKernelObjective(Objective):
         count, outputs, (values, power) = self.y.numel(), self.y.shape[1], self._spectrum
         shifted = values + noise
         q = float((power / shifted).sum())
+        prior = self.profiled(prior, count, q)
         value = float(prior.log_marginal(count, q)) - outputs / 2 * float(shifted.log().sum())
         precision = float(prior.update(count, q).mean_precision())
         norm = float((power / shifted.square()).sum())
@@ -173,4 +184,6 @@ def _search(objective: Objective, max_steps: int) -> Hyperparameters:
     options = {"maxiter": max_steps, "ftol": 1e-6, "gtol": 1e-4}
     found = minimize(evaluate, first, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
     say(f"Marginal likelihood of {len(objective.x)} rows after {found.nfev} evaluations: {-found.fun:.4f} a target.")
-    return objective.unpack(found.x)
+    covariance, noise, prior = objective.unpack(found.x)
+    process = ScaleMixtureProcess(covariance.matrix(objective.x), objective.y, prior, noise)
+    return Hyperparameters(covariance, noise, objective.profiled(prior, process.count, process.q))
