@@ -106,7 +106,9 @@ class SingularSums:
         """Blocks of rows, as many at a time as there are threads; operations on their small tiles run on one each."""
         m, height = len(self.points if x is None else x), math.isqrt(self.tile)
         blocks = [slice(top, min(top + height, m)) for top in range(0, m, height)]
-        return torch.cat(list(map_blocks(function, blocks, engine="threads", workers=torch.get_num_threads())))
+        workers = torch.get_num_threads()
+        done = map_blocks(function, blocks, engine="threads", workers=workers, label="Weighing training points")
+        return torch.cat(list(done))
 
     def _log_sums(self, x: Tensor | None, rows: slice) -> Tensor:
         largest = self.points.new_full((rows.stop - rows.start, len(self.groups)), -math.inf)
