@@ -33,7 +33,7 @@ def _legend(axes: Axes, **options: Any) -> None:
 def stopping_figure(stop: EarlyStop, dimensions: int) -> Figure:
     """Error over training time with the choices of the stopping time; and the directions one by one."""
     each = stop.by_output
-    several = each is not None and dimensions > 2
+    several = dimensions > 2
     title = "Labels are noisy: training must stop early"
     figure, axes = new_figure(1, 2 if several else 1, title=title, height=3.9, width=10.5 if several else 7.5)
     left = axes[0]
@@ -48,7 +48,7 @@ def stopping_figure(stop: EarlyStop, dimensions: int) -> Figure:
         if math.isfinite(tau):
             left.axvline(tau, color=_COLOURS[name], ls=style, lw=1.4, label=f"stop by {_WAYS[name]}: {tau:.3g}")
     _legend(left, loc="upper left")
-    if several and each is not None:
+    if several:
         right = axes[1]
         relative = (each / each[0]).numpy()
         learnt = np.argsort(relative.min(0))[:4]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int64
@@ -24,7 +24,7 @@ class EarlyStop:
 
     Attributes:
         tau: Training time of gradient flow on ``|f - Y|^2 / 2N``.
-        sigma: Standard deviation of the label noise per coordinate; NaN if nothing estimated it.
+        sigma: Standard deviation of the label noise per coordinate, from the least error of the curve.
         taus: Times that were tried.
         curve: Error at these times by the chosen way: ``|f - Y|^2`` per input, with the label noise in it.
         choices: Times by every way that was computed: ``"cv"``, ``"loo"``, ``"rule"``, ``"multi-noise"``.
@@ -37,10 +37,10 @@ class EarlyStop:
     sigma: float
     taus: Float[Tensor, " t"]
     curve: Float[Tensor, " t"]
-    choices: Mapping[str, float] = field(default_factory=dict)
-    curves: Mapping[str, Tensor] = field(default_factory=dict)
-    by_output: Float[Tensor, "t d"] | None = None
-    separate: Float[Tensor, " d"] | None = None
+    choices: Mapping[str, float]
+    curves: Mapping[str, Tensor]
+    by_output: Float[Tensor, "t d"]
+    separate: Float[Tensor, " d"] | None
 
 
 def tau_grid(values: Float[Tensor, " r"], count: int = 40) -> Float[Tensor, " count"]:

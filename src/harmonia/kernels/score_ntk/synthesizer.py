@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import polars
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
@@ -52,9 +52,7 @@ class TabularSynthesizer(BaseEstimator):
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         self.codec_ = TableCodec.of(table)
         points = self.codec_.encode(table, np.random.default_rng(seed))
-        estimator = self.estimator or default_estimator()
-        self.estimator_ = estimator.__class__(**estimator.get_params(deep=False))
-        self.estimator_.set_params(random_state=seed).fit(points)
+        self.estimator_ = clone(self.estimator or default_estimator()).set_params(random_state=seed).fit(points)
         return self
 
     def sample(self, n: int, random_state: int | np.random.RandomState | None = None) -> Any:
