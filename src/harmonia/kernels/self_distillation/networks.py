@@ -126,10 +126,10 @@ class SelfDistiller:
 
     def fit(
         self,
-        x: Shaped[Tensor, n * features],
-        y: Integer[Tensor, " n"] | Float[Tensor, n * k],
-        x_val: Shaped[Tensor, m * features] | None = None,
-        y_val: Integer[Tensor, " m"] | Float[Tensor, m * k] | None = None,
+        x: Shaped[Tensor, " n *features"],
+        y: Integer[Tensor, " n"] | Float[Tensor, " n *k"],
+        x_val: Shaped[Tensor, " m *features"] | None = None,
+        y_val: Integer[Tensor, " m"] | Float[Tensor, " m *k"] | None = None,
     ) -> SelfDistiller:
         """Train all steps.
 
@@ -205,7 +205,7 @@ class SelfDistiller:
             raise InputError("a network gives outputs that are not finite", "NaN or infinity", "Check the training.")
         return outputs.softmax(-1) if self._classes else outputs
 
-    def outputs(self, x: Shaped[Tensor, n * features], step: int | None = None) -> Float[Tensor, n * k]:
+    def outputs(self, x: Shaped[Tensor, " n *features"], step: int | None = None) -> Float[Tensor, " n *k"]:
         """Probabilities of classes, or values, by the network of a step; the last one unless given."""
         if not getattr(self, "models_", None):
             raise InputError("there is no network yet", "no call of fit", "Call fit first.")
@@ -214,8 +214,8 @@ class SelfDistiller:
         return self._outputs_of(self.models_[-1 if step is None else step - 1], x)
 
     def predict(
-        self, x: Shaped[Tensor, n * features], step: int | None = None
-    ) -> Integer[Tensor, " n"] | Float[Tensor, n * k]:
+        self, x: Shaped[Tensor, " n *features"], step: int | None = None
+    ) -> Integer[Tensor, " n"] | Float[Tensor, " n *k"]:
         """Classes or values, by the network of a step; the last one unless given."""
         outputs = self.outputs(x, step)
         return outputs.argmax(-1) if self._classes else outputs
