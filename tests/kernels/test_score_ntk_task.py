@@ -195,6 +195,8 @@ def test_tables_of_every_kind(quick, mixed):
     assert outputs["table"].frame.columns == mixed.drop("name").columns
     words = Table(mixed.select("word", "maybe", "flag"))
     assert isinstance(task.synthesise(words, rows=30, steps=10)["pairs"], Figure)
+    numbers = Table(mixed.select("number", "income"))
+    assert task.synthesise(numbers, rows=30, steps=10)["table"].frame.columns == numbers.names
     with pytest.raises(InputError, match="cannot be predicted"):
         task.synthesise(Table(mixed), rows=5, steps=2, target="same")
     with pytest.raises(InputError, match="Did you mean 'number'"):

@@ -105,7 +105,8 @@ def synthesise(
 def _known(held_out: polars.DataFrame, train: polars.DataFrame) -> polars.DataFrame:
     """Held-out rows whose words were also learnt from."""
     words = [name for name, kind in train.schema.items() if not (kind.is_numeric() or kind.is_temporal())]
-    kept = held_out.filter([polars.col(name).is_in(train[name].unique().implode(), nulls_equal=True) for name in words])
+    learnt = [polars.col(name).is_in(train[name].unique().implode(), nulls_equal=True) for name in words]
+    kept = held_out.filter(polars.all_horizontal(learnt)) if learnt else held_out
     return kept if len(kept) else train
 
 
