@@ -72,7 +72,7 @@ def test_distances_keep_their_digits():
     np.testing.assert_allclose(np.sqrt(2 * found), 2 * np.sin(t / 2), rtol=1e-9, atol=3e-16)
 
 
-@pytest.mark.parametrize("activation", ["optimal", "hilbert", torch.tanh])
+@pytest.mark.parametrize("activation", ["optimal", "hilbert", torch.sin])
 def test_leaving_one_out_is_fitting_without_it(activation):
     X, y = load_iris(return_X_y=True)
     X, y = sphere(40, 3), y[::3][:40]
@@ -89,7 +89,7 @@ def test_leaving_one_out_is_fitting_without_it(activation):
     assert regressor.predict_left_out()[0] == pytest.approx(again.predict(X[:1])[0], rel=1e-7)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 30), st.floats(0.7, 60.0))
 def test_interpolation_and_invariances(seed, d, dim):
     """Training labels are kept, order and rotation of coordinates do not matter, scaling features neither."""
@@ -184,7 +184,7 @@ def test_power_law_is_scikit_learn_s_weighted_neighbours():
 
 
 @pytest.mark.parametrize(
-    ("phi", "depth"), [(NEAREST, 40), (MAJORITY, 60), (optimal_activation(2), 3000)], ids=["1-NN", "vote", "singular"]
+    ("phi", "depth"), [(NEAREST, 40), (MAJORITY, 60), (optimal_activation(2), 1000)], ids=["1-NN", "vote", "singular"]
 )
 def test_depth_has_its_limit(phi, depth):
     X, at, y = sphere(13, 2, 5), sphere(200, 2, 6), np.random.default_rng(7).integers(0, 2, 13)

@@ -155,7 +155,18 @@ KNOWN_TO_FAIL = {
 """Measured short of their gates; the notes say why."""
 
 
-@pytest.mark.parametrize("measured", QUICK, ids=lambda one: one.name[-50:])
+LONGER = {
+    claim.singular_kernel_at_depth_300.name,
+    claim.optimal_network_is_consistent.name,
+    claim.optimal_network_beats_power_laws.name,
+    claim.optimal_network_beats_networks.name,
+    claim.nearest_neighbour_error.name,
+    claim.digits_are_classified.name,
+}
+MARKED = [pytest.param(one, marks=pytest.mark.slow) if one.name in LONGER else one for one in QUICK]
+
+
+@pytest.mark.parametrize("measured", MARKED, ids=lambda one: one.name[-50:])
 def test_quick_claims(measured):
     found = measured.check()
     assert found.measured is not None
