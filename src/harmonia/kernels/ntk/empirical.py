@@ -20,12 +20,12 @@ from harmonia.core.errors import InputError
 from harmonia.kernels.ntk.jacobians import (
     Parameters,
     by_vectors,
-    forward_differentiable,
     jacobian_of,
     refuse_coupled,
     trained_parameters,
 )
 from harmonia.kernels.ntk.layers import Layers, Outputs, capture, contract, contribution, readable_layers
+from harmonia.parts.differentiation import forward_differentiable
 
 Method = Literal["auto", "layers", "jacobian", "vectors"]
 

@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
-from torch.backends import mha
 from torch.func import functional_call, jacrev, jvp, vjp, vmap
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from harmonia.core.errors import InputError
 from harmonia.kernels.ntk.layers import Outputs
+from harmonia.parts.differentiation import forward_differentiable
 
 Parameters = dict[str, Tensor]
-
-
-@contextmanager
-def forward_differentiable() -> Iterator[None]:
-    """Keep attention to kernels that have forward-mode derivatives and batching rules."""
-    fast = mha.get_fastpath_enabled()
-    mha.set_fastpath_enabled(False)
-    try:
-        with sdpa_kernel(SDPBackend.MATH):
-            yield
-    finally:
-        mha.set_fastpath_enabled(fast)
 
 
 def ntk_matvec(

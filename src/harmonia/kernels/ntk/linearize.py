@@ -7,7 +7,8 @@ import copy
 from torch import Tensor, nn
 from torch.func import functional_call, jvp
 
-from harmonia.kernels.ntk.jacobians import forward_differentiable, refuse_coupled, trained_parameters
+from harmonia.kernels.ntk.jacobians import refuse_coupled, trained_parameters
+from harmonia.parts.differentiation import forward_differentiable
 
 
 class Linearized(nn.Module):

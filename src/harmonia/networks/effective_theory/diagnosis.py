@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -20,9 +19,7 @@ import polars
 import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
-from torch.backends import mha
 from torch.func import jvp, vmap
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 
@@ -30,6 +27,7 @@ from harmonia.core.errors import InputError
 from harmonia.networks.effective_theory.aspect import optimal_ratio
 from harmonia.networks.effective_theory.criticality import CriticalityReport, analyze
 from harmonia.networks.effective_theory.graph import Reading, Weighted, read, units
+from harmonia.parts.differentiation import forward_differentiable
 
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 _ALONE = "network"
@@ -135,7 +133,7 @@ def diagnose(module: nn.Module, x: Shaped[Tensor, "batch ..."], *, probes: int =
         raise InputError("at least one random direction is needed", probes, "Pass probes >= 1.")
     reading = read(module)
     generator = torch.Generator().manual_seed(seed)
-    with _plain_attention():
+    with forward_differentiable():
         copied, inputs = _prepared(module, x)
         visits, gradients = _run(copied, inputs, reading, seed)
         with torch.no_grad():
@@ -153,18 +151,6 @@ _SCHEMA = {
     "chi_perp": polars.Float64,
     "gradient": polars.Float64,
 }
-
-
-@contextmanager
-def _plain_attention() -> Iterator[None]:
-    """Attention by kernels that have forward derivatives, and through its modules, so that they can be watched."""
-    fast = mha.get_fastpath_enabled()
-    mha.set_fastpath_enabled(False)
-    try:
-        with sdpa_kernel(SDPBackend.MATH):
-            yield
-    finally:
-        mha.set_fastpath_enabled(fast)
 
 
 class _Visit(NamedTuple):
