@@ -63,7 +63,7 @@ class Cholesky:
         """``log |K + noise|``."""
         return 2 * self.factor.diagonal().log().sum()
 
-    def solve(self, b: Float[Tensor, n * k]) -> Float[Tensor, n * k]:
+    def solve(self, b: Float[Tensor, "n *k"]) -> Float[Tensor, "n *k"]:
         """``(K + noise)^{-1} b``."""
         columns = b.to(self.factor) if b.ndim > 1 else b.to(self.factor)[:, None]
         return torch.cholesky_solve(columns, self.factor).reshape(b.shape)

@@ -89,7 +89,7 @@ class EigenCache:
         gains = gain if isinstance(gain, Tensor) else gain(self.values)
         return SpectralFilter(self.vectors, gains.to(self.values).expand_as(self.values))
 
-    def project(self, y: Float[Tensor, n * outputs]) -> Float[Tensor, n * outputs]:
+    def project(self, y: Float[Tensor, "n *outputs"]) -> Float[Tensor, "n *outputs"]:
         """Coordinates of `y` along the eigenvectors: ``V^T y``."""
         return self.vectors.T @ y.to(self.vectors)
 
@@ -115,11 +115,11 @@ class SpectralFilter:
     vectors: Tensor
     gains: Tensor
 
-    def __matmul__(self, y: Float[Tensor, n * outputs]) -> Float[Tensor, n * outputs]:
+    def __matmul__(self, y: Float[Tensor, "n *outputs"]) -> Float[Tensor, "n *outputs"]:
         coordinates = self.vectors.T @ y.to(self.vectors)
         return self.vectors @ (self.gains.reshape(-1, *[1] * (y.ndim - 1)) * coordinates)
 
-    def diagonal(self) -> Float[Tensor, n]:
+    def diagonal(self) -> Float[Tensor, " n"]:
         """Diagonal, e.g. the leverages of a smoother."""
         return self.vectors.square() @ self.gains
 

@@ -78,8 +78,8 @@ def over_tiles(function: Callable[[Tile], R], plan: Sequence[Tile], label: str) 
 
 def kernel_matrix(
     kernel: Kernel,
-    x1: Float[Tensor, n1 * features],
-    x2: Float[Tensor, n2 * features] | None = None,
+    x1: Float[Tensor, "n1 *features"],
+    x2: Float[Tensor, "n2 *features"] | None = None,
     *,
     block: int = 2048,
     out: Tensor | str | Path | None = None,
@@ -281,7 +281,7 @@ class KernelOperator:
         """The transposed operator."""
         return self if self.x2 is None else KernelOperator(self.kernel, self.x2, self.x1, self._plan[0].rows.stop)
 
-    def __matmul__(self, vectors: Float[Tensor, columns * batch]) -> Float[Tensor, rows * batch]:
+    def __matmul__(self, vectors: Float[Tensor, "columns *batch"]) -> Float[Tensor, "rows *batch"]:
         if len(vectors) != self.shape[1]:
             raise InputError("vectors do not fit the operator", tuple(vectors.shape), f"Pass {self.shape[1]} rows.")
         result = vectors.new_zeros(self.shape[0], *vectors.shape[1:])
@@ -296,7 +296,7 @@ class KernelOperator:
         """Some rows of the matrix."""
         return self.kernel(self.x1[indices], self.x1 if self.x2 is None else self.x2)
 
-    def diagonal(self) -> Float[Tensor, n]:
+    def diagonal(self) -> Float[Tensor, " n"]:
         """The diagonal of a symmetric operator."""
         if self.x2 is not None:
             raise InputError("only an operator of inputs with themselves has a diagonal", self.shape, "Leave x2 out.")

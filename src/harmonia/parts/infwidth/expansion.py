@@ -28,8 +28,8 @@ class Expansion(NamedTuple):
         square: ``E[f(sqrt(q) z)^2]``.
     """
 
-    series: Float[Tensor, degrees * q]
-    smooth: Float[Tensor, degrees * q]
+    series: Float[Tensor, "degrees *q"]
+    smooth: Float[Tensor, "degrees *q"]
     square: Float[Tensor, "*q"]
 
 
@@ -103,7 +103,7 @@ class HermiteTable:
         return self._octaves[number]
 
 
-def coefficients_of_kinks(kinks: dict[float, float], q: Float[Tensor, q]) -> list[Float[Tensor, "q degrees"]]:
+def coefficients_of_kinks(kinks: dict[float, float], q: Float[Tensor, " q"]) -> list[Float[Tensor, "q degrees"]]:
     """Hermite coefficients, from degree 2 on, of ``sum_i J_i max(x - t_i, 0)``; from degree 1 on, of its derivative.
 
     ``E[max(x - t, 0) h_k] = sqrt(q) phi(t/sqrt q) h_{k-2}(t/sqrt q) / sqrt(k (k-1))``, with the normal density ``phi``.
@@ -123,7 +123,7 @@ def _log(q: Tensor) -> Tensor:
     return q.double().flatten().clamp(2.0**-60, 2.0**60).log2()
 
 
-def tail(series: Float[Tensor, degrees * q]) -> Float[Tensor, degrees]:
+def tail(series: Float[Tensor, "degrees *q"]) -> Float[Tensor, " degrees"]:
     """Sum of squares of the coefficients from each degree on, at the variance where it is largest."""
     return series.square().flatten(1).amax(1).flip(0).cumsum(0).flip(0)
 

@@ -22,7 +22,7 @@ _NODES_PER_PANEL = 20
 
 
 @cache
-def _panels() -> Float[Tensor, edges]:
+def _panels() -> Float[Tensor, " edges"]:
     """Edges that shrink towards 0, where an activation of large variance changes fast, and are at most 1 apart."""
     positive = [REACH * 2.0**-k for k in range(16, 4, -1)] + list(np.linspace(REACH / 16, REACH, 16))
     return torch.tensor([-edge for edge in reversed(positive)] + [0.0, *positive], dtype=torch.float64)
@@ -77,8 +77,8 @@ def hermite(z: Tensor, degrees: int) -> list[Tensor]:
 
 
 def hermite_coefficients(
-    functions: Sequence[Function], variance: Float[Tensor, q], degrees: int, kinks: Sequence[float] = ()
-) -> list[tuple[Float[Tensor, "q degrees"], Float[Tensor, q]]]:
+    functions: Sequence[Function], variance: Float[Tensor, " q"], degrees: int, kinks: Sequence[float] = ()
+) -> list[tuple[Float[Tensor, "q degrees"], Float[Tensor, " q"]]]:
     """For each function ``c_k(q) = E[f(sqrt(q) z) h_k(z)]`` and ``E[f(sqrt(q) z)^2]``."""
     root = variance.double().sqrt().unsqueeze(-1)
     z, w = gaussian_nodes(_scaled(kinks, root))
