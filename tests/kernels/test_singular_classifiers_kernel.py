@@ -85,7 +85,9 @@ def test_table_at_its_ends():
 
 
 @pytest.mark.parametrize(
-    "phi", [torch.tanh, torch.erf, torch.sin, Centred.of(F.relu), Centred.of(F.gelu), F.hardtanh], ids=str
+    "phi",
+    [torch.tanh, torch.erf, torch.sin, Centred.of(F.relu), Centred.of(F.gelu), F.hardtanh],
+    ids=["tanh", "erf", "sin", "relu", "gelu", "hardtanh"],
 )
 def test_any_activation_of_the_class(phi):
     """Smooth and kinked activations: functional equation, exponent, table."""
