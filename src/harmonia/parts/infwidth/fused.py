@@ -34,7 +34,7 @@ class KinkedDual(torch.autograd.Function):
 
 
 def _sine(k: Tensor, q1: Tensor, q2: Tensor) -> Tensor:
-    square = torch.addcmul(q1 * q2, k, k, value=-1)
+    square = q1 * q2 - k * k  # both products round alike, so that equal inputs give 0
     positive = square > 0
     return torch.where(positive, torch.where(positive, square, 1.0).sqrt(), 0.0)
 
