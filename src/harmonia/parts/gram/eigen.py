@@ -89,7 +89,7 @@ class EigenCache:
         gains = gain if isinstance(gain, Tensor) else gain(self.values)
         return SpectralFilter(self.vectors, gains.to(self.values).expand_as(self.values))
 
-    def project(self, y: Float[Tensor, "n *outputs"]) -> Float[Tensor, "n *outputs"]:
+    def project(self, y: Float[Tensor, "n *outputs"]) -> Float[Tensor, "rank *outputs"]:
         """Coordinates of `y` along the eigenvectors: ``V^T y``."""
         return self.vectors.T @ y.to(self.vectors)
 
