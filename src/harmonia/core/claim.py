@@ -66,6 +66,7 @@ class Claim(msgspec.Struct, frozen=True):
     measure: Callable[[int], Measured | None]
     paper: float | None = None
     tolerance: float = 0.0
+    gate: float | None = None
 
     def check(self, seed: int = 0) -> Finding:
         """Measure and judge. A `measure` that returns None says that this machine cannot."""
@@ -85,9 +86,13 @@ class Claim(msgspec.Struct, frozen=True):
             seconds=round(seconds, 2),
             verdict="beyond this machine"
             if measured is None
-            else verdict(measured.value, self.better, self.paper, measured.baseline, self.tolerance),
-            note="" if measured is None else measured.note,
+            else verdict(measured.value, self.better, self.paper, measured.baseline, self.tolerance, self.gate),
+            note="" if measured is None else self._noted(measured.note),
         )
+
+    def _noted(self, note: str) -> str:
+        gate = "" if self.gate is None else f"our bound: {'>=' if self.better == 'higher' else '<='} {self.gate:g}"
+        return "; ".join(filter(None, [note, gate]))
 
 
 def claim(
@@ -99,6 +104,7 @@ def claim(
     tier: Tier,
     paper: float | None = None,
     tolerance: float = 0.0,
+    gate: float | None = None,
 ) -> Callable[[Callable[[int], Measured | None]], Claim]:
     """Declare a claim; decorates a function ``measure(seed) -> Measured | None``.
 
@@ -113,6 +119,7 @@ def claim(
         tolerance: In the claim's unit. For ``zero`` the largest error that still counts as exact; for ``near`` the
             half-width; otherwise how far behind the paper's number still counts as reproduced, and, when there is no
             such number, the margin by which the baseline must be beaten.
+        gate: Where the paper gives no number: a bound of ours, set before measuring, that the number must keep.
 
     Example:
         >>> @claim("Two is two", place="Sec. 1", unit="", better="zero", tier="quick", tolerance=1e-9)
@@ -126,13 +133,25 @@ def claim(
             f"claim '{name}' is judged by nearness to the paper", "no number of the paper", "Give `paper`."
         )
 
+    if gate is not None and (paper is not None or better not in ("higher", "lower")):
+        raise InputError(
+            f"claim '{name}' has a bound of its own", "a number of the paper, or no direction", "Leave one of them out."
+        )
+
     def declare(measure: Callable[[int], Measured | None]) -> Claim:
-        return Claim(name, place, unit, better, tier, measure, paper, tolerance)
+        return Claim(name, place, unit, better, tier, measure, paper, tolerance, gate)
 
     return declare
 
 
-def verdict(measured: float, better: Better, paper: float | None, baseline: float | None, tolerance: float) -> Verdict:
+def verdict(
+    measured: float,
+    better: Better,
+    paper: float | None,
+    baseline: float | None,
+    tolerance: float,
+    gate: float | None = None,
+) -> Verdict:
     """The verdict that follows from the numbers.
 
     Example:
@@ -142,6 +161,8 @@ def verdict(measured: float, better: Better, paper: float | None, baseline: floa
         'direction holds'
         >>> verdict(8.0, "higher", paper=12.08, baseline=9.0, tolerance=0.5)
         'not reproduced'
+        >>> verdict(0.9, "higher", paper=None, baseline=None, tolerance=0.0, gate=0.8)
+        'direction holds'
     """
     if better == "zero":
         return "exact" if abs(measured) <= tolerance else "broken"
@@ -156,11 +177,13 @@ def verdict(measured: float, better: Better, paper: float | None, baseline: floa
     sign = 1.0 if better == "higher" else -1.0
     if paper is not None and sign * (measured - paper) >= -tolerance:
         return "reproduced"
+    if gate is not None:
+        return "direction holds" if sign * (measured - gate) >= 0 else "not reproduced"
     if baseline is None:
         return "not reproduced"
     margin = tolerance if paper is None else 0.0
-    beaten = sign * (measured - baseline)
-    return "direction holds" if beaten > 0 and beaten >= margin else "not reproduced"
+    ahead = sign * (measured - baseline)
+    return "direction holds" if ahead > 0 and ahead >= margin else "not reproduced"
 
 
 def claims_in(module: ModuleType) -> Sequence[Claim]:

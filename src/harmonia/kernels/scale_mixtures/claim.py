@@ -166,7 +166,7 @@ def _scales(seed: int, count: int) -> np.ndarray:
     unit="p-value of Kolmogorov and Smirnov's test (0.01 rejects)",
     better="higher",
     tier="quick",
-    paper=0.01,
+    gate=0.01,
 )
 def random_networks_are_student(seed: int) -> Measured:
     nets = random_erf_networks(_POINTS[-1:], 5000, generator=torch.Generator().manual_seed(seed))
@@ -184,7 +184,7 @@ def random_networks_are_student(seed: int) -> Measured:
     unit="p-value of Kolmogorov and Smirnov's test (0.01 rejects)",
     better="higher",
     tier="quick",
-    paper=0.01,
+    gate=0.01,
 )
 def last_layer_training(seed: int) -> Measured:
     nets = random_erf_networks(_POINTS, 5000, width=512, generator=torch.Generator().manual_seed(seed))
@@ -200,7 +200,7 @@ def last_layer_training(seed: int) -> Measured:
     unit="p-value of Kolmogorov and Smirnov's test (0.01 rejects)",
     better="higher",
     tier="full",
-    paper=0.01,
+    gate=0.01,
 )
 def all_layer_training(seed: int) -> Measured:
     trained = []
@@ -255,7 +255,7 @@ def scale_shift(seed: int) -> Measured:
     unit="largest difference of stated and true coverage",
     better="lower",
     tier="quick",
-    paper=0.05,
+    gate=0.05,
 )
 def intervals_are_calibrated(seed: int) -> Measured:
     x, y = _columns(diabetes())
@@ -290,8 +290,7 @@ def _listed(by: dict[str, np.ndarray]) -> str:
     unit="loss added to the Gaussian's, nats per row, the worse of two tables",
     better="lower",
     tier="full",
-    paper=0.0,
-    tolerance=0.02,
+    gate=0.02,
 )
 def clean_regression(seed: int) -> Measured:
     by = _losses(seed)["clean"]
@@ -415,8 +414,7 @@ def corrupted_digits(seed: int) -> Measured:
     unit="accuracy lost to the Gaussian",
     better="lower",
     tier="full",
-    paper=0.0,
-    tolerance=0.01,
+    gate=0.01,
 )
 def clean_digits(seed: int) -> Measured:
     found = _digits(seed)

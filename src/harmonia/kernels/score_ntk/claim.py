@@ -82,7 +82,7 @@ _NECESSARY = "Interpolating noisy labels is harmful: the error after training to
 _RULE = "The computed stopping time is worth at most twice the best error"
 
 
-@claim(_NECESSARY, place="abstract (early stopping)", unit="ratio", better="higher", tier="quick", paper=8.0)
+@claim(_NECESSARY, place="abstract (early stopping)", unit="ratio", better="higher", tier="quick", gate=8.0)
 def stopping_is_necessary(seed: int) -> Measured:
     found = [_regression(n, seed) for n in (300, 1000)]
     note = ", ".join(f"N={n}: best {e.best:.3f}, end {e.end:.3f}" for n, e in zip((300, 1000), found))
@@ -92,11 +92,11 @@ def stopping_is_necessary(seed: int) -> Measured:
     )
 
 
-@claim(_RULE, place="Assumption 3.11, main theorem", unit="ratio", better="lower", tier="quick", paper=2.0)
+@claim(_RULE, place="Assumption 3.11, main theorem", unit="ratio", better="lower", tier="quick", gate=2.0)
 def rule_works(seed: int) -> Measured:
     found = [_regression(n, seed) for n in (300, 1000)]
     note = ", ".join(f"N={n}: rule {e.rule:.3f}, best {e.best:.3f}" for n, e in zip((300, 1000), found))
-    return Measured(max(e.rule / e.best for e in found), note=f"{note}; given the true noise; gate 2, ours")
+    return Measured(max(e.rule / e.best for e in found), note=f"{note}; given the true noise")
 
 
 @claim(
@@ -105,7 +105,7 @@ def rule_works(seed: int) -> Measured:
     unit="ratio",
     better="lower",
     tier="quick",
-    paper=1.15,
+    gate=1.15,
 )
 def choices_are_near_the_best(seed: int) -> Measured:
     found = [_regression(n, seed) for n in (300, 1000)]
@@ -113,7 +113,7 @@ def choices_are_near_the_best(seed: int) -> Measured:
     return Measured(max(max(e.cv, e.loo) / e.best for e in found), note=note)
 
 
-@claim(_NECESSARY + ", up to N=3000", place="abstract", unit="ratio", better="higher", tier="full", paper=8.0)
+@claim(_NECESSARY + ", up to N=3000", place="abstract", unit="ratio", better="higher", tier="full", gate=8.0)
 def stopping_is_necessary_far(seed: int) -> Measured:
     e = _regression(3000, seed)
     return Measured(e.end / e.best, note=f"best {e.best:.3f}, end {e.end:.3f}, noise of the labels {e.noise:.3f}")
@@ -125,7 +125,7 @@ def stopping_is_necessary_far(seed: int) -> Measured:
     unit="largest of: error over twice the best, error over that at the N before",
     better="lower",
     tier="full",
-    paper=1.0,
+    gate=1.0,
 )
 def rule_works_far(seed: int) -> Measured:
     found = [_regression(n, seed) for n in (300, 1000, 3000)]
@@ -153,13 +153,13 @@ _COUPLED = "Networks trained by gradient descent near the kernel regression as t
     unit="log-log slope of the squared distance",
     better="lower",
     tier="quick",
-    paper=-0.8,
+    gate=-0.8,
 )
 def networks_follow_the_kernel(seed: int) -> Measured:
     widths = (128, 512, 2048)
     slope, errors = _coupling(widths, 100, 30.0, 6, seed)
     told = ", ".join(f"{e:.1e} at {m}" for m, e in zip(widths, errors))
-    return Measured(slope, note=f"N=100, tau=30, 6 data sets and inits; {told}; gate -0.8, theory -1")
+    return Measured(slope, note=f"N=100, tau=30, 6 data sets and inits; {told}; theory -1")
 
 
 @claim(
@@ -168,13 +168,13 @@ def networks_follow_the_kernel(seed: int) -> Measured:
     unit="log-log slope of the squared distance",
     better="lower",
     tier="full",
-    paper=-0.8,
+    gate=-0.8,
 )
 def networks_follow_the_kernel_far(seed: int) -> Measured:
     widths = (256, 1024, 4096, 16384)
     slope, errors = _coupling(widths, 300, 70.0, 3, seed)
     told = ", ".join(f"{e:.1e} at {m}" for m, e in zip(widths, errors))
-    return Measured(slope, note=f"N=300, tau=70, 3 data sets and inits; {told}; gate -0.8, theory -1")
+    return Measured(slope, note=f"N=300, tau=70, 3 data sets and inits; {told}; theory -1")
 
 
 @claim(
@@ -330,7 +330,7 @@ _FULL = (300, 10, 2000)
     unit="ratio",
     better="higher",
     tier="full",
-    paper=4.0,
+    gate=4.0,
 )
 def practical_stop_is_needed(seed: int) -> Measured:
     e = _practical(seed, *_FULL)
@@ -344,7 +344,7 @@ def practical_stop_is_needed(seed: int) -> Measured:
     unit="ratio",
     better="lower",
     tier="full",
-    paper=1.1,
+    gate=1.1,
 )
 def practical_stop_is_best(seed: int) -> Measured:
     e = _practical(seed, *_FULL)
@@ -357,7 +357,7 @@ def practical_stop_is_best(seed: int) -> Measured:
     unit="energy distance",
     better="lower",
     tier="full",
-    paper=0.015,
+    gate=0.015,
 )
 def practical_samples(seed: int) -> Measured:
     e = _practical(seed, *_FULL)
@@ -375,7 +375,7 @@ def practical_samples(seed: int) -> Measured:
     unit="ratio of energy distances",
     better="higher",
     tier="full",
-    paper=5.0,
+    gate=5.0,
 )
 def practical_samples_beat_a_gaussian(seed: int) -> Measured:
     e = _practical(seed, *_FULL)
@@ -388,7 +388,7 @@ def practical_samples_beat_a_gaussian(seed: int) -> Measured:
     unit="energy distance at tau=27 over that at 1e4",
     better="higher",
     tier="full",
-    paper=1.0,
+    gate=1.0,
 )
 def paper_form_samples(seed: int) -> Measured:
     truth = three_gaussians()
@@ -408,7 +408,7 @@ def paper_form_samples(seed: int) -> Measured:
     unit="share of copies",
     better="lower",
     tier="quick",
-    paper=0.05,
+    gate=0.05,
 )
 def digits_are_not_copied(seed: int) -> Measured:
     images = digits().images.reshape(-1, 64)
@@ -460,7 +460,7 @@ def _worth(table: Table, target: str, seed: int) -> _Worth:
     unit="AUC lost",
     better="lower",
     tier="quick",
-    paper=0.02,
+    gate=0.02,
 )
 def wines_are_useful(seed: int) -> Measured:
     one = _worth(wine(), "class", seed)
@@ -474,7 +474,7 @@ def wines_are_useful(seed: int) -> Measured:
     unit="AUC lost",
     better="lower",
     tier="full",
-    paper=0.02,
+    gate=0.02,
 )
 def tumours_are_useful(seed: int) -> Measured:
     one = _worth(breast_cancer(), "diagnosis", seed)
@@ -509,7 +509,7 @@ def _clients(seed: int) -> tuple[_Worth, _Worth] | None:
     unit="AUC lost",
     better="lower",
     tier="full",
-    paper=0.02,
+    gate=0.02,
 )
 def clients_are_useful(seed: int) -> Measured | None:
     if (found := _clients(seed)) is None:
@@ -539,7 +539,7 @@ def clients_beat_ctgan(seed: int) -> Measured | None:
     unit="share of its seconds to fit and sample",
     better="lower",
     tier="full",
-    paper=0.1,
+    gate=0.1,
 )
 def clients_are_fast(seed: int) -> Measured | None:
     if (found := _clients(seed)) is None:

@@ -283,7 +283,7 @@ def optimal_network_is_consistent_far(seed: int) -> Measured:
     unit="largest ratio of the excess errors, last over first",
     better="lower",
     tier="gpu",
-    paper=1.0,
+    gate=1.0,
 )
 def excess_falls_at_scale(seed: int) -> Measured | None:
     if not torch.cuda.is_available():

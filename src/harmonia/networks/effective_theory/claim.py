@@ -146,7 +146,7 @@ _ENSEMBLES = "Kernels and finite-width tensors of random networks are those of t
     unit="largest relative gap beyond 3 standard errors",
     better="lower",
     tier="quick",
-    paper=_GATE,
+    gate=_GATE,
 )
 def ensembles_agree(seed: int) -> Measured:
     return _worst(_gaps(128, 1000, seed))
@@ -158,7 +158,7 @@ def ensembles_agree(seed: int) -> Measured:
     unit="largest relative gap beyond 3 standard errors",
     better="lower",
     tier="full",
-    paper=_GATE,
+    gate=_GATE,
 )
 def large_ensembles_agree(seed: int) -> Measured:
     return _worst(_gaps(128, 12_000, seed))
@@ -191,7 +191,7 @@ def gap_shrinks(seed: int) -> Measured:
     unit="largest relative gap beyond 3 standard errors",
     better="lower",
     tier="quick",
-    paper=_GATE,
+    gate=_GATE,
 )
 def features_move_as_predicted(seed: int) -> Measured:
     table = recursion("tanh", 3, 32, lambda_b=0.5)
@@ -212,7 +212,7 @@ def features_move_as_predicted(seed: int) -> Measured:
     unit="largest deviation in standard errors",
     better="lower",
     tier="quick",
-    paper=4.0,
+    gate=4.0,
 )
 def linear_networks_are_solved(seed: int) -> Measured:
     """``E G^m = prod_l (n/2 - 1 + m)! / (n/2 - 1)! (2/n)^m`` for the layers' mean squares G, exact at every width."""
@@ -261,7 +261,7 @@ def _residual_gaps(width: int, nets: int, seed: int, rule: ResidualRule) -> list
     unit="largest relative gap of V, width 128",
     better="lower",
     tier="quick",
-    paper=_GATE,
+    gate=_GATE,
 )
 def skips_need_three_points(seed: int) -> Measured:
     exact, book = (_residual_gaps(128, 12_000, seed, rule) for rule in ("exact", "book"))
@@ -276,7 +276,7 @@ def skips_need_three_points(seed: int) -> Measured:
     unit="largest relative gap of V, width 512",
     better="lower",
     tier="full",
-    paper=_GATE,
+    gate=_GATE,
 )
 def wide_skips_need_three_points(seed: int) -> Measured:
     exact, book = (_residual_gaps(512, 40_000, seed, rule) for rule in ("exact", "book"))
@@ -333,7 +333,7 @@ def _gradient_ratio(activation: str, critical: bool, seed: int) -> float:
     unit="largest |log10| of the ratio of norms",
     better="lower",
     tier="quick",
-    paper=1.0,
+    gate=1.0,
 )
 def critical_gradients_live(seed: int) -> Measured:
     critical = {name: _gradient_ratio(name, True, seed) for name in _ACTS}
@@ -350,7 +350,7 @@ def critical_gradients_live(seed: int) -> Measured:
     unit="largest ratio of norms, layer 2 over layer 49",
     better="lower",
     tier="quick",
-    paper=1e-6,
+    gate=1e-6,
 )
 def default_gradients_vanish(seed: int) -> Measured:
     ratios = {name: _gradient_ratio(name, False, seed) for name in _ACTS}
@@ -363,7 +363,7 @@ def default_gradients_vanish(seed: int) -> Measured:
     unit="|log| of K in layer 50 over layer 1",
     better="lower",
     tier="quick",
-    paper=5.0,
+    gate=5.0,
 )
 def critical_signal_lives(seed: int) -> Measured:
     def change(scale: float) -> float:
@@ -405,7 +405,7 @@ def _trained(model: nn.Module, seed: int, epochs: int = 25, lr: float = 1e-2) ->
     unit="lowest accuracy of ReLU, tanh, GELU",
     better="higher",
     tier="full",
-    paper=0.6,
+    gate=0.6,
 )
 def critical_networks_learn(seed: int) -> Measured:
     x, names = _split(seed)[0], ("ReLU", "Tanh", "GELU")
@@ -421,7 +421,7 @@ def critical_networks_learn(seed: int) -> Measured:
     unit="accuracy of ReLU",
     better="higher",
     tier="full",
-    paper=0.9,
+    gate=0.9,
 )
 def skips_recover(seed: int) -> Measured:
     x, gamma = _split(seed)[0], gamma_for(_DEPTH, _WIDTH, "relu", 10)
@@ -441,7 +441,7 @@ def skips_recover(seed: int) -> Measured:
     unit="|log| of the best depth over the advised one",
     better="lower",
     tier="full",
-    paper=math.log(3),
+    gate=math.log(3),
 )
 def advised_depth_is_best(seed: int) -> Measured:
     width, depths, inits = 32, (2, 3, 4, 6, 8, 12, 18), 3
