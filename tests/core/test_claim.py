@@ -82,3 +82,20 @@ def test_claims_are_found_in_order():
     module.first = declare(lambda seed: Measured(1.0))
     module.other = 3
     assert claims_in(module) == [module.second, module.first]
+
+
+def test_a_bound_of_ours_is_no_number_of_the_paper() -> None:
+    @claim("fast enough", place="ours", unit="ratio", better="higher", tier="quick", gate=2.0)
+    def enough(seed: int) -> Measured:
+        return Measured(2.0, baseline=3.0, note="one run")
+
+    found = enough.check()
+    assert (found.verdict, found.paper, found.note) == ("direction holds", None, "one run; our bound: >= 2")
+
+    @claim("too slow", place="ours", unit="s", better="lower", tier="quick", gate=2.0)
+    def slow(seed: int) -> Measured:
+        return Measured(2.1)
+
+    assert slow.check().verdict == "not reproduced"
+    with pytest.raises(InputError, match="bound of its own"):
+        claim("both", place="ours", unit="s", better="lower", tier="quick", gate=2.0, paper=1.0)
