@@ -119,3 +119,15 @@ def test_everything_goes_when_the_page_closes():
         folder = Path(os.environ["GRADIO_TEMP_DIR"]).parent
         assert folder.exists()
     assert not folder.exists()
+
+
+def test_numbers_that_may_be_left_out_start_empty():
+    pytest.importorskip("gradio")
+    from harmonia.core.registry import find
+    from harmonia.core.task import find_job, jobs_in
+
+    job = find_job(jobs_in(find("effective-theory").module("task")), "analyze")
+    controls = {parameter.name: web._control(parameter) for parameter in job.parameters}
+    assert type(controls["width"]).__name__ == "Number"
+    assert controls["weight_variance"].value in (None, "")
+    assert type(controls["weight_variance"]).__name__ == "Textbox"

@@ -38,6 +38,7 @@ _STYLE = """
   text-decoration: none; color: var(--body-text-color); background: var(--block-background-fill)}
 .cards a:hover {border-color: var(--color-accent)}
 .cards b {font-size: 1.05em} .cards small {opacity: .65} .cards p {margin: 6px 0 0 0}
+.prose td, .prose th {overflow-wrap: normal !important; word-break: normal !important}
 .cards .built, .cards .measured {float: right; color: #009e73} .cards .planned {float: right; opacity: .5}
 """
 
@@ -246,7 +247,7 @@ def _control(parameter: Parameter) -> gr.components.Component:
         return gr.Dropdown(list(parameter.choices), value=default, label=label, info=info)
     if parameter.type is bool:
         return gr.Checkbox(value=bool(default), label=f"{label}: {info}")
-    if parameter.type in (int, float) and not parameter.many:
+    if parameter.type in (int, float) and not parameter.many and default is not None:  # it would show none as 0
         return gr.Number(value=default, label=label, info=info, precision=0 if parameter.type is int else None)  # type: ignore[arg-type]
     return gr.Textbox(value=default, label=label, info=info)  # type: ignore[arg-type]
 
