@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ _AROUND = tuple(2.0**exponent for exponent in np.arange(-1, 1.01, 0.25))
 """What ``dim="loo"`` tries, as shares of the intrinsic dimension."""
 
 
-class _Smoother(SphereEstimator):
+class _Smoother(SphereEstimator, ABC):
     """What classification and regression share: the kernel, its sums, the choice of the dimension."""
 
     def _fit_sums(self, points: ndarray, sizes: list[int], weights: ndarray | None, targets: ndarray) -> None:
@@ -58,8 +59,9 @@ class _Smoother(SphereEstimator):
         else:
             self.sums_ = NeighbourSums(self._points, self._sizes, kernel, self._log_v, neighbours)
 
+    @abstractmethod
     def _loss_left_out(self) -> float:
-        raise NotImplementedError
+        """Mean loss of every point predicted from all others: log loss of classes, squares of numbers."""
 
 
 class SingularKernelClassifier(ClassifierMixin, _Smoother):

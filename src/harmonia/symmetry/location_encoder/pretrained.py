@@ -83,6 +83,10 @@ def load_satclip(source: str | Path) -> LocationEncoder:
 def read_inertly(path: Path) -> dict[str, Any]:
     """A pickled checkpoint of PyTorch in which everything that is no tensor or plain container is an empty placeholder.
 
+    The released checkpoints hold objects of their training framework beside the tensors, which ``weights_only=True``
+    refuses even as placeholders. This unpickler is the stricter of the two: it resolves three kinds of names, all of
+    them tensors' own, and neither imports nor calls anything else that a file names.
+
     Raises:
         WeightsError: not a checkpoint.
     """
