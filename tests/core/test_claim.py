@@ -84,6 +84,14 @@ def test_claims_are_found_in_order():
     assert claims_in(module) == [module.second, module.first]
 
 
+def test_the_claims_of_a_package_are_those_of_its_modules():
+    package, theory = types.ModuleType("claims"), types.ModuleType("claims.theory")
+    theory.one = claim("b", place="", unit="", better="zero", tier="quick")(lambda seed: Measured(0.0))
+    package.theory, package.elsewhere = theory, types.ModuleType("numpy")
+    package.elsewhere.two = theory.one
+    assert claims_in(package) == [theory.one]
+
+
 def test_a_bound_of_ours_is_no_number_of_the_paper() -> None:
     @claim("fast enough", place="ours", unit="ratio", better="higher", tier="quick", gate=2.0)
     def enough(seed: int) -> Measured:

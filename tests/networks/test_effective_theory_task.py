@@ -17,6 +17,7 @@ from harmonia.core.task import find_job, jobs_in
 from harmonia.core.weights import Checkpoint
 from harmonia.media import Figure, Table, Text
 from harmonia.networks.effective_theory import claim, network_of, task
+from harmonia.networks.effective_theory.claim import theory
 
 JOBS = jobs_in(task)
 QUICK = {"width": 16, "depth": 3, "nets": 60}
@@ -142,12 +143,12 @@ def test_command_line(tmp_path):
 
 
 INSTANT = (
-    claim.recursions_are_golden,
-    claim.relu_is_closed,
-    claim.gelu_is_critical,
-    claim.relu_has_best_ratio,
-    claim.tanh_has_best_ratio,
-    claim.linear_networks_are_solved,
+    theory.recursions_are_golden,
+    theory.relu_is_closed,
+    theory.gelu_is_critical,
+    theory.relu_has_best_ratio,
+    theory.tanh_has_best_ratio,
+    theory.linear_networks_are_solved,
 )
 LONGER = [one for one in claims_in(claim) if one.tier == "quick" and one not in INSTANT]
 

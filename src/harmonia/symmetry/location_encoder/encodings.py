@@ -20,6 +20,7 @@ encodings twice, and takes the unscaled degrees of `spherem` as radians; ``compa
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from typing import Literal
 
 import torch
@@ -93,14 +94,18 @@ class _MultiScale(nn.Module):
         self.copies = 2 if compat and self.doubled else 1
         self.num_features = self.per_scale * num_scales * self.copies
 
+
+class _ScaleByScale(_MultiScale, ABC):
+    """All features of the first radius, then those of the next."""
+
     def forward(self, lonlat: Float[Tensor, "points 2"]) -> Float[Tensor, "points features"]:
         lon, lat = (lonlat[:, :, None] / lonlat.new_tensor(self.radii)).unbind(1)
         features = self.features(lon, lat, lonlat)
         return torch.stack([f for f in features for _ in range(self.copies)], dim=-1).flatten(1)
 
+    @abstractmethod
     def features(self, lon: Tensor, lat: Tensor, lonlat: Tensor) -> tuple[Tensor, ...]:
         """The numbers of each scale, from scaled angles ``(points, scales)``."""
-        raise NotImplementedError
 
     def unscaled(self, lonlat: Tensor) -> tuple[Tensor, Tensor]:
         """Longitude and latitude in radians; in degrees taken as such with ``compat``."""
@@ -119,7 +124,7 @@ class Grid(_MultiScale):
         return torch.stack([scaled.sin(), scaled.cos()], dim=-1).flatten(1)
 
 
-class Theory(_MultiScale):
+class Theory(_ScaleByScale):
     """Sines and cosines along three directions 120 degrees apart, as grid cells of the brain have them."""
 
     per_scale = 6
@@ -130,7 +135,7 @@ class Theory(_MultiScale):
         return tuple(f for angle in (lon, half + height, half - height) for f in (angle.sin(), angle.cos()))
 
 
-class SphereC(_MultiScale):
+class SphereC(_ScaleByScale):
     """Unit vectors of the scaled point."""
 
     per_scale = 3
@@ -139,7 +144,7 @@ class SphereC(_MultiScale):
         return lat.sin(), lat.cos() * lon.cos(), lat.cos() * lon.sin()
 
 
-class SphereCPlus(_MultiScale):
+class SphereCPlus(_ScaleByScale):
     """`SphereC` and `Grid`."""
 
     per_scale = 6
@@ -149,7 +154,7 @@ class SphereCPlus(_MultiScale):
         return lat.sin(), lat.cos(), lon.sin(), lon.cos(), *around
 
 
-class SphereM(_MultiScale):
+class SphereM(_ScaleByScale):
     """Products of one scaled and one unscaled coordinate."""
 
     per_scale = 5

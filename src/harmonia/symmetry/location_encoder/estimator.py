@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -26,7 +27,7 @@ from harmonia.symmetry.location_encoder.training import History, Labelled, Loss,
 from harmonia.symmetry.location_encoder.uncertainty import SphereProcess
 
 
-class LocationEstimator(BaseEstimator):
+class LocationEstimator(BaseEstimator, ABC):
     """What classification, regression and presence-only learning share."""
 
     def __init__(
@@ -104,16 +105,16 @@ class LocationEstimator(BaseEstimator):
             return np.zeros((grid.rows, grid.columns))
         return self.processes_[0].ignorance(grid.points()).reshape(grid.rows, grid.columns)
 
-    def _map(self, grid: Grid, outputs: Tensor, **which: Any) -> WorldMap:
-        raise NotImplementedError
+    @abstractmethod
+    def _map(self, grid: Grid, outputs: Tensor, **which: Any) -> WorldMap: ...
 
+    @abstractmethod
     def learnt(self) -> dict[str, Any]:
         """What `fit` found besides the network, as plain values for a file."""
-        raise NotImplementedError
 
+    @abstractmethod
     def restore(self, learnt: dict[str, Any]) -> None:
         """Take back what `learnt` gave."""
-        raise NotImplementedError
 
     def _outputs(self, X: ArrayLike) -> Tensor:
         check_is_fitted(self)
