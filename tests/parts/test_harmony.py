@@ -141,10 +141,11 @@ def test_silence_and_noise_have_no_chord() -> None:
 
 
 def test_transposing_the_chromagram_transposes_the_chords() -> None:
-    chroma = np.random.default_rng(0).random((60, 12)).repeat(3, axis=0)
-    found = find_chords(chroma, 10.0)
+    """With a bass, since some chords are others turned round: C6 is Am7, and C+ is E+."""
+    chroma, bass = np.random.default_rng(0).random((2, 60, 12)).repeat(3, axis=1)
+    found = find_chords(chroma, 10.0, bass=bass)
     for shift in (1, 5):
-        moved = find_chords(np.roll(chroma, shift, axis=1), 10.0)
+        moved = find_chords(np.roll(chroma, shift, axis=1), 10.0, bass=np.roll(bass, shift, axis=1))
         assert [c.transposed(shift).label for c in found] == [c.label for c in moved]
 
 
