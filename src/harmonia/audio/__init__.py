@@ -8,6 +8,7 @@ __getattr__, __dir__, __all__ = lazy(
         "ChunkedSeparator": "mel_roformer",
         "MelBandRoformer": "mel_roformer",
         "MelBandRoformerConfig": "mel_roformer",
+        "SpecTTTra": "sonics",
         "VocalMelodyTranscriber": "mel_roformer",
     },
 )

@@ -121,15 +121,17 @@ def mel_to_hz(mel: Float[Tensor, "*n"], scale: MelScale) -> Float[Tensor, "*n"]:
     return torch.where(mel < _BREAK_MEL, mel * _HZ_PER_MEL, above)
 
 
-def mel_corners(num_mels: int, low_hz: float, high_hz: float, scale: MelScale = "slaney") -> Float[Tensor, " corners"]:
-    """Corners of the triangles of a mel filterbank in hertz, float64: filter k rises from corner k and ends at k + 2.
+def mel_corners(
+    num_mels: int, low_hz: float, high_hz: float, scale: MelScale = "slaney", dtype: torch.dtype = torch.float64
+) -> Float[Tensor, " corners"]:
+    """Corners of the triangles of a mel filterbank in hertz: filter k rises from corner k and ends at k + 2.
 
     Example:
         >>> mel_corners(2, 0.0, 1000.0)
         tensor([   0.0000,  333.3333,  666.6667, 1000.0000], dtype=torch.float64)
     """
     low, high = hz_to_mel(torch.tensor([low_hz, high_hz], dtype=torch.float64, device="cpu"), scale)
-    return mel_to_hz(torch.linspace(float(low), float(high), num_mels + 2, dtype=torch.float64, device="cpu"), scale)
+    return mel_to_hz(torch.linspace(float(low), float(high), num_mels + 2, dtype=dtype, device="cpu"), scale)
 
 
 def mel_filterbank(
@@ -141,8 +143,9 @@ def mel_filterbank(
     high_hz: float | None = None,
     scale: MelScale = "slaney",
     norm: Literal["slaney"] | None = "slaney",
+    dtype: torch.dtype = torch.float64,
 ) -> Float[Tensor, "num_mels freq"]:
-    """Triangular mel filters over the bins of a spectrum, computed and returned in float64.
+    """Triangular mel filters over the bins of a spectrum.
 
     ``M[k, f] = max(0, min((f - c_k) / (c_{k+1} - c_k), (c_{k+2} - f) / (c_{k+2} - c_{k+1})))``, multiplied by
     ``2 / (c_{k+2} - c_k)`` (equal area) under the Slaney normalisation. Same values as ``librosa.filters.mel``;
@@ -156,6 +159,8 @@ def mel_filterbank(
         high_hz: Highest corner; half the sample rate when None.
         scale: ``slaney`` (librosa's default) or ``htk``.
         norm: ``slaney`` for triangles of equal area, None for triangles of height one.
+        dtype: Precision of the computation and of the result. Networks trained behind torchaudio saw filters that were
+            computed in float32; they differ from rounded float64 ones by up to 1e-5.
 
     Example:
         >>> mel_filterbank(16000, 512, 40).shape
@@ -167,8 +172,8 @@ def mel_filterbank(
             f"{num_mels} filters from {low_hz} to {high_hz} Hz",
             "Ask for at least one filter over a rising range of frequencies.",
         )
-    corners = mel_corners(num_mels, low_hz, high_hz or sample_rate / 2, scale)[:, None]
-    bins = torch.arange(n_fft // 2 + 1, dtype=torch.float64, device="cpu") * (sample_rate / n_fft)
+    corners = mel_corners(num_mels, low_hz, high_hz or sample_rate / 2, scale, dtype)[:, None]
+    bins = torch.arange(n_fft // 2 + 1, dtype=dtype, device="cpu") * (sample_rate / n_fft)
     rising = (bins - corners[:-2]) / (corners[1:-1] - corners[:-2])
     falling = (corners[2:] - bins) / (corners[2:] - corners[1:-1])
     filters = torch.minimum(rising, falling).clamp(min=0.0)
