@@ -121,7 +121,8 @@ def test_nothing_overflows(d):
 
 def test_duplicates_give_the_mix_of_their_labels():
     X = np.array([[0.0], [1.0], [1.0], [1.0], [2.0]])
-    model = SingularKernelClassifier().fit(X, [0, 0, 1, 1, 0], sample_weight=[1, 1, 1, 2, 1])
+    with pytest.warns(UserWarning, match="equal rows have different labels"):
+        model = SingularKernelClassifier().fit(X, [0, 0, 1, 1, 0], sample_weight=[1, 1, 1, 2, 1])
     np.testing.assert_allclose(model.predict_proba([[1.0]]), [[0.25, 0.75]])
     np.testing.assert_allclose(SingularKernelRegressor().fit(X, [0.0, 1, 2, 3, 9]).predict([[1.0]]), 2.0)
     left_out = model.predict_proba_left_out()

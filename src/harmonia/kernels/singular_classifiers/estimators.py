@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -140,6 +141,7 @@ class SingularKernelClassifier(ClassifierMixin, _Smoother):
                 weights = weights * compute_sample_weight(self.class_weight, y)
         if weights is not None:
             X, index, weights = X[weights > 0], index[weights > 0], weights[weights > 0]
+        _warn_of_conflicts(X, index)
         order = np.argsort(index, kind="stable")
         self._order = np.argsort(order)
         sizes = np.bincount(index, minlength=len(self.classes_)).tolist()
@@ -291,6 +293,12 @@ class SingularKernelRegressor(MultiOutputMixin, RegressorMixin, _Smoother):
     def _shaped(self, values: Tensor) -> ndarray:
         columns = values.cpu().numpy()
         return columns[:, 0] if self._flat else columns
+
+
+def _warn_of_conflicts(X: ndarray, index: ndarray) -> None:
+    rows = [row.tobytes() for row in X]
+    if len(set(zip(rows, index.tolist()))) > len(set(rows)):
+        warnings.warn("equal rows have different labels; there, their mix is predicted", stacklevel=3)
 
 
 def _weights(sample_weight: Any, X: ndarray) -> ndarray | None:
