@@ -124,7 +124,7 @@ class Key(NamedTuple):
         return f"{SHARPS[self.tonic]} {self.mode}"
 
 
-def parse_chord(label: str, onset: float = 0.0, offset: float = 0.0) -> Chord:
+def parse_chord(label: str, onset: float | int = 0.0, offset: float | int = 0.0) -> Chord:
     """Read a label in Harte's syntax; the bass and added notes are dropped, ninths and more become sevenths.
 
     ``N`` and ``X`` (unknown) are both no chord.

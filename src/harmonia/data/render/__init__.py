@@ -6,6 +6,8 @@ on material whose truth is known; it is no evidence of how natural anything soun
     sing(lyrics, notes, voice)     one sung line, with F0, syllables and phonemes
     render_song(seed, split)       a song: stems that add up to the mixture bit for bit, notes, chords, beats
     corpus(split, count)           many songs, cached;   write_corpus(folder, split, count) the same as folders of FLAC
+    write_talk(folder, split)      sentences of single speakers, to be mixed for training speech separators
+    render_mood(mood, seed)        a piece without a voice whose mode, tempo, register, loudness ... are set
     voices(split)                  who sings, under which licence; test voices never sing in training songs
 """
 
@@ -17,13 +19,19 @@ __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
         "Manner": "singing",
+        "Mood": "mood",
+        "render_mood": "mood",
         "render_song": "compose",
         "Sung": "singing",
         "Voice": "speakers",
         "corpus": "bulk",
         "prompts": "speakers",
+        "sentences": "talk",
         "sing": "singing",
+        "talk": "talk",
+        "talkers": "talk",
         "voices": "speakers",
         "write_corpus": "bulk",
+        "write_talk": "talk",
     },
 )

@@ -100,10 +100,11 @@ _LEADS = (9, 12, 21, 22, 30, 40, 41, 42, 56, 57, 60, 64, 65, 66, 68, 71, 73, 75,
 _BASSES = (32, 33, 34, 35, 36, 38, 39)
 
 
-def chart(rng: Rng, bars: int, bar: float) -> tuple[int, tuple[int, ...], list[Chord]]:
-    """A key, its scale and one chord a bar (now and then two): ``(tonic, scale, chords)``."""
+def chart(rng: Rng, bars: int, bar: float, minor: bool | None = None) -> tuple[int, tuple[int, ...], list[Chord]]:
+    """A key, its scale and one chord a bar (now and then two): ``(tonic, scale, chords)``; the mode may be given."""
     tonic = int(rng.integers(12))
-    minor = rng.random() < 0.4
+    drawn = rng.random() < 0.4
+    minor = drawn if minor is None else minor
     cycle = (_MINOR if minor else _MAJOR)[rng.integers(len(_MINOR if minor else _MAJOR))]
     chords = []
     for number in range(bars):
