@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from harmonia.parts import linear as module
 from harmonia.parts.linear import Linear, linear
 
-PLAIN = {"none": lambda x: x, "gelu": F.gelu, "tanh": torch.tanh}
+PLAIN = {"none": lambda x: x, "gelu": F.gelu, "relu": F.relu, "silu": F.silu, "tanh": torch.tanh}
 
 
 @pytest.mark.parametrize("activation", PLAIN)

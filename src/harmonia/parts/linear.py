@@ -15,9 +15,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Activation = Literal["none", "gelu", "tanh"]
+Activation = Literal["none", "gelu", "relu", "silu", "tanh"]
 
-_ACTIVATIONS = {"none": lambda x: x, "gelu": F.gelu, "tanh": torch.tanh}
+_ACTIVATIONS = {"none": lambda x: x, "gelu": F.gelu, "relu": F.relu, "silu": F.silu, "tanh": torch.tanh}
 
 
 class Linear(nn.Linear):
@@ -27,7 +27,7 @@ class Linear(nn.Linear):
         in_features: Width of the input.
         out_features: Width of the output.
         bias: Whether there is a b.
-        activation: ``none``, ``gelu`` (exact) or ``tanh``.
+        activation: ``none``, ``gelu`` (exact), ``relu``, ``silu`` or ``tanh``.
 
     Example:
         >>> layer = Linear(4, 3, activation="tanh")
@@ -91,7 +91,8 @@ def _suits_onednn(x: Tensor, weight: Tensor) -> bool:
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: Activation = "none") -> Tensor:
-    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, activation, [], "none")
+    name = "swish" if activation == "silu" else activation
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, name, [], "none")
 
 
 class _Product(torch.autograd.Function):
