@@ -136,13 +136,22 @@ def speak(name: str, text: str) -> Speech:
         MissingDependency: a program or voice that is not installed, naming its Debian packages.
         InputError: an unknown voice or prompt, or a line with nothing to say.
     """
-    voice = voice_named(name)
+    return synthesise(voice_named(name), text)
+
+
+def synthesise(voice: Voice, text: str) -> Speech:
+    """Let any voice of a known engine speak a line, also one that never sings (see `harmonia.data.render.talk`).
+
+    Raises:
+        MissingDependency: a program, package or voice that is not installed.
+        InputError: a line with nothing to say.
+    """
     if not any(character.isalpha() for character in text):
         raise InputError("the line has nothing to say", repr(text), "Pass words.")
     with tempfile.TemporaryDirectory() as folder:
         speech = _ENGINES[voice.engine](voice, text, Path(folder))
     if len(speech.samples) < speech.rate // 10:
-        raise InputError(f"{name} says nothing for this line", repr(text), "Use words the voice can pronounce.")
+        raise InputError(f"{voice.name} says nothing for this line", repr(text), "Use words the voice can pronounce.")
     return speech
 
 
@@ -200,7 +209,19 @@ def _asterisk(voice: Voice, text: str, folder: Path) -> Speech:
     return _with_phones(folder / "said.wav", "")
 
 
-_ENGINES = {"festival": _festival, "flite": _flite, "espeak": _espeak, "asterisk": _asterisk}
+def _openjtalk(voice: Voice, text: str, folder: Path) -> Speech:
+    package = require("pyopenjtalk", extra="render")
+    samples, rate = package.tts(text)
+    return Speech(np.asarray(samples, dtype=np.float64) / 32768, int(rate), ())
+
+
+_ENGINES = {
+    "festival": _festival,
+    "flite": _flite,
+    "espeak": _espeak,
+    "asterisk": _asterisk,
+    "openjtalk": _openjtalk,
+}
 
 
 def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
