@@ -13,7 +13,7 @@ import numpy as np
 
 from harmonia.core.errors import InputError
 from harmonia.data.render.band import MAJOR_SCALE, MINOR_SCALE, Chord, Part, Rng, Strike, chart
-from harmonia.data.render.synth import play
+from harmonia.data.render.synth import play_together
 from harmonia.data.song import Song
 from harmonia.media import Audio
 
@@ -103,11 +103,11 @@ def render_mood(mood: Mood, seed: int, *, seconds: float = 12.0, rate: int = 220
         font: ``"TimGM6mb"`` or ``"FluidR3_GM"``.
 
     Returns:
-        A song with the stems drums, bass and other, the notes of its melody, chords and beats.
+        A song with one stem, the notes of its melody, chords and beats.
 
     Raises:
         InputError: a length out of range.
-        MissingDependency: symusic or the soundfont is not installed.
+        MissingDependency: symusic, FluidSynth or the soundfont is not installed.
     """
     if not 2 <= seconds <= 600:
         raise InputError("the length of the piece is out of range", f"{seconds} s", "Use 2 to 600 seconds.")
@@ -122,21 +122,15 @@ def render_mood(mood: Mood, seed: int, *, seconds: float = 12.0, rate: int = 220
     comping = tuple(_clashing(rng, mood, _comping(mood, chords, bar)))
     parts = [
         Part("other", int(rng.choice(_LEADS[colour])), tuple(_clashing(rng, mood, melody)), pan=0.2),
-        Part(
-            "other", int(rng.choice(accompaniment)), tuple(_clashing(rng, mood, _comping(mood, chords, bar))), -4, -0.3
-        ),
+        Part("other", int(rng.choice(accompaniment)), comping, gain_db=-4, pan=-0.3),
         Part("bass", int(rng.choice((32, 33, 38, 43))), tuple(_bass(mood, chords, bar)), gain_db=-2),
     ]
     if rng.random() < 1.6 * mood.activity - 0.3:
         parts.append(Part("drums", 0, tuple(_drums(mood, bars, bar)), gain_db=-3))
-    frames = round(seconds * rate)
-    stems = {name: np.zeros((2, frames)) for name in ("drums", "bass", "other")}
-    for part in parts:
-        stems[part.stem] += play(part, frames, rate, font) * 10 ** (part.gain_db / 20)
-    level = np.sqrt(np.mean(sum(stems.values()) ** 2)) + 1e-9
-    gain = 0.2 * 10 ** (mood.loudness / 20) / level
+    sound = play_together(parts, round(seconds * rate), rate, font)
+    gain = 0.2 * 10 ** (mood.loudness / 20) / (np.sqrt(np.mean(sound**2)) + 1e-9)
     return Song(
-        stems={name: Audio(np.tanh(gain * samples), rate) for name, samples in stems.items()},
+        stems={"instrumental": Audio(np.tanh(gain * sound), rate)},
         notes=tuple((s.onset, min(s.offset, seconds), float(s.pitch)) for s in melody if s.onset < seconds),
         chords=tuple((c.onset, min(c.offset, seconds), c.label) for c in chords if c.onset < seconds),
         beats=tuple((b * bar / 4, b % 4 + 1) for b in range(4 * bars) if b * bar / 4 < seconds),

@@ -1,8 +1,16 @@
-"""Instruments: a part of the band played with a General MIDI soundfont by symusic's synthesiser."""
+"""Instruments: parts of a band played with a General MIDI soundfont.
+
+`play` uses symusic's synthesiser, which ignores at which pitch a sample was recorded: notes of most instruments sound
+some semitones off. `play_together` uses FluidSynth, which is in tune: take it where harmony matters.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -74,3 +82,43 @@ def play(part: Part, frames: int, rate: int, font: str = "TimGM6mb") -> np.ndarr
     out[:, :length] = rendered[:, :length]
     left, right = np.cos((part.pan + 1) * np.pi / 4), np.sin((part.pan + 1) * np.pi / 4)
     return out * np.sqrt(2) * np.array([[left], [right]])
+
+
+def play_together(parts: Sequence[Part], frames: int, rate: int, font: str = "TimGM6mb") -> np.ndarray:
+    """All parts in one, in tune, as stereo float64 ``[2, frames]``, without reverberation; by the program FluidSynth.
+
+    Parts of the stem ``drums`` are played on the drum channel; there are at most fifteen others.
+
+    Raises:
+        MissingDependency: symusic, FluidSynth or the soundfont is not installed.
+    """
+    symusic = require("symusic", extra="render")
+    program = shutil.which("fluidsynth")
+    if program is None:
+        mend = "Run: apt-get install fluidsynth."
+        raise MissingDependency("this needs the program 'fluidsynth'", "a machine without it", mend)
+    per_second = 9600
+    score = symusic.Score(per_second)
+    score.tempos.append(symusic.Tempo(0, qpm=60))
+    for part in parts:
+        track = symusic.Track(program=part.program, is_drum=part.stem == "drums")
+        # MIDI's volume is squared: 40 log10(value / 127) dB.
+        volume = round(100 * 10 ** (part.gain_db / 40))
+        for number, value in ((7, volume), (10, round(64 + 63 * part.pan))):
+            track.controls.append(symusic.ControlChange(0, number, min(127, max(0, value))))
+        for note in sorted(part.notes):
+            start = round(note.onset * per_second)
+            length = max(1, round(note.offset * per_second) - start)
+            track.notes.append(symusic.Note(start, length, note.pitch, note.velocity))
+        score.tracks.append(track)
+    with tempfile.TemporaryDirectory() as folder:
+        midi, raw = Path(folder) / "parts.mid", Path(folder) / "sound.raw"
+        score.dump_midi(midi)
+        options = ["-o", "synth.reverb.active=0", "-o", "synth.chorus.active=0", "-o", "synth.cpu-cores=1"]
+        files = ["-T", "raw", "-O", "float", "-E", "little", "-F", str(raw), str(soundfont(font)), str(midi)]
+        subprocess.run([program, "-ni", "-q", "-r", str(rate), *options, *files], check=True, capture_output=True)
+        sound = np.fromfile(raw, dtype="<f4").reshape(-1, 2).T.astype(np.float64)
+    out = np.zeros((2, frames))
+    length = min(frames, sound.shape[1])
+    out[:, :length] = sound[:, :length]
+    return out
