@@ -6,6 +6,9 @@ __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
         "ChunkedSeparator": "mel_roformer",
+        "MERTConfig": "mert",
+        "MERTFeatures": "mert",
+        "MERTModel": "mert",
         "MelBandRoformer": "mel_roformer",
         "MelBandRoformerConfig": "mel_roformer",
         "SpecTTTra": "sonics",

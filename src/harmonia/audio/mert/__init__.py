@@ -1,0 +1,14 @@
+"""MERT: features of music from a network that taught itself (arXiv 2306.00107)."""
+
+from harmonia.core.lazy import lazy
+
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    {
+        "Hidden": "network",
+        "MERTConfig": "config",
+        "MERTFeatures": "features",
+        "MERTModel": "network",
+        "load_checkpoint": "checkpoint",
+    },
+)
