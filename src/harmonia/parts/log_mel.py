@@ -113,7 +113,7 @@ class LogMel(nn.Module):
 
     def forward(self, audio: Float[Tensor, "*batch time"]) -> Float[Tensor, "*batch num_mels frames"]:
         """The log-mel spectrogram of sounds at the configured rate."""
-        return self.decibels(self.power(audio)) * self.config.gain + self.config.offset
+        return self.cut(self.level(self.power(audio))) * self.config.gain + self.config.offset
 
     def power(self, audio: Float[Tensor, "*batch time"]) -> Float[Tensor, "*batch num_mels frames"]:
         """Power in mel bands; linear, so that frames may be computed apart and joined."""
@@ -122,9 +122,12 @@ class LogMel(nn.Module):
         power = self.filters.to(power.dtype) @ power
         return power if self.config.last_frame else power[..., :-1]
 
-    def decibels(self, power: Float[Tensor, "*batch num_mels frames"]) -> Float[Tensor, "*batch num_mels frames"]:
-        """Mel power in decibels, each item of the batch cut below its own maximum."""
-        level = 10.0 * torch.log10(power.clamp(min=self.config.floor))
+    def level(self, power: Float[Tensor, "*batch num_mels frames"]) -> Float[Tensor, "*batch num_mels frames"]:
+        """Mel power in decibels, not cut."""
+        return 10.0 * torch.log10(power.clamp(min=self.config.floor))
+
+    def cut(self, level: Float[Tensor, "*batch num_mels frames"]) -> Float[Tensor, "*batch num_mels frames"]:
+        """Decibels with what lies too far below the maximum of an item raised to that limit."""
         if self.config.range_db is None:
             return level
         return torch.maximum(level, level.amax((-2, -1), keepdim=True) - self.config.range_db)

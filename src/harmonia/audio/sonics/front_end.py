@@ -9,6 +9,7 @@ The level of the sound adds a constant to D, which leaves Z alone: loud or quiet
 
 from __future__ import annotations
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -52,18 +53,17 @@ class SonicsFrontEnd(nn.Module):
             raise InputError(
                 "windows are a batch of mono sounds", f"shape {tuple(windows.shape)}", "Pass (batch, time)."
             )
-        return self.standardised(self.log_mel.power(windows.float()))
+        level = self.log_mel.level(self.log_mel.power(windows.float()))
+        return resized(self.standardised(level), self.shape)
 
-    def standardised(self, power: Float[Tensor, "batch mels time"]) -> Float[Tensor, "batch bands frames"]:
-        """The same from mel power, as `harmonia.parts.log_mel.LogMel.power` gives it."""
+    def standardised(self, level: Float[Tensor, "batch mels time"]) -> Float[Tensor, "batch mels time"]:
+        """Windows of decibels, cut and standardised, before they are resized."""
         if self.compat_batch_topdb:
-            level = self.log_mel.decibels(power.flatten(0, 1)).view_as(power)
+            level = self.log_mel.cut(level.flatten(0, 1)).view_as(level)
         else:
-            level = self.log_mel.decibels(power)
-        centred = level - level.mean((1, 2), keepdim=True)
-        # torch's unbiased deviation of the flattened window
-        spread = level.flatten(1).std(1)[:, None, None]
-        return resized(centred / (spread + 1e-6), self.shape)
+            level = self.log_mel.cut(level)
+        spread, mean = torch.std_mean(level, (1, 2), keepdim=True)
+        return (level - mean) / (spread + 1e-6)
 
 
 def resized(

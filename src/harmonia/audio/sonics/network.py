@@ -50,7 +50,7 @@ class SpecTTTraConfig:
         seconds: Length of a window of sound at 16 kHz; its spectrogram is resized to `input_shape`.
     """
 
-    input_shape: tuple[int, int] | list[int] = (128, 3744)
+    input_shape: tuple[int, int] = (128, 3744)
     t_clip: int = 3
     f_clip: int = 1
     dim: int = 384
@@ -62,7 +62,6 @@ class SpecTTTraConfig:
 
     def __post_init__(self) -> None:
         bands, frames = self.input_shape
-        object.__setattr__(self, "input_shape", (bands, frames))
         object.__setattr__(self, "seconds", float(self.seconds))
         for what, fits, got in (
             ("a temporal token is one to all frames", 1 <= self.t_clip <= frames, f"{self.t_clip} of {frames}"),
@@ -115,7 +114,8 @@ class SpecTTTraConfig:
         if unknown:
             mend = f"Its fields are {', '.join(sorted(known))}."
             raise InputError("a SpecTTTra has no such setting", ", ".join(unknown), mend)
-        return cls(**config)
+        bands, frames = config.get("input_shape", cls.input_shape)
+        return cls(**{**config, "input_shape": (bands, frames)})
 
     @property
     def samples(self) -> int:
