@@ -78,7 +78,7 @@ def _block(block: int) -> dict[str, ndarray]:
     pieces = [_piece(number) for number in range(block * BLOCK, (block + 1) * BLOCK)]
     columns = {name: np.stack([piece[name] for piece in pieces]) for name in pieces[0]}
     with whole_file(path) as temporary:
-        np.savez(temporary, **columns)
+        np.savez(temporary, **columns)  # type: ignore[arg-type]
     return columns
 
 
@@ -91,6 +91,6 @@ def _piece(number: int) -> dict[str, ndarray]:
         "music": sound_statistics(sound).astype(np.float32),
         "roots": harmony.roots,
         "qualities": harmony.qualities,
-        "minor": np.int64(harmony.minor),
+        "minor": np.array(harmony.minor),
         "emotion": emotion,
     }
