@@ -112,6 +112,16 @@ def test_findings_left_over_from_older_code_keep_the_record_outdated(house):
     assert not method.outdated
 
 
+def test_what_is_claimed_no_more_leaves_the_record(house):
+    build(house, "sheep")
+    other = counted.check().__class__(**{**_fields(counted.check()), "name": "Sheep sleep"})
+    race = results.RaceResult("shepherd", "1", "counting", 2.0, None, 1, "cpu", True)
+    results.record("sheep", "code", findings=[counted.check(), other], races=[race])
+    assert results.record("sheep", "code", workloads={"shearing"}).races == []
+    kept = results.record("sheep", "code", findings=[counted.check()], claims={counted.name})
+    assert [finding.name for finding in kept.findings] == [counted.name]
+
+
 def _fields(struct):
     return {name: getattr(struct, name) for name in struct.__struct_fields__}
 

@@ -72,15 +72,18 @@ def bench(slugs: Sequence[str], repeats: int, only: str, keep: bool) -> None:
     """Run the races of the given methods (of all that have a benchmark, when none is named)."""
     chosen = [find(slug) for slug in slugs] or [m for m in methods() if m.built and _file(m).is_file()]
     for method in chosen:
-        races = [race for race in races_of(method) if only in race.peer or only in race.workload]
+        races = races_of(method)
+        workloads = {race.workload for race in races}
         for race in races:
+            if only not in race.peer and only not in race.workload:
+                continue
             err.print(f"{method.slug}: {race.workload}, beside {race.peer} ...", style="dim")
             result = run_race(race, _file(method), repeats)
             memory = "" if result.memory_ratio is None else f", {result.memory_ratio:.2f} of its memory"
             agree = "outputs agree" if result.outputs_agree else "[red]outputs differ[/]"
             out.print(f"{method.slug} [bold]{result.ratio:.2f}x[/] {race.peer} on {race.workload}{memory}, {agree}")
             if keep:
-                record(method.slug, method.code, races=[result])
+                record(method.slug, method.code, races=[result], workloads=workloads)
 
 
 def races_of(method: Method) -> list[Race]:

@@ -27,10 +27,11 @@ def verify(slugs: Sequence[str], tier: Tier, seed: int, keep: bool) -> bool:
     sound = True
     for method in chosen:
         before, findings = method.results, []
+        claims = {claim.name for claim in claims_in(method.module("claim"))}
         for finding in measure(method, tier, seed):
             findings.append(finding)
             if keep:  # at once: what was measured survives whatever stops the rest
-                record(method.slug, method.code, findings=findings)
+                record(method.slug, method.code, findings=findings, claims=claims)
         out.print(findings_table(f"{method.slug}: {method.card.title}", findings))
         lost = broken_promises(before, findings)
         for finding in lost:

@@ -6,7 +6,7 @@ import importlib.metadata
 import os
 import platform
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from pathlib import Path
 from typing import TypeVar
 
@@ -79,22 +79,29 @@ def record(
     *,
     findings: Iterable[Finding] = (),
     races: Iterable[RaceResult] = (),
+    claims: Container[str] | None = None,
+    workloads: Container[str] | None = None,
 ) -> Results:
     """Merge new findings and races into a method's record and write it. Same name: the new one replaces the old.
 
     The record counts as measured on the present code only when none of its findings is left over from older code.
+
+    Arguments:
+        claims: Names of all claims that the method makes; findings of claims that are no more are dropped.
+        workloads: The same for races.
     """
-    old = read_results(slug)
-    findings = list(findings)
-    kept = {finding.name for finding in old.findings} - {finding.name for finding in findings} if old else set()
+    old, findings = read_results(slug), list(findings)
+    findings_before = [f for f in (old.findings if old else []) if claims is None or f.name in claims]
+    races_before = [r for r in (old.races if old else []) if workloads is None or r.workload in workloads]
+    kept = {finding.name for finding in findings_before} - {finding.name for finding in findings}
     results = Results(
         slug=slug,
         commit=commit(),
         code=old.code if old and kept else code,
         machine=machine(),
         versions=versions(),
-        findings=_merged(old.findings if old else [], findings, lambda finding: finding.name),
-        races=_merged(old.races if old else [], races, lambda race: (race.peer, race.workload, race.device)),
+        findings=_merged(findings_before, findings, lambda finding: finding.name),
+        races=_merged(races_before, races, lambda race: (race.peer, race.workload, race.device)),
     )
     path = results_folder() / f"{slug}.json"
     with whole_file(path) as temporary:
