@@ -24,6 +24,7 @@ _OCTAVES = 7
 _BASS_OCTAVES = 2
 _COMPRESSION = 100.0
 _MEDIAN_FRAMES = 9
+_TOLERANCE = 1e-3
 
 
 class Chromagram(NamedTuple):
@@ -48,7 +49,7 @@ def chromagram(sound: Float[ndarray, " time"]) -> Chromagram:
         >>> int(chromagram(tone).chroma.mean(0).argmax())          # A
         9
     """
-    constant_q = ConstantQ(RATE, _HOP, bins=_OCTAVES * _PER_OCTAVE, bins_per_octave=_PER_OCTAVE)
+    constant_q = ConstantQ(RATE, _HOP, bins=_OCTAVES * _PER_OCTAVE, bins_per_octave=_PER_OCTAVE, tolerance=_TOLERANCE)
     magnitudes = constant_q(torch.from_numpy(np.ascontiguousarray(sound, dtype=np.float32))).abs().numpy()
     steady = median_filter(magnitudes, size=(1, _MEDIAN_FRAMES), mode="nearest")
     strength = np.log1p(_COMPRESSION * steady / max(float(steady.max()), 1e-9))
