@@ -78,13 +78,8 @@ def load_checkpoint(
     Raises:
         WeightsError: a missing or corrupt file, another checksum, or the first key that does not fit.
     """
-    path = Path(source).expanduser()
-    if str(source) != "embedded" and path.is_dir():
-        path = _weights_in(path)
-    else:
-        path = locate(source, embedded=EMBEDDED, sha256=sha256, released=Card.load(HERE / "card.toml").weights)
-    raw = read_state_dict(path, trust_pickle=trust_pickle)
-    state = encoder_weights(raw)
+    path = _found(source, sha256)
+    state = encoder_weights(read_state_dict(path, trust_pickle=trust_pickle))
     if config is None:
         config = _stored_config(path) or infer_config(state, _hub_config(path))
     with torch.device("meta"):
@@ -177,7 +172,15 @@ def infer_config(state: Mapping[str, Tensor], told: Mapping[str, Any] | None = N
     )
 
 
-def _weights_in(folder: Path) -> Path:
+def read_source(source: str | Path, *, trust_pickle: bool = False) -> dict[str, Tensor]:
+    """All tensors of a checkpoint, under the names it has."""
+    return read_state_dict(_found(source), trust_pickle=trust_pickle)
+
+
+def _found(source: str | Path, sha256: str | None = None) -> Path:
+    folder = Path(source).expanduser()
+    if str(source) == "embedded" or not folder.is_dir():
+        return locate(source, embedded=EMBEDDED, sha256=sha256, released=Card.load(HERE / "card.toml").weights)
     found = next((folder / name for name in _FILES if (folder / name).is_file()), None)
     if found is None:
         raise WeightsError("the folder holds no weights", folder.name, f"Put {' or '.join(_FILES)} there.")
