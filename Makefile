@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-DEBIAN := festival festvox-kallpc16k festvox-kdlpc16k festvox-us-slt-hts flite espeak-ng timgm6mb-soundfont chromium chromium-driver
+DEBIAN := festival festvox-kallpc16k festvox-kdlpc16k festvox-us-slt-hts flite espeak-ng fluidsynth timgm6mb-soundfont chromium chromium-driver
 
 # Peers whose own requirements would replace torch; their needs are in the `peers` extra.
 PEERS_ALONE := melband-roformer-infer==0.1.5 geoclip==1.3.0 islp==0.6.0 ctgan==0.12.1 rdt==2.0.0 Faker==40.54.0

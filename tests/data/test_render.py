@@ -15,6 +15,7 @@ from harmonia.data.render.speakers import speak
 from harmonia.data.render.speech import FRAME
 from harmonia.data.render.synth import play
 from harmonia.data.song import Song
+from harmonia.parts.pitch import PitchTracker
 
 FONT = "TimGM6mb"
 LINE = "tell me again what the moon said"
@@ -142,6 +143,14 @@ def test_a_song_is_bit_reproducible_also_through_files(song: Song, tmp_path: Pat
 
 
 @pytest.mark.debian
+@pytest.mark.parametrize("program", [0, 24, 33, 40, 48, 56, 73])
+def test_instruments_are_in_tune(program: int) -> None:
+    sound = play(Part("other", program, (Strike(0.0, 1.5, 60, 100),)), 33000, 22050, FONT).mean(0)
+    pitch = PitchTracker()(sound[2000:], 22050)
+    assert abs(np.median(pitch.midi[pitch.voiced]) - 60) < 0.3
+
+
+@pytest.mark.debian
 def test_what_was_played_before_changes_nothing() -> None:
     piano = Part("other", 0, (Strike(0.1, 0.8, 60, 90),))
     first = play(piano, 44100, 44100, FONT)
@@ -215,7 +224,7 @@ def test_a_corpus_names_all_it_needs_before_it_starts(monkeypatch: pytest.Monkey
     with pytest.raises(MissingDependency) as caught:
         next(corpus("test", 1))
     assert caught.value.mend == (
-        "Run: apt-get install asterisk-core-sounds-fr-g722 festival festvox-us-slt-hts ffmpeg flite "
+        "Run: apt-get install asterisk-core-sounds-fr-g722 festival festvox-us-slt-hts ffmpeg flite fluidsynth "
         "timgm6mb-soundfont fluid-soundfont-gm."
     )
     with pytest.raises(InputError, match="no such split"):

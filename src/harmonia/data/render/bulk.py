@@ -14,10 +14,10 @@ from harmonia.core.progress import track
 from harmonia.data.cache import cache_folder
 from harmonia.data.render.compose import render_song
 from harmonia.data.render.speakers import Split, packages_missing
-from harmonia.data.render.synth import soundfonts_missing
+from harmonia.data.render.synth import instruments_missing
 from harmonia.data.song import STEMS, Song
 
-RENDERER = 1
+RENDERER = 2
 """Raised whenever the same seed renders to other bits, so that old cached songs are not taken for new ones."""
 
 
@@ -84,7 +84,7 @@ def check_installed(split: Split) -> None:
     Raises:
         MissingDependency: voices or soundfonts are missing; names all their Debian packages.
     """
-    missing = [*packages_missing(split), *soundfonts_missing()]
+    missing = [*packages_missing(split), *instruments_missing()]
     if missing:
         what = f"the voices and instruments of the {split} songs are not all installed"
         raise MissingDependency(what, f"{len(missing)} packages missing", f"Run: apt-get install {' '.join(missing)}.")

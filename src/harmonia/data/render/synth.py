@@ -1,7 +1,6 @@
-"""Instruments: parts of a band played with a General MIDI soundfont.
+"""Instruments: parts of a band played with a General MIDI soundfont by FluidSynth.
 
-`play` uses symusic's synthesiser, which ignores at which pitch a sample was recorded: notes of most instruments sound
-some semitones off. `play_together` uses FluidSynth, which is in tune: take it where harmony matters.
+(symusic's own synthesiser ignores at which pitch a sample was recorded: most instruments sound semitones off.)
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +23,12 @@ SOUNDFONTS = {"TimGM6mb": "timgm6mb-soundfont", "FluidR3_GM": "fluid-soundfont-g
 _SOUND_FOLDERS = (Path("/usr/share/sounds/sf2"), Path("/usr/share/soundfonts"))
 
 
-def soundfonts_missing() -> list[str]:
-    """Debian packages of the soundfonts that this machine lacks; none where MUSIC_SOUNDFONT is set."""
+def instruments_missing() -> list[str]:
+    """Debian packages that this machine lacks to play; MUSIC_SOUNDFONT stands for all soundfonts."""
+    player = [] if shutil.which("fluidsynth") else ["fluidsynth"]
     if os.environ.get("MUSIC_SOUNDFONT"):
-        return []
-    return [package for name, package in SOUNDFONTS.items() if _found(name) is None]
+        return player
+    return player + [package for name, package in SOUNDFONTS.items() if _found(name) is None]
 
 
 def _found(name: str) -> Path | None:
@@ -59,33 +60,12 @@ def soundfont(name: str = "TimGM6mb") -> Path:
 
 
 def play(part: Part, frames: int, rate: int, font: str = "TimGM6mb") -> np.ndarray:
-    """One part as stereo float64 ``[2, frames]``; the drum stem is played on the drum channel.
-
-    Raises:
-        MissingDependency: symusic or the soundfont is not installed.
-    """
-    symusic = require("symusic", extra="render")
-    per_second = 9600
-    score = symusic.Score(per_second)
-    score.tempos.append(symusic.Tempo(0, qpm=60))
-    track = symusic.Track(program=part.program, is_drum=part.stem == "drums")
-    for note in sorted(part.notes):
-        start = round(note.onset * per_second)
-        length = max(1, round(note.offset * per_second) - start)
-        track.notes.append(symusic.Note(start, length, note.pitch, note.velocity))
-    score.tracks.append(track)
-    # A synthesiser that has played before may play a note otherwise, so every part gets its own.
-    synthesiser = symusic.Synthesizer(sf_path=str(soundfont(font)), sample_rate=rate, quality=0)
-    rendered = np.asarray(synthesiser.render(score, stereo=True), dtype=np.float64)
-    out = np.zeros((2, frames))
-    length = min(frames, rendered.shape[1])
-    out[:, :length] = rendered[:, :length]
-    left, right = np.cos((part.pan + 1) * np.pi / 4), np.sin((part.pan + 1) * np.pi / 4)
-    return out * np.sqrt(2) * np.array([[left], [right]])
+    """One part at full volume, whatever its gain, as stereo float64 ``[2, frames]``; see `play_together`."""
+    return play_together([replace(part, gain_db=0.0)], frames, rate, font)
 
 
 def play_together(parts: Sequence[Part], frames: int, rate: int, font: str = "TimGM6mb") -> np.ndarray:
-    """All parts in one, in tune, as stereo float64 ``[2, frames]``, without reverberation; by the program FluidSynth.
+    """All parts in one as stereo float64 ``[2, frames]``, without reverberation.
 
     Parts of the stem ``drums`` are played on the drum channel; there are at most fifteen others.
 
@@ -116,7 +96,10 @@ def play_together(parts: Sequence[Part], frames: int, rate: int, font: str = "Ti
         score.dump_midi(midi)
         options = ["-o", "synth.reverb.active=0", "-o", "synth.chorus.active=0", "-o", "synth.cpu-cores=1"]
         files = ["-T", "raw", "-O", "float", "-E", "little", "-F", str(raw), str(soundfont(font)), str(midi)]
-        subprocess.run([program, "-ni", "-q", "-r", str(rate), *options, *files], check=True, capture_output=True)
+        command = [program, "-ni", "-q", "-r", str(rate), *options, *files]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode or not raw.is_file():
+            raise MissingDependency("FluidSynth could not play", done.stderr.strip()[-200:], "Install it again.")
         sound = np.fromfile(raw, dtype="<f4").reshape(-1, 2).T.astype(np.float64)
     out = np.zeros((2, frames))
     length = min(frames, sound.shape[1])
