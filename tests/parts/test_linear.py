@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from harmonia.parts import linear as module
-from harmonia.parts.linear import Linear, linear
+from harmonia.parts.linear import Linear, linear, matmul
 
 PLAIN = {"none": lambda x: x, "gelu": F.gelu, "relu": F.relu, "silu": F.silu, "tanh": torch.tanh}
 
@@ -64,3 +64,17 @@ def test_transformed_functions_take_the_plain_route():
 
 def test_parameters_are_named_as_torchs():
     assert Linear(2, 3).state_dict().keys() == torch.nn.Linear(2, 3).state_dict().keys()
+
+
+@pytest.mark.parametrize("turned", ["neither", "left", "right", "both"])
+def test_matrix_products_agree_with_torch_in_any_layout(turned):
+    generator = torch.Generator().manual_seed(0)
+    a, b = torch.randn(6, 5, generator=generator), torch.randn(5, 7, generator=generator)
+    a = a.t().contiguous().t() if turned in ("left", "both") else a
+    b = b.t().contiguous().t() if turned in ("right", "both") else b
+    torch.testing.assert_close(matmul(a, b), a @ b)
+    leaves = [a.clone().requires_grad_(), b.clone().requires_grad_()]
+    ours = torch.autograd.grad(matmul(*leaves).square().sum(), leaves)
+    torch.testing.assert_close(ours, torch.autograd.grad((leaves[0] @ leaves[1]).square().sum(), leaves))
+    empty = matmul(torch.zeros(0, 5), b)
+    assert empty.shape == (0, 7)

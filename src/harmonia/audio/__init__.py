@@ -11,7 +11,10 @@ __getattr__, __dir__, __all__ = lazy(
         "MERTModel": "mert",
         "MelBandRoformer": "mel_roformer",
         "MelBandRoformerConfig": "mel_roformer",
+        "MossFormer2": "mossformer2",
+        "MossFormer2Config": "mossformer2",
         "SpecTTTra": "sonics",
+        "SpeechSeparator": "mossformer2",
         "VocalMelodyTranscriber": "mel_roformer",
     },
 )

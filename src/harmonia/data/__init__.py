@@ -9,6 +9,7 @@ so.
     scores      chorale, chorale_melodies, lead_sheet, folk_tunes
     pictures    photograph
     songs       demo_song, demo_truth;   harmonia.data.render makes more
+    talk        demo_talk: two people who talk over each other
     folders     musdb_hq, musdb_mp4, msst_songs, msst_stems, mir_st500: data sets that users have on disk
 """
 
@@ -29,6 +30,7 @@ __getattr__, __dir__, __all__ = lazy(
         "chorale_names": "scores",
         "cities": "maps",
         "demo_song": "demo",
+        "demo_talk": "conversation",
         "demo_truth": "demo",
         "diabetes": "tables",
         "digits": "tables",

@@ -76,6 +76,21 @@ def linear(
     return _product(x, weight, bias, activation)
 
 
+def matmul(a: Float[Tensor, "rows inner"], b: Float[Tensor, "inner columns"]) -> Float[Tensor, "rows columns"]:
+    """``a b`` of two matrices in any memory layout; by oneDNN where no gradient is wanted.
+
+    Example:
+        >>> matmul(torch.ones(2, 3), torch.ones(3, 1))
+        tensor([[3.],
+                [3.]])
+    """
+    wanted = torch.is_grad_enabled() and (a.requires_grad or b.requires_grad)
+    if wanted or not _suits_onednn(a, b):
+        return a @ b
+    a, b = (t if t.is_contiguous() or t.t().is_contiguous() else t.contiguous() for t in (a, b))
+    return _product(a, b.t())
+
+
 def _suits_onednn(x: Tensor, weight: Tensor) -> bool:
     return (
         _ONEDNN

@@ -110,9 +110,10 @@ def pit_si_snr(
 def mixture_gains(
     mixture: Float[ndarray, " time"], estimates: Float[ndarray, "sources time"], ridge: float = 1e-6
 ) -> Float[ndarray, " sources"]:
-    """Gains under which the sum of the estimates is nearest to the mixture: ``min_a |x - sum_i a_i y_i|^2``.
+    """Gains of one sign under which the sum of the estimates is nearest to the mixture: ``min_a |x - sum_i a_i y_i|^2``.
 
-    Estimates of a scale-invariant loss have any scale and sign; this brings them back.
+    Estimates of a scale-invariant loss have any scale, and as a whole any sign; this brings both back. An estimate that
+    would have to be subtracted from the others is not in the mixture and gets 0.
 
     Arguments:
         mixture: What was separated.
@@ -122,17 +123,21 @@ def mixture_gains(
 
     Example:
         >>> a, b = np.sin(np.arange(100.0)), np.cos(0.3 * np.arange(100.0))
-        >>> mixture_gains(a + b, np.stack([2 * a, -b])).round(3)
-        array([ 0.5, -1. ])
+        >>> mixture_gains(a + b, np.stack([-2 * a, -b])).round(3)
+        array([-0.5, -1. ])
     """
-    y = estimates.astype(np.float64)
+    y, x = estimates.astype(np.float64), mixture.astype(np.float64)
     norms = np.linalg.norm(y, axis=1)
     gains = np.zeros(len(y))
-    heard = norms > 0
-    if heard.any():
-        unit = y[heard] / norms[heard, None]
-        gram = unit @ unit.T + ridge * np.eye(len(unit))
-        gains[heard] = np.linalg.solve(gram, unit @ mixture.astype(np.float64)) / norms[heard]
+    kept = norms > 0
+    while kept.any():
+        unit = y[kept] / norms[kept, None]
+        share = np.linalg.solve(unit @ unit.T + ridge * np.eye(len(unit)), unit @ x)
+        against = share * share[np.abs(share).argmax()] < 0
+        if not against.any():
+            gains[kept] = share / norms[kept]
+            break
+        kept[np.flatnonzero(kept)[against]] = False
     return gains
 
 

@@ -39,6 +39,16 @@ _TALKERS: tuple[Voice, ...] = (
     Voice("espeak:en-029+anika", _FORMANT, ("espeak-ng",), "test"),
 )
 
+# One person may have several voices; a mixture of two of them is no mixture of two people.
+_PEOPLE = {
+    "festival:kal_diphone": "kal",
+    "flite:kal16": "kal",
+    "asterisk:en_US_f_Allison": "Allison",
+    "asterisk:es_MX_f_Allison": "Allison",
+    "festival:cmu_us_slt_arctic_hts": "slt",
+    "flite:slt": "slt",
+}
+
 # Determiner and adjective, noun, verb, object, place: two word lists that share no content word.
 _WORDS: dict[Split, tuple[tuple[str, ...], ...]] = {
     "train": (
@@ -84,6 +94,16 @@ def talkers(split: Split) -> dict[str, Voice]:
     return {voice.name: voice for voice in (*voices(split).values(), *_TALKERS) if voice.split == split}
 
 
+def person(voice: Voice) -> str:
+    """Whose voice it is.
+
+    Example:
+        >>> person(talkers("test")["flite:slt"]) == person(talkers("test")["festival:cmu_us_slt_arctic_hts"])
+        True
+    """
+    return _PEOPLE.get(voice.name, voice.speaker)
+
+
 def sentences(voice: Voice, seed: int = 0) -> Iterator[str]:
     """Endless sentences (names of prompts for a recorded voice), the same for the same voice and seed.
 
@@ -101,7 +121,7 @@ def sentences(voice: Voice, seed: int = 0) -> Iterator[str]:
         yield "".join(chosen) if voice.engine == "openjtalk" else f"{' '.join(chosen)}."
 
 
-def talk(voice: Voice, sentence: str, rate: int = RATE) -> Audio:
+def spoken(voice: Voice, sentence: str, rate: int = RATE) -> Audio:
     """A spoken sentence: mono, without the silence at its ends, at a level of -26 dB RMS."""
     speech = synthesise(voice, sentence)
     audio = Audio(speech.samples, speech.rate).mono().resampled(rate)
@@ -111,7 +131,7 @@ def talk(voice: Voice, sentence: str, rate: int = RATE) -> Audio:
 
 
 def write_talk(folder: str | Path, split: Split, count: int = 40, *, seed: int = 0, rate: int = RATE) -> list[Path]:
-    """Write `count` sentences of every talker to ``folder/<split>/<talker>/<number>.flac``.
+    """Write `count` sentences of every voice to ``folder/<split>/<person>/<voice>-<number>.flac``.
 
     Files already there are kept, so an interrupted run goes on where it stopped. With them goes ``LICENCES.txt``.
 
@@ -125,9 +145,9 @@ def write_talk(folder: str | Path, split: Split, count: int = 40, *, seed: int =
     base, written = Path(folder) / split, []
     for voice in track(tuple(talkers(split).values()), f"Rendering {split} talkers"):
         for number, sentence in enumerate(islice(sentences(voice, seed), count)):
-            path = base / voice.name.replace(":", "-") / f"{number:03d}.flac"
+            path = base / person(voice) / f"{voice.engine}-{voice.speaker}-{number:03d}.flac"
             if not path.is_file():
-                talk(voice, sentence, rate).write(path)
+                spoken(voice, sentence, rate).write(path)
             written.append(path)
     with whole_file(base / "LICENCES.txt") as temporary:
         temporary.write_text("".join(f"{v.name}: {v.licence}\n" for v in talkers(split).values()))

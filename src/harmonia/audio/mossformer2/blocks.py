@@ -1,0 +1,221 @@
+"""The two halves of a MossFormer2 block, channels last: gated attention, and a gated memory instead of recurrence.
+
+Attention (FLASH, arXiv 2202.10447) looks at all frames: exactly inside groups of frames, through a linear summary
+between them. The memory (a feed-forward sequential memory network, FSMN) looks at neighbouring frames through long
+depthwise filters, and needs no step from frame to frame.
+
+    attention    x + ff(1024 -> 512)((au * v) * sigmoid(av * u)),   v, u = ff(512 -> 2 * 1024)(shifted x)
+    memory       x + W2 ln(V * F(U) + y),   y = ln(prelu(W1 x)),   U, V = ff(y)
+
+with ``ff(x) = z + depthwise_17(z)``, ``z = silu(W norm(x) + b)``.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from harmonia.audio.mossformer2.norms import ScaleNorm, TimeNorm
+from harmonia.parts.attention import rotate
+from harmonia.parts.depthwise import depthwise_conv
+from harmonia.parts.linear import Linear, matmul
+
+TAPS = 17
+ROTARY = 32
+
+
+class DepthwiseConv(nn.Module):
+    """Depthwise filters over frames.
+
+    Arguments:
+        channels: Number of filters.
+        taps: Length of each.
+        dilation: Frames between neighbouring taps.
+        causal: Whether the last tap, instead of the middle one, lies on the present frame.
+    """
+
+    def __init__(self, channels: int, taps: int, *, dilation: int = 1, causal: bool = False) -> None:
+        super().__init__()
+        self.dilation, self.causal = dilation, causal
+        self.weight = nn.Parameter(torch.empty(channels, taps).uniform_(-(taps**-0.5), taps**-0.5))
+
+    def forward(self, x: Float[Tensor, "batch time channels"]) -> Float[Tensor, "batch time channels"]:
+        """Filter each channel."""
+        return depthwise_conv(x, self.weight, dilation=self.dilation, causal=self.causal)
+
+
+class ConvFeedForward(nn.Module):
+    """``z + depthwise(z)`` with ``z = silu(W norm(x) + b)``, dropout at the end."""
+
+    def __init__(self, norm: nn.Module, inner: int, outer: int, dropout: float, causal: bool) -> None:
+        super().__init__()
+        self.norm = norm
+        self.linear = Linear(inner, outer, activation="silu")
+        self.conv = DepthwiseConv(outer, TAPS, causal=causal)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Float[Tensor, "batch time inner"]) -> Float[Tensor, "batch time outer"]:
+        """Apply to every frame and its neighbours."""
+        z = self.linear(self.norm(x))
+        return self.dropout(_added(self.conv(z), z))
+
+
+class GatedAttention(nn.Module):
+    """Joint local and global attention of one head over shared queries and keys, gated twice.
+
+    Inside a group of g frames ``relu(q k^T / g)^2``; over all L frames ``q (k^T v / L)``, or, causally, over all groups
+    before with 1/g for 1/L.
+
+    Arguments:
+        dim: Width of the frames.
+        group: Frames of a group.
+        qk_dim: Width of queries and keys.
+        dropout: While training.
+        causal: Nothing looks ahead.
+        causal_convs: Whether that holds for the depthwise filters too.
+    """
+
+    def __init__(self, dim: int, group: int, qk_dim: int, dropout: float, causal: bool, causal_convs: bool) -> None:
+        super().__init__()
+        self.group, self.causal = group, causal
+        self.to_hidden = ConvFeedForward(ScaleNorm(dim), dim, 4 * dim, dropout, causal_convs)
+        self.to_qk = ConvFeedForward(ScaleNorm(dim), dim, qk_dim, dropout, causal_convs)
+        self.to_out = ConvFeedForward(ScaleNorm(2 * dim), 2 * dim, dim, dropout, causal_convs)
+        self.gamma = nn.Parameter(0.02 * torch.randn(4, qk_dim))
+        self.beta = nn.Parameter(torch.zeros(4, qk_dim))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Float[Tensor, "batch time dim"]) -> Float[Tensor, "batch time dim"]:
+        """Attend along the second axis."""
+        half = x.shape[-1] // 2
+        shifted = torch.cat([F.pad(x[..., :half], (0, 0, 1, -1)), x[..., half:]], dim=-1)
+        heads = self._queries_and_keys(self.to_qk(shifted))
+        vu = self.to_hidden(shifted)
+        gated = self._attend(heads, vu) if torch.is_grad_enabled() else self._attend_in_place(heads, vu)
+        return _added(self.to_out(gated), x)
+
+    def _queries_and_keys(self, qk: Tensor) -> Float[Tensor, "batch time four width"]:
+        """Queries and keys of groups and of everything: (local q, global q, local k, global k), with positions."""
+        heads = qk.unsqueeze(2) * self.gamma + self.beta
+        width = min(ROTARY, heads.shape[-1])
+        turned = rotate(heads[..., :width], pairing="adjacent")
+        return torch.cat([turned, heads[..., width:]], dim=-1)
+
+    def _attend(self, heads: Tensor, vu: Tensor) -> Float[Tensor, "batch time hidden"]:
+        """All groups at once, differentiable."""
+        length, group = vu.shape[1], self.group
+        missing = -length % group
+        grouped = F.pad(heads, (0, 0, 0, 0, 0, missing)).unflatten(1, (-1, group))
+        local_q, global_q, local_k, global_k = grouped.unbind(3)
+        values = F.pad(vu, (0, 0, 0, missing)).unflatten(1, (-1, group))
+        weights = self.dropout(F.relu(local_q @ local_k.transpose(-1, -2) / group).square())
+        if self.causal:
+            weights = weights.tril()
+            summary = (global_k.transpose(-1, -2) @ values / group).cumsum(1)
+            summary = F.pad(summary, (0, 0, 0, 0, 1, -1))
+        else:
+            summary = (global_k.flatten(1, 2).transpose(1, 2) @ values.flatten(1, 2) / length).unsqueeze(1)
+        attended = (weights @ values + global_q @ summary).flatten(1, 2)[:, :length]
+        return _gated(attended, vu)
+
+    def _attend_in_place(self, heads: Tensor, vu: Tensor) -> Float[Tensor, "batch time hidden"]:
+        """Group by group, without any array of the size of all attention weights or all that was attended to."""
+        out = vu.new_empty(*vu.shape[:2], vu.shape[2] // 2)
+        for batch in range(len(vu)):
+            local_q, global_q, local_k, global_k = heads[batch].transpose(0, 1).contiguous()
+            if self.causal:
+                summary = vu.new_zeros(heads.shape[-1], vu.shape[2])
+            else:
+                summary = matmul(global_k.t(), vu[batch]) / vu.shape[1]
+            for start in range(0, vu.shape[1], self.group):
+                at = slice(start, start + self.group)
+                values = vu[batch, at]
+                weights = matmul(local_q[at], local_k[at].t()).div_(self.group).relu_().square_()
+                if self.causal:
+                    weights = weights.tril_()
+                attended = matmul(torch.cat([weights, global_q[at]], 1), torch.cat([values, summary]))
+                out[batch, at] = _gated(attended, values)
+                if self.causal:
+                    summary += matmul(global_k[at].t(), values) / self.group
+        return out
+
+
+def _gated(attended: Float[Tensor, "*batch both"], vu: Float[Tensor, "*batch both"]) -> Float[Tensor, "*batch hidden"]:
+    """``(a_u * v) * sigmoid(a_v * u)``."""
+    (av, au), (v, u) = attended.chunk(2, dim=-1), vu.chunk(2, dim=-1)
+    return (au * v) * torch.sigmoid(av * u)
+
+
+class DilatedMemory(nn.Module):
+    """The FSMN: two depthwise filters, the second dilated and over the first one's output too.
+
+    ``x + o2``, ``p = P relu(A x + b)``, ``o1 = prelu(in(w1 * p))``, ``o2 = prelu(in(w2 * (o1, p)))``.
+
+    Channel c of the second filter reads channels 2c and 2c + 1 of the concatenation (o1, p), so its first half reads o1
+    only and its second half p only: what a grouped convolution over the concatenation does, and the released weights
+    were trained with.
+
+    Arguments:
+        dim: Number of channels.
+        order: Reach of the filters in frames: ``2 order - 1`` taps.
+        causal: The taps lie on this frame and the ones before.
+    """
+
+    def __init__(self, dim: int, order: int, causal: bool) -> None:
+        super().__init__()
+        taps = 2 * order - 1
+        self.linear = Linear(dim, dim, activation="relu")
+        self.project = Linear(dim, dim, bias=False)
+        self.conv1 = DepthwiseConv(dim, taps, causal=causal)
+        self.conv2 = DepthwiseConv(2 * dim, taps, dilation=2, causal=causal)
+        self.norm1, self.norm2 = TimeNorm(dim, causal=causal), TimeNorm(dim, causal=causal)
+        self.prelu1, self.prelu2 = nn.Parameter(torch.full((dim,), 0.25)), nn.Parameter(torch.full((dim,), 0.25))
+
+    def forward(self, x: Float[Tensor, "batch time dim"]) -> Float[Tensor, "batch time dim"]:
+        """Add the memory of neighbouring frames."""
+        p = self.project(self.linear(x))
+        o1 = prelu(self.norm1(self.conv1(p)), self.prelu1)
+        pairs = self.conv2(torch.cat([o1, p], dim=-1)).unflatten(-1, (-1, 2))
+        o2 = prelu(self.norm2(pairs.sum(-1)), self.prelu2)
+        return _added(o2, x)
+
+
+class GatedMemory(nn.Module):
+    """The recurrent module without recurrence: a bottleneck, an FSMN gated by a second branch, and back.
+
+    Arguments:
+        dim: Width of the frames.
+        inner: Width of the bottleneck.
+        order: See `DilatedMemory`.
+        dropout: While training.
+        causal: Nothing looks ahead.
+    """
+
+    def __init__(self, dim: int, inner: int, order: int, dropout: float, causal: bool) -> None:
+        super().__init__()
+        self.reduce = Linear(dim, inner)
+        self.prelu = nn.Parameter(torch.full((1,), 0.25))
+        self.norm_in = nn.LayerNorm(inner)
+        self.to_u = ConvFeedForward(nn.LayerNorm(inner), inner, inner, dropout, causal)
+        self.to_v = ConvFeedForward(nn.LayerNorm(inner), inner, inner, dropout, causal)
+        self.memory = DilatedMemory(inner, order, causal)
+        self.norm_out = nn.LayerNorm(inner)
+        self.expand = Linear(inner, dim)
+
+    def forward(self, x: Float[Tensor, "batch time dim"]) -> Float[Tensor, "batch time dim"]:
+        """Add what the neighbouring frames say."""
+        y = self.norm_in(prelu(self.reduce(x), self.prelu))
+        z = torch.addcmul(y, self.to_v(y), self.memory(self.to_u(y)))
+        return _added(self.expand(self.norm_out(z)), x)
+
+
+def prelu(x: Float[Tensor, "*batch channels"], slope: Float[Tensor, " slopes"]) -> Float[Tensor, "*batch channels"]:
+    """``max(x, 0) + slope min(x, 0)`` over the last axis, with one slope or one a channel."""
+    return F.prelu(x.movedim(-1, 1), slope).movedim(1, -1)
+
+
+def _added(fresh: Tensor, x: Tensor) -> Tensor:
+    """``fresh + x``; without gradients in the memory of `fresh`, which nobody else holds."""
+    return fresh + x if torch.is_grad_enabled() else fresh.add_(x)
