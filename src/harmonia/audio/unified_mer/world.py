@@ -14,8 +14,11 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int64
 from numpy import ndarray
 
+from harmonia.audio.unified_mer.datasets import EmotionDataset
 from harmonia.audio.unified_mer.encoding import encode_harmony
+from harmonia.audio.unified_mer.features import FeatureTable
 from harmonia.audio.unified_mer.statistics import WIDTH, sound_statistics
+from harmonia.audio.unified_mer.tags import TAG_EMOTIONS
 from harmonia.core.media import whole_file
 from harmonia.core.progress import track
 from harmonia.data.cache import cache_folder
@@ -48,6 +51,11 @@ class World:
 
     def __len__(self) -> int:
         return len(self.music)
+
+    def table(self, rows: ndarray) -> FeatureTable:
+        """Features of some of the pieces; each is one segment."""
+        harmony = (self.roots[rows], self.qualities[rows], self.minor[rows])
+        return FeatureTable(self.music[rows], np.arange(len(rows) + 1), *harmony)
 
 
 def emotion_of(number: int) -> Float64[ndarray, "2"]:
@@ -94,3 +102,55 @@ def _piece(number: int) -> dict[str, ndarray]:
         "minor": np.array(harmony.minor),
         "emotion": emotion,
     }
+
+
+TAGS = (
+    "calm", "dark", "dramatic", "energetic", "fast", "fun", "happy", "heavy", "hopeful", "inspiring", "meditative",
+    "melancholic", "powerful", "relaxing", "romantic", "sad", "slow", "soft", "upbeat", "uplifting",
+)  # fmt: skip
+"""Those of the 56 tags that name moods rather than uses or scenes: all that the world can teach."""
+
+_REACH = 1.6
+"""How far from its word's place, in points, a tag is still given to a piece."""
+
+
+def rated(
+    world: World,
+    rows: ndarray,
+    name: str,
+    *,
+    noise: float = 0.5,
+    spread: float = 1.0,
+    offset: float = 0.0,
+    seed: int = 0,
+) -> EmotionDataset:
+    """Pieces with ratings of their emotion, by raters who err, exaggerate and lean.
+
+    Arguments:
+        world: The pieces.
+        rows: Which of them.
+        name: The set's name.
+        noise: Deviation of a mean rating, in points.
+        spread: Above 1 for raters who exaggerate.
+        offset: Points that they add.
+        seed: Of the noise.
+    """
+    random = np.random.default_rng([seed, len(name), *name.encode()])
+    ratings = 5 + spread * (world.emotion[rows] - 5) + offset + noise * random.normal(size=(len(rows), 2))
+    labels = np.clip(ratings, 1, 9).astype(np.float32)
+    return EmotionDataset(name, "va", labels, table=world.table(rows))
+
+
+def tagged(world: World, rows: ndarray, name: str, *, tags: tuple[str, ...] = TAGS, seed: int = 0) -> EmotionDataset:
+    """Pieces with mood tags: each tag with probability ``exp(-d^2 / 2 r^2)``, d from the emotion to the word's place.
+
+    The words of high arousal lie lower than music's, so their places are stretched to the whole plane first.
+    """
+    random = np.random.default_rng([seed, len(name), *name.encode()])
+    places = np.array([TAG_EMOTIONS[tag] for tag in tags])
+    low, high = places.min(0), places.max(0)
+    stretched = 1.5 + 7 * (places - low) / (high - low)
+    squared = np.square(world.emotion[rows][:, None] - stretched).sum(-1)
+    given = random.random(squared.shape) < np.exp(-squared / (2 * _REACH**2))
+    given[np.arange(len(rows)), squared.argmin(1)] = True
+    return EmotionDataset(name, "tags", given.astype(np.float32), tags=tags, table=world.table(rows))
