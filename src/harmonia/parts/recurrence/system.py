@@ -1,0 +1,68 @@
+"""A bank of diagonal systems that do not change over time, run as a convolution, a recurrence, or in pieces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Inexact
+from torch import Tensor
+
+from harmonia.parts.recurrence.convolution import fft_convolve
+from harmonia.parts.recurrence.kernel import accumulate, diagonal_kernel
+
+
+@dataclass(frozen=True)
+class DiagonalSystem:
+    """``s_t = e^m s_{t-1} + b u_t``, ``y_t = Re(c s_t)``, for every head; one input and some output channels each.
+
+    Where the modes stand for pairs of complex conjugates, c is twice the weight of one.
+
+    Attributes:
+        log_multiplier: m, the logarithm of the state's multiplier.
+        drive: b, what the input is multiplied by.
+        readout: c.
+
+    Example:
+        >>> pole, one = torch.log(torch.tensor([[0.5]])), torch.ones(1, 1)
+        >>> system = DiagonalSystem(pole, one, one[None])
+        >>> y, state = system.run(torch.tensor([[[1.0, 0.0, 0.0]]]), system.rest(1))
+        >>> y, state
+        (tensor([[[[1.0000, 0.5000, 0.2500]]]]), tensor([[[0.2500]]]))
+    """
+
+    log_multiplier: Inexact[Tensor, "heads modes"]
+    drive: Inexact[Tensor, "heads modes"]
+    readout: Inexact[Tensor, "channels heads modes"]
+
+    def kernel(self, length: int) -> Float[Tensor, "channels heads length"]:
+        """The impulse response."""
+        return diagonal_kernel(self.readout * self.drive, self.log_multiplier, length)
+
+    def rest(self, batch: int) -> Inexact[Tensor, "batch heads modes"]:
+        """The state of zeros."""
+        return self.drive.new_zeros(batch, *self.drive.shape)
+
+    def run(
+        self, u: Float[Tensor, "batch heads time"], state: Inexact[Tensor, "batch heads modes"]
+    ) -> tuple[Float[Tensor, "batch channels heads time"], Inexact[Tensor, "batch heads modes"]]:
+        """A whole piece of input from a state on: the outputs, and the state after it."""
+        length = u.shape[-1]
+        y = fft_convolve(u, self.kernel(length)) + self.decay(state, length)
+        carried = torch.exp(length * self.log_multiplier) * state
+        return y, carried + self.drive * accumulate(u, self.log_multiplier)
+
+    def decay(
+        self, state: Inexact[Tensor, "batch heads modes"], length: int
+    ) -> Float[Tensor, "batch channels heads length"]:
+        """The outputs without input: ``Re sum_n c_n e^{(l + 1) m_n} s_n``."""
+        weights = self.readout * (torch.exp(self.log_multiplier) * state).unsqueeze(1)
+        return diagonal_kernel(weights, self.log_multiplier, length)
+
+    def step(
+        self, u: Float[Tensor, "batch heads"], state: Inexact[Tensor, "batch heads modes"]
+    ) -> tuple[Float[Tensor, "batch channels heads"], Inexact[Tensor, "batch heads modes"]]:
+        """One sample: the output and the next state."""
+        state = torch.addcmul(self.drive * u.unsqueeze(-1), torch.exp(self.log_multiplier), state)
+        y = (self.readout * state.unsqueeze(1)).sum(-1)
+        return (y.real if y.is_complex() else y), state
