@@ -89,6 +89,7 @@ class MusicEmotionModel(BaseEstimator):
         network_: The network.
         features_: What it listens with.
         history_: Losses of `fit`.
+        held_out_: The sets on which `fit` chose the best moment.
 
     Example:
         >>> from harmonia.data import demo_song
@@ -170,7 +171,12 @@ class MusicEmotionModel(BaseEstimator):
         self.recognizer_ = ChordRecognizer(self.chords, self.chord_weights)
 
     def fit(
-        self, datasets: Sequence[EmotionDataset], y: Any = None, *, teachers: Mapping[str, TeacherNetwork] | None = None
+        self,
+        datasets: Sequence[EmotionDataset],
+        y: Any = None,
+        *,
+        teachers: Mapping[str, TeacherNetwork] | None = None,
+        folder: Path | None = None,
     ) -> MusicEmotionModel:
         """Train on all sets together; those without features are listened to first.
 
@@ -179,6 +185,7 @@ class MusicEmotionModel(BaseEstimator):
         Arguments:
             datasets: Tags, ratings, or both kinds; tag sets share one vocabulary.
             teachers: One for each set, by name; trained first unless given, where `kd` wants them.
+            folder: Where checkpoints go; an unfinished run in it is resumed.
         """
         self._listen_with("mert" if self.mert is not None else "statistics")
         self.segment_ = SEGMENT_SECONDS if self.mert is not None else OWN_SEGMENT
@@ -187,7 +194,8 @@ class MusicEmotionModel(BaseEstimator):
             for each in datasets
         ]
         parts = [each.split(self.held_out, self.random_state) for each in ready]
-        trained = self.train([part[0] for part in parts], [part[1] for part in parts], teachers=teachers)
+        self.held_out_ = [part[1] for part in parts]
+        trained = self.train([part[0] for part in parts], self.held_out_, teachers=teachers, folder=folder)
         self.network_, self.history_ = trained.model.to(self._device()), trained.history
         return self
 
