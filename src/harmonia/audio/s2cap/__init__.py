@@ -1,0 +1,34 @@
+"""S2Cap: singing style captions and data sets of them (arXiv 2409.09866)."""
+
+from harmonia.core.lazy import lazy
+
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    {
+        "ASTEncoder": "pretrained",
+        "AudioEncoder": "network",
+        "BartDecoder": "pretrained",
+        "BartText": "pretrained",
+        "BartTokenizer": "pretrained",
+        "Caption": "captioner",
+        "CaptionDecoder": "network",
+        "Captioner": "network",
+        "Clip": "manifest",
+        "Grounding": "decoding",
+        "Levels": "attributes",
+        "LogMelEncoder": "network",
+        "MERTEncoder": "pretrained",
+        "SingingStyleCaptioner": "captioner",
+        "SmallConfig": "network",
+        "SmallDecoder": "network",
+        "StyleDatasetBuilder": "builder",
+        "Tokenizer": "tokens",
+        "attribute_scores": "scores",
+        "caption_metrics": "scores",
+        "caption_of": "grammar",
+        "crescendo_loss": "losses",
+        "demix_loss": "losses",
+        "parse_attributes": "attributes",
+        "read_manifest": "manifest",
+    },
+)
