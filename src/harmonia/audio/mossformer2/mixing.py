@@ -152,6 +152,11 @@ class DynamicMix:
         return np.interp(places, np.arange(needed), said).astype(np.float32)
 
 
+def fixed_mixtures(mix: DynamicMix, count: int, seed: int) -> list[Mixed]:
+    """Mixtures to measure on, the same for the same seed."""
+    return [mix.one(np.random.default_rng([seed, number])) for number in range(count)]
+
+
 def reverberated(
     sound: Float[ndarray, " time"], seconds: float, rate: int, random: np.random.Generator
 ) -> Float[ndarray, " time"]:

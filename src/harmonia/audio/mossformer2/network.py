@@ -128,7 +128,7 @@ class MossFormer2(
         self.norm_in = GlobalNorm(dim, causal=causal)
         self.project = Linear(dim, dim, bias=False)
         self.position_scale = nn.Parameter(torch.ones(1))
-        self.blocks = nn.ModuleList(_Block(config, causal) for _ in range(config.depth))
+        self.blocks = nn.ModuleList(Block(config, causal) for _ in range(config.depth))
         self.norm_blocks = nn.LayerNorm(dim, eps=1e-6)
         self.norm_out = GlobalNorm(dim, causal=causal)
         self.prelu = nn.Parameter(torch.full((1,), 0.25))
@@ -190,7 +190,7 @@ class MossFormer2(
         return (mask if self.config.mapping else mask * code) @ self.decoder
 
 
-class _Block(nn.Module):
+class Block(nn.Module):
     """Attention, then memory."""
 
     def __init__(self, config: MossFormer2Config, causal: bool) -> None:

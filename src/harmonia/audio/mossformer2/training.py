@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harmonia.audio.mossformer2.mixing import DynamicMix, Mixed
+from harmonia.audio.mossformer2.mixing import Mixed
 from harmonia.audio.mossformer2.network import MossFormer2
 from harmonia.parts.metrics import si_sdr
 from harmonia.parts.separation import best_order, pit_si_snr
@@ -110,8 +110,3 @@ def improvement(mixture: np.ndarray, sources: np.ndarray, estimates: np.ndarray)
     chosen = best_order(pairs).permutation
     score = float(pairs[np.arange(len(pairs)), chosen].mean())
     return score, score - float(np.mean([si_sdr(source, mixture) for source in sources]))
-
-
-def fixed_mixtures(mix: DynamicMix, count: int, seed: int) -> list[Mixed]:
-    """Mixtures to measure on, the same for the same seed."""
-    return [mix.one(np.random.default_rng([seed, number])) for number in range(count)]

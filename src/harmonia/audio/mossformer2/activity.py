@@ -1,0 +1,110 @@
+"""Who talks when, how many people there are, and what of the recording is in nobody's output."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32
+from numpy import ndarray
+from scipy.ndimage import binary_closing, binary_opening
+
+if TYPE_CHECKING:
+    from harmonia.media import Table
+
+FRAME_S = 0.05
+BELOW_OWN_DB = 35.0
+BELOW_LOUDEST_DB = 18.0
+COPY = 0.9
+LEAK_DB = -18.0
+
+
+@dataclass(frozen=True)
+class Activity:
+    """Who talks in each frame of 50 ms.
+
+    Attributes:
+        level_db: Level of each speaker in dB below full scale.
+        active: Whether they talk: not far below their own loud frames, nor below whoever is loudest then.
+    """
+
+    level_db: Float[ndarray, "speakers frames"]
+    active: Bool[ndarray, "speakers frames"]
+
+    @classmethod
+    def of(cls, speakers: Float32[ndarray, "speakers time"], rate: int) -> Activity:
+        """Measure separated speakers; gaps and blips below 0.2 s are closed and dropped."""
+        level = _level_db(speakers, rate)
+        own = np.percentile(level, 95, axis=1, keepdims=True)
+        loud = (level > own - BELOW_OWN_DB) & (level > level.max(0) - BELOW_LOUDEST_DB) & (level > -80)
+        blip = np.ones((1, round(0.2 / FRAME_S)), dtype=bool)
+        # Closing looks beyond the ends, which count as silent there.
+        framed = np.pad(loud, ((0, 0), (blip.size, blip.size)))
+        smooth = binary_opening(binary_closing(framed, blip), blip)[:, blip.size : -blip.size]
+        return cls(level, smooth)
+
+    @property
+    def turns(self) -> list[tuple[float, float, int]]:
+        """Stretches of talk in the order of their starts: start and end in seconds, number of the speaker from 1."""
+        found = []
+        for number, row in enumerate(self.active, start=1):
+            edges = np.flatnonzero(np.diff(np.pad(row, 1).astype(np.int8)))
+            found += [(start * FRAME_S, stop * FRAME_S, number) for start, stop in edges.reshape(-1, 2).tolist()]
+        return sorted(found)
+
+    def to_table(self) -> Table:
+        """One row a turn."""
+        import polars
+
+        from harmonia.media import Table
+
+        columns = ("start_s", "end_s", "speaker")
+        return Table(polars.DataFrame(self.turns, schema=columns, orient="row", infer_schema_length=None))
+
+
+def speakers_heard(speakers: Float32[ndarray, "speakers time"], rate: int) -> int:
+    """How many of the outputs are people: not a weak leak of the others, nor a copy of a louder one.
+
+    A separator always fills all of its outputs. With one person, the second holds what leaks or the same again.
+
+    Example:
+        >>> voice = np.random.default_rng(0).normal(size=16000).astype(np.float32)
+        >>> speakers_heard(np.stack([voice, 0.02 * voice]), 8000), speakers_heard(np.stack([voice, voice]), 8000)
+        (1, 1)
+    """
+    power = np.square(speakers, dtype=np.float64).sum(1)
+    if power.max() == 0:
+        return 0
+    level = _level_db(speakers, rate)
+    kept: list[int] = []
+    for number in np.argsort(-power).tolist():
+        if 10 * np.log10(power[number] / power.max() + 1e-30) < LEAK_DB:
+            continue
+        # Where this output is loud, does another one say the same?
+        loud = np.repeat(level[number] > level[number].max() - 30, round(FRAME_S * rate))[: speakers.shape[1]]
+        own = speakers[number, : len(loud)][loud].astype(np.float64)
+        others = [speakers[other, : len(loud)][loud].astype(np.float64) for other in kept]
+        alike = [abs(own @ each) / max(np.linalg.norm(own) * np.linalg.norm(each), 1e-30) for each in others]
+        if max(alike, default=0.0) < COPY:
+            kept.append(number)
+    return len(kept)
+
+
+def residual_db(mixture: Float32[ndarray, " time"], speakers: Float32[ndarray, "speakers time"]) -> float:
+    """Level of what of the recording is in no output, relative to the recording.
+
+    Example:
+        >>> tone = np.sin(np.arange(8000) / 3).astype(np.float32)
+        >>> round(residual_db(tone, np.stack([0.9 * tone, 0 * tone])), 1)
+        -20.0
+    """
+    left = np.square(mixture - speakers.sum(0), dtype=np.float64).sum()
+    return float(10 * np.log10((left + 1e-30) / (np.square(mixture, dtype=np.float64).sum() + 1e-30)))
+
+
+def _level_db(sounds: Float32[ndarray, "speakers time"], rate: int) -> Float[ndarray, "speakers frames"]:
+    size = round(FRAME_S * rate)
+    padded = np.pad(sounds, ((0, 0), (0, -sounds.shape[1] % size)))
+    power = np.square(padded, dtype=np.float64).reshape(len(sounds), -1, size).mean(-1)
+    return 10 * np.log10(power + 1e-12)
