@@ -121,7 +121,9 @@ def note_tasks(notes: int = 16, seed: int = 0) -> tuple[ProbeTask, ProbeTask]:
 def chord_task(programs: int = 40, seed: int = 0) -> ProbeTask:
     """Major and minor triads on all roots, 24 classes, in random positions; every fourth instrument is held out."""
     rng = np.random.default_rng([seed, 0xC40D])
-    clips, targets, test = [], [], []
+    clips: list[ndarray] = []
+    targets: list[int] = []
+    test: list[bool] = []
     for number, program in enumerate(rng.permutation(80)[:programs]):
         chords = []
         for chord in range(24):

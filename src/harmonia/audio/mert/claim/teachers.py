@@ -1,0 +1,163 @@
+"""The paper's ablations: which teacher teaches what, and whether disturbed clips make features robust."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from harmonia.audio.mert.claim.features import measure
+from harmonia.audio.mert.config import MERTConfig
+from harmonia.audio.mert.pretrainer import MERTPretrainer, TeacherName
+from harmonia.audio.mert.probes import ProbeTask, all_tasks, mert
+from harmonia.core.claim import Measured, claim
+from harmonia.core.errors import MissingDependency
+from harmonia.data.render import render_excerpt, write_excerpts
+from harmonia.parts.training import Plan
+
+ARMS: dict[str, tuple[TeacherName, ...]] = {"rvq+cqt": ("rvq", "cqt"), "rvq": ("rvq",), "kmeans": ("kmeans",)}
+SMALL = dataclasses.replace(MERTConfig.tiny(), layers=2)
+
+
+@cache
+def compare_teachers(
+    seed: int, config: MERTConfig = SMALL, steps: int = 1200, batch: int = 8, pieces: int = 250, device: str = "cpu"
+) -> dict[str, dict[str, float]] | None:
+    """Percent on the four tasks after the same pre-training with each teacher; three runs of about 20 min a core.
+
+    Arguments:
+        seed: Of weights, music and probes.
+        config: The network.
+        steps: Of each run.
+        batch: Clips of 5 s a step.
+        pieces: Rendered pieces of 15 s to learn from.
+        device: Where to train.
+    """
+    try:
+        tasks = all_tasks(seed)
+        with tempfile.TemporaryDirectory() as folder:
+            write_excerpts(folder, "train", pieces, seconds=15.0)
+            plan = Plan(steps=steps, learning_rate=1e-3, warmup=1 + steps // 12, betas=(0.9, 0.98), seed=seed)
+            found = {}
+            for arm, teachers in ARMS.items():
+                learner = MERTPretrainer(config, teachers=teachers)
+                model = learner.fit(Path(folder), plan, batch=batch, held_out=0, device=device).model_
+                found[arm] = measure(mert(model.cpu()), tasks, seed)
+    except MissingDependency:
+        return None
+    return found
+
+
+def _between(seed: int, task: str, other: str) -> Measured | None:
+    found = compare_teachers(seed)
+    if found is None:
+        return None
+    note = "; ".join(
+        f"{arm}: " + ", ".join(f"{name} {value:.1f}" for name, value in values.items()) for arm, values in found.items()
+    )
+    return Measured(found["rvq+cqt"][task], found[other][task], f"{note}; rendered music")
+
+
+@claim(
+    "The constant-Q teacher teaches keys: codes and constant-Q beat codes alone",
+    place="ablation of teachers",
+    unit="weighted key score, percent",
+    better="higher",
+    tier="full",
+    tolerance=3.0,
+)
+def cqt_over_rvq(seed: int) -> Measured | None:
+    return _between(seed, "key", "rvq")
+
+
+@claim(
+    "Codes and constant-Q beat HuBERT's classes of MFCCs at keys",
+    place="ablation of teachers",
+    unit="weighted key score, percent",
+    better="higher",
+    tier="full",
+    tolerance=3.0,
+)
+def cqt_over_kmeans(seed: int) -> Measured | None:
+    return _between(seed, "key", "kmeans")
+
+
+@claim(
+    "The constant-Q teacher costs no knowledge of instruments",
+    place="ablation of teachers",
+    unit="points between the two, either way",
+    better="lower",
+    tier="full",
+    gate=2.0,
+)
+def cqt_keeps_instruments(seed: int) -> Measured | None:
+    found = compare_teachers(seed)
+    if found is None:
+        return None
+    family = {arm: values["family"] for arm, values in found.items()}
+    return Measured(abs(family["rvq+cqt"] - family["rvq"]), note=", ".join(f"{k} {v:.1f}" for k, v in family.items()))
+
+
+@claim(
+    "Disturbed clips make features robust to other music as loud as the clip",
+    place="Sec. 3.3: in-batch noise mixture",
+    unit="percent, mean of 4 tasks with other music at 0 dB",
+    better="higher",
+    tier="full",
+    tolerance=2.0,
+)
+def mixture_helps(
+    seed: int, config: MERTConfig = SMALL, steps: int = 1200, batch: int = 8, pieces: int = 250
+) -> Measured | None:
+    """The same pre-training with and without disturbed clips: two runs of about 20 min a core."""
+    try:
+        tasks = disturbed(all_tasks(seed), seed)
+        with tempfile.TemporaryDirectory() as folder:
+            write_excerpts(folder, "train", pieces, seconds=15.0)
+            plan = Plan(steps=steps, learning_rate=1e-3, warmup=1 + steps // 12, betas=(0.9, 0.98), seed=seed)
+            found = []
+            for mixture in (0.5, 0.0):
+                learner = MERTPretrainer(config, mixture=mixture)
+                model = learner.fit(Path(folder), plan, batch=batch, held_out=0, device="cpu").model_
+                found.append(measure(mert(model), tasks, seed))
+    except MissingDependency:
+        return None
+    note = "; ".join(f"{task} {found[0][task]:.1f} beside {found[1][task]:.1f}" for task in found[0])
+    with_, without = (float(np.mean(list(values.values()))) for values in found)
+    return Measured(with_, without, f"{note}; rendered music")
+
+
+def disturbed(tasks: tuple[ProbeTask, ...], seed: int) -> tuple[ProbeTask, ...]:
+    """Tasks with pieces of music added to every clip, as loud as the clip."""
+    noise = np.concatenate(
+        [render_excerpt(70_000 + 100 * seed + n, "test", seconds=5).audio.samples for n in range(60)]
+    )
+    mixed: dict[int, ProbeTask] = {}
+    result = []
+    for task in tasks:
+        sounds = mixed.setdefault(id(task.clips), task.mixed(noise)).clips
+        result.append(dataclasses.replace(task, clips=sounds))
+    return tuple(result)
+
+
+@claim(
+    "The teachers' order holds for a larger network",
+    place="ablation of teachers",
+    unit="weighted key score, percent",
+    better="higher",
+    tier="gpu",
+    tolerance=3.0,
+)
+def larger(seed: int) -> Measured | None:
+    """Four layers of width 192, 6,000 steps of 64 clips: about 20 min on a data-centre GPU."""
+    if not torch.cuda.is_available():
+        return None
+    config = dataclasses.replace(MERTConfig.tiny(), dim=192, heads=6, feed_forward=768, conv_dim=(256,) * 7)
+    found = compare_teachers(seed, config, steps=6000, batch=64, pieces=2000, device="cuda")
+    if found is None:
+        return None
+    return Measured(found["rvq+cqt"]["key"], found["rvq"]["key"], f"MFCC classes: {found['kmeans']['key']:.1f}")
