@@ -13,8 +13,10 @@ __getattr__, __dir__, __all__ = lazy(
         "MelBandRoformerConfig": "mel_roformer",
         "MossFormer2": "mossformer2",
         "MossFormer2Config": "mossformer2",
+        "SingingStyleCaptioner": "s2cap",
         "SpecTTTra": "sonics",
         "SpeechSeparator": "mossformer2",
+        "StyleDatasetBuilder": "s2cap",
         "VocalMelodyTranscriber": "mel_roformer",
     },
 )

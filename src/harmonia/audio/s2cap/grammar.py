@@ -17,30 +17,40 @@ from harmonia.audio.s2cap.attributes import LEXICON, MANDATORY, SPOKEN, UNSAID
 from harmonia.core.errors import InputError
 
 Phrasing = Literal["train", "test"]
+Synonyms = dict[str, tuple[str, ...]]
 
 # How a value is said in each kind of slot; the words are those of the lexicon.
-_SINGER = {"female": ("woman", "female singer", "female vocalist"), "male": ("man", "male singer", "male vocalist")}
-_PITCH = {
+_SINGER: Synonyms = {
+    "female": ("woman", "female singer", "female vocalist"),
+    "male": ("man", "male singer", "male vocalist"),
+}
+_PITCH: Synonyms = {
     "low": ("in a low register", "with a low-pitched voice", "at a low pitch", "in a deep register"),
     "normal": ("in a middle register", "with a mid-pitched voice", "at a medium pitch", "in a moderate register"),
     "high": ("in a high register", "with a high-pitched voice", "at a high pitch", "in an upper register"),
 }
-_VOLUME = {
+_VOLUME: Synonyms = {
     "low": ("quietly", "at a soft volume", "at a low volume", "at a hushed volume"),
     "normal": ("moderately loud", "at a moderate volume", "at a medium volume", "at an even volume"),
     "high": ("loudly", "at a loud volume", "at a high volume", "at full volume"),
 }
-_TEMPO = {
+_TEMPO: Synonyms = {
     "slow": ("at a slow tempo", "at a slow pace", "at an unhurried tempo"),
     "normal": ("at a moderate tempo", "at a medium pace", "at a steady tempo"),
     "fast": ("at a fast tempo", "at a quick pace", "at a brisk tempo"),
 }
-_EXPRESSION = {
+_EXPRESSION: Synonyms = {
     "straight": ("without vibrato", "in a straight tone"),
     "vibrato": ("with vibrato", "with strong vibrato"),
     "gliding": ("with gliding notes", "sliding between notes"),
 }
-_SLOTS: dict[str, dict[str, tuple[str, ...]]] = {"singer": _SINGER, "pitch": _PITCH, "volume": _VOLUME, "tempo": _TEMPO, "expression": _EXPRESSION}
+_SLOTS: dict[str, Synonyms] = {
+    "singer": _SINGER,
+    "pitch": _PITCH,
+    "volume": _VOLUME,
+    "tempo": _TEMPO,
+    "expression": _EXPRESSION,
+}
 
 # [..] is left out when the attribute in it is not given, or by chance.
 _PATTERNS: dict[Phrasing, tuple[str, ...]] = {

@@ -8,6 +8,7 @@ on material whose truth is known; it is no evidence of how natural anything soun
     corpus(split, count)           many songs, cached;   write_corpus(folder, split, count) the same as folders of FLAC
     write_talk(folder, split)      sentences of single speakers, to be mixed for training speech separators
     render_mood(mood, seed)        a piece without a voice whose mode, tempo, register, loudness ... are set
+    render_style(style, seed)      a short sung clip whose nine style attributes are set, voice and backing apart
     voices(split)                  who sings, under which licence; test voices never sing in training songs
 """
 
@@ -25,12 +26,14 @@ __getattr__, __dir__, __all__ = lazy(
         "render_mood": "mood",
         "render_snippets": "excerpts",
         "render_song": "compose",
+        "render_style": "style",
         "Sung": "singing",
         "Voice": "speakers",
         "corpus": "bulk",
         "person": "talk",
         "prompts": "speakers",
         "sentences": "talk",
+        "SingingStyle": "style",
         "sing": "singing",
         "spoken": "talk",
         "talkers": "talk",
