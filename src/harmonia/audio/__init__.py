@@ -5,7 +5,9 @@ from harmonia.core.lazy import lazy
 __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
+        "ChordRecognizer": "unified_mer",
         "ChunkedSeparator": "mel_roformer",
+        "EmotionDataset": "unified_mer",
         "MERTConfig": "mert",
         "MERTFeatures": "mert",
         "MERTModel": "mert",
@@ -13,6 +15,7 @@ __getattr__, __dir__, __all__ = lazy(
         "MelBandRoformerConfig": "mel_roformer",
         "MossFormer2": "mossformer2",
         "MossFormer2Config": "mossformer2",
+        "MusicEmotionModel": "unified_mer",
         "SingingStyleCaptioner": "s2cap",
         "SpecTTTra": "sonics",
         "SpeechSeparator": "mossformer2",

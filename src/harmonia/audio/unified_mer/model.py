@@ -51,7 +51,8 @@ class EmotionResult:
     Attributes:
         valence: Unpleasant (1) to pleasant (9); nothing keeps it inside.
         arousal: Calm (1) to excited (9).
-        proba: Probability of every tag.
+        proba: Score of every tag. Training weighs a tag's rare examples by one over its frequency p, so that 0.5 says
+            "as likely as p" and not "as likely as not".
         vocabulary: The tags.
         times: Middle of each moment in seconds, for a curve.
     """
@@ -63,7 +64,7 @@ class EmotionResult:
     times: Float64[ndarray, " n"] | None = None
 
     def tags(self, threshold: float = 0.5) -> list[tuple[str, ...]]:
-        """Tags more probable than `threshold`, the most probable first."""
+        """Tags that score above `threshold`, the strongest first."""
         return [tuple(self.vocabulary[tag] for tag in np.argsort(-row) if row[tag] > threshold) for row in self.proba]
 
 

@@ -60,9 +60,9 @@ def song(whole: EmotionResult, curve: EmotionResult, heard: HeardSong, chords_by
     _plane(plane, whole, curve)
     _tags(tags, whole)
     _lines(lines, curve, seconds)
-    key = "no key" if heard.key is None else heard.key.name
+    key = "without a key" if heard.key is None else f"in {heard.key.name}"
     _chord_lane(lane, heard.chords, seconds)
-    lane.set_title(f"Chords, heard by {chords_by}; {key.replace('#', '♯')}", loc="left")
+    lane.set_title(f"Chords {key.replace('#', '♯')}, heard by {chords_by}", loc="left")
     return Figure(figure)
 
 
@@ -78,11 +78,14 @@ def _plane(axes: Axes, whole: EmotionResult, curve: EmotionResult) -> None:
     points = axes.scatter(valence, arousal, c=times, cmap="viridis", s=34, zorder=3, edgecolors="white", linewidths=0.5)
     colour_bar(axes, points, "middle of the window (s)")
     place = (float(np.clip(whole.valence[0], 1, 9)), float(np.clip(whole.arousal[0], 1, 9)))
-    axes.scatter(*place, marker="*", s=260, color=PALETTE[1], edgecolors="white", zorder=4, label="whole song")
+    axes.scatter(*place, marker="*", s=260, color=PALETTE[1], edgecolors="white", zorder=4)
+    # Away from the nearest borders.
+    aside = (-14 if place[0] > CENTRE else 14, -14 if place[1] > CENTRE else 14)
+    sides = {"ha": "right" if place[0] > CENTRE else "left", "va": "top" if place[1] > CENTRE else "bottom"}
+    axes.annotate("whole song", place, aside, textcoords="offset points", color=PALETTE[1], fontsize=9.5, **sides)
     axes.set(xlim=(1, 9), ylim=(1, 9), xlabel="valence: unpleasant to pleasant", ylabel="arousal: calm to excited")
     axes.set_aspect("equal")
     axes.set_title(f"Valence {whole.valence[0]:.1f}, arousal {whole.arousal[0]:.1f}", loc="left")
-    legend(axes, loc="upper center", bbox_to_anchor=(0.5, 0.94))
 
 
 def _tags(axes: Axes, whole: EmotionResult) -> None:
@@ -93,7 +96,8 @@ def _tags(axes: Axes, whole: EmotionResult) -> None:
     for row, value in enumerate(found):
         axes.text(value + 0.01, row, f"{value:.2f}", va="center", fontsize=8.5, color=INK)
     axes.invert_yaxis()
-    axes.set(xlim=(0, 1.08), xlabel="probability as the network states it")
+    axes.axvline(0.5, color=MUTED, linewidth=0.8)
+    axes.set(xlim=(0, 1.08), xlabel="score; above 0.5: likelier than for most music")
     axes.grid(False, axis="y")
     axes.set_title("Mood tags", loc="left")
 

@@ -38,10 +38,10 @@ Device = Annotated[Literal["auto", "cpu", "cuda"], Field("where to compute")]
 class Told(TypedDict):
     valence: Annotated[float, Field("unpleasant to pleasant, about 1 to 9")]
     arousal: Annotated[float, Field("calm to excited, about 1 to 9")]
-    moods: Annotated[str, Field("tags above the threshold, the most probable first")]
+    moods: Annotated[str, Field("up to eight tags above the threshold, the strongest first")]
     key: Annotated[str, Field("key, found from the chords")]
     chords_by: Annotated[str, Field("what heard the chords")]
-    tags: Annotated[Table, Field("probability of every tag")]
+    tags: Annotated[Table, Field("score of every tag; above 0.5 it is likelier than for most music")]
     curve: Annotated[Table, Field("valence and arousal of overlapping windows")]
     chords: Annotated[Table, Field("onset and offset in seconds, label")]
     report: Annotated[Figure, Field("the song on the plane of valence and arousal, tags, curve, chords")]
@@ -65,7 +65,7 @@ def tell(
     mert: Mert = "",
     chords_by: ChordsBy = "auto",
     chord_weights: ChordWeights = "",
-    threshold: Annotated[float, Field("probability above which a tag is a mood of the song", ge=0, le=1)] = 0.5,
+    threshold: Annotated[float, Field("score above which a tag is a mood of the song", ge=0, le=1)] = 0.5,
     detail: Annotated[int, Field("windows that begin within one segment; more make a finer curve", ge=1, le=30)] = 4,
     compat: Annotated[bool, Field("encode harmony as the release's inference does: every key is major")] = False,
     device: Device = "auto",
@@ -89,7 +89,7 @@ def tell(
     return {
         "valence": round(float(whole.valence[0]), 2),
         "arousal": round(float(whole.arousal[0]), 2),
-        "moods": ", ".join(whole.tags(threshold)[0]) or "none above the threshold",
+        "moods": ", ".join(whole.tags(threshold)[0][:8]) or "none above the threshold",
         "key": "none" if heard.key is None else heard.key.name,
         "chords_by": used,
         "tags": _tag_table(whole),
@@ -238,7 +238,7 @@ def _known_tags(each: EmotionDataset, vocabulary: tuple[str, ...]) -> EmotionDat
 def _tag_table(whole: EmotionResult) -> Table:
     order = np.argsort(-whole.proba[0])
     names = [whole.vocabulary[tag] for tag in order]
-    return Table(polars.DataFrame({"tag": names, "probability": whole.proba[0][order].round(4)}))
+    return Table(polars.DataFrame({"tag": names, "score": whole.proba[0][order].round(4)}))
 
 
 def _curve_table(curve: EmotionResult, spans: np.ndarray) -> Table:

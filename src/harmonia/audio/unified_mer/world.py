@@ -83,14 +83,15 @@ def _block(block: int) -> dict[str, ndarray]:
     if path.is_file():
         with np.load(path) as stored:
             return dict(stored)
-    pieces = [_piece(number) for number in range(block * BLOCK, (block + 1) * BLOCK)]
+    pieces = [piece(number) for number in range(block * BLOCK, (block + 1) * BLOCK)]
     columns = {name: np.stack([piece[name] for piece in pieces]) for name in pieces[0]}
     with whole_file(path) as temporary:
         np.savez(temporary, **columns)  # type: ignore[arg-type]
     return columns
 
 
-def _piece(number: int) -> dict[str, ndarray]:
+def piece(number: int) -> dict[str, ndarray]:
+    """One piece, rendered and heard: the columns of a `World`."""
     valence, arousal = emotion = emotion_of(number)
     mood = Mood.expressing(float(valence), float(arousal), np.random.default_rng([number, 0x300D]))
     sound = render_mood(mood, number, seconds=SECONDS, rate=RATE).mixture.mono().samples[0]
