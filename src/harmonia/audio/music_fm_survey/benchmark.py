@@ -183,7 +183,7 @@ class ProbingBenchmark:
         >>> time = np.arange(8000) / 16000
         >>> tones = [Audio(np.sin(2 * np.pi * hz * time), 16000) for hz in np.linspace(200, 800, 20)]
         >>> task = Task("high or low", ClipSet("tones", tones), Targets.of(["low"] * 10 + ["high"] * 10))
-        >>> benchmark = ProbingBenchmark(folds=2, cached=False).add_task(task)
+        >>> benchmark = ProbingBenchmark(folds=3, cached=False).add_task(task)
         >>> report = benchmark.run({"log-mel": SpectralEncoder("log-mel")})
         >>> report.cell("log-mel", "high or low").probed.score.score > 0.8
         True
@@ -243,7 +243,7 @@ class ProbingBenchmark:
                 targets,
                 test=task.test,
                 groups=task.groups,
-                probe=self.probe,  # type: ignore[arg-type]
+                probe=self.probe,
                 metric=task.score,
                 folds=self.folds,
                 resamples=resamples,

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -20,17 +20,19 @@ from jaxtyping import Float32
 from scipy.fft import dct
 from torch import Tensor, nn
 
+import harmonia.audio.mel_roformer
 from harmonia.audio.mel_roformer import MelBandRoformer
 from harmonia.audio.mert import MERTConfig, MERTModel
 from harmonia.audio.sonics import SonicsFrontEnd, SpecTTTra
 from harmonia.core.errors import InputError
+from harmonia.core.weights import locate
 from harmonia.media import Audio
 from harmonia.parts.constant_q import C1_HZ, ConstantQ
 from harmonia.parts.harmony import fold_octaves
 from harmonia.parts.log_mel import LogMel, LogMelConfig
 from harmonia.parts.sound_stream import open_sound
 
-Clip = str | Path | Audio
+Clip: TypeAlias = str | Path | Audio
 _BATCH = 8
 
 
@@ -77,7 +79,7 @@ class Encoder(ABC):
         for waiting in pending.values():
             self._add(sums, waiting)
         rows = np.stack([sums[number].numpy() / counts[number] for number in range(len(clips))])
-        for number in np.flatnonzero(~np.isfinite(rows.reshape(len(rows), -1)).all(1)):
+        for number in np.flatnonzero(~np.isfinite(rows.reshape(len(rows), -1)).all(1)).tolist():
             raise InputError("the features of a clip are not finite", _named(clips[number], number), "Drop the clip.")
         return rows.astype(np.float32)
 
@@ -254,9 +256,8 @@ def specttra(weights: str = "embedded") -> NetworkEncoder:
 
 def mel_roformer(weights: str = "embedded") -> NetworkEncoder:
     """Mel-RoFormer's features before the masks, mean over time, all bands side by side."""
-    from harmonia.audio.mel_roformer.task import load_separator
-
-    model = load_separator(weights, None)
+    embedded = Path(str(harmonia.audio.mel_roformer.__file__)).parent / "weights" / "separation.safetensors"
+    model = MelBandRoformer.from_checkpoint(locate(weights, embedded=embedded))
     config = model.config
 
     def layers(network: MelBandRoformer, windows: Tensor) -> Tensor:

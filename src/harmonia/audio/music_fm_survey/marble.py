@@ -18,8 +18,7 @@ from jaxtyping import Float, Float32
 from numpy import ndarray
 from torch import Tensor, nn
 
-from harmonia.parts.probing import Metric, Probed, Targets, bootstrap_interval, fold_numbers, macro
-from harmonia.parts.probing.layers import check_features
+from harmonia.parts.probing import Metric, Probed, Targets, bootstrap_interval, check_features, fold_numbers, macro
 
 BEST_LAYERS: dict[str, int | None] = {
     "GTZAN genre": 7,
@@ -152,7 +151,8 @@ def _trained(
 ) -> tuple[MarbleProbe, float]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        probe = MarbleProbe(*features.shape[1:], targets.coded.shape[1], plan.hidden, plan.dropout)
+        _, layers, width = features.shape
+        probe = MarbleProbe(layers, width, targets.coded.shape[1], plan.hidden, plan.dropout)
         optimizer = torch.optim.Adam(probe.parameters(), lr=rate)
         halving = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, "max", factor=0.5, patience=plan.patience)
         loss, wanted = _loss(targets)

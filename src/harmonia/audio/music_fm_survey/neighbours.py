@@ -9,8 +9,7 @@ from jaxtyping import Float, Float64
 from numpy import ndarray
 
 from harmonia.core.errors import InputError
-from harmonia.parts.probing import Interval, Metric, Probed, Targets, bootstrap_interval, fold_numbers
-from harmonia.parts.probing.layers import check_features
+from harmonia.parts.probing import Interval, Metric, Probed, Targets, bootstrap_interval, check_features, fold_numbers
 
 NEIGHBOURS = 5
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float, Float64
 from numpy import ndarray
 
 from harmonia.audio.music_fm_survey.encoders import Clip, Encoder
@@ -56,8 +56,8 @@ class ClipSet:
             digest.update(f"{path.resolve()} {state.st_size} {state.st_mtime_ns}\n".encode())
         return cls(f"files {digest.hexdigest()}", [Path(path) for path in paths])
 
-    def features(self, encoder: Encoder, *, cached: bool = True) -> Float64[ndarray, "..."] | np.memmap:
-        """Features of all clips ``[clips, layers, d]``, in half precision, as a memory map of the cached file."""
+    def features(self, encoder: Encoder, *, cached: bool = True) -> Float[ndarray, "clips layers d"]:
+        """Features of all clips ``[clips, layers, d]``; a memory map in half precision where cached."""
         key = hashlib.sha256(f"{self.key}\n{encoder.fingerprint}".encode()).hexdigest()[:24]
         path = cache_folder("features") / f"{key}.npy"
         if not cached or not path.is_file():

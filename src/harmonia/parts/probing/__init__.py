@@ -27,6 +27,7 @@ __getattr__, __dir__, __all__ = lazy(
         "RocAuc": "scores",
         "Targets": "targets",
         "bootstrap_interval": "resampling",
+        "check_features": "layers",
         "fold_numbers": "folds",
         "group_folds": "folds",
         "macro": "scores",

@@ -104,6 +104,8 @@ def probe_layers(
         raise InputError("a logistic probe predicts classes or labels", "numbers", "Use probe='ridge'.")
     belongs = None if groups is None else np.asarray(groups)
     held_out = np.zeros(len(layers), dtype=bool) if test is None else np.asarray(test, dtype=bool)
+    if folds < (2 if held_out.any() else 3):
+        raise InputError("nested cross-validation needs three folds", folds, "Use 3 or more.")
     fold = _folds(known, held_out, belongs, folds, seed)
     score = metric or known.metric
     rounds = [_TEST] if held_out.any() else list(range(folds))
