@@ -82,6 +82,10 @@ def test_scales_have_their_keys() -> None:
         assert key.name == f"{SHARPS[tonic]} major"
 
 
+def test_no_notes_have_a_histogram_of_zeros() -> None:
+    assert harmony.histogram_of_notes([]).tolist() == harmony.histogram_of_chords([]).tolist() == [0.0] * 12
+
+
 @pytest.mark.parametrize("histogram", [np.zeros(12), np.ones(12)], ids=["silence", "all alike"])
 def test_without_a_difference_there_is_no_key(histogram: np.ndarray) -> None:
     assert find_key(histogram) is None

@@ -158,7 +158,8 @@ def histogram_of_notes(notes: Iterable[Sequence[float]]) -> Float64[ndarray, "12
         array([1. , 0.5])
     """
     rows = np.array([tuple(note)[:3] for note in notes], dtype=np.float64).reshape(-1, 3)
-    return np.bincount(rows[:, 2].astype(np.int64) % 12, rows[:, 1] - rows[:, 0], minlength=12)
+    durations = rows[:, 1] - rows[:, 0]
+    return np.bincount(rows[:, 2].astype(np.int64) % 12, durations, minlength=12).astype(np.float64)
 
 
 def histogram_of_chords(chords: Iterable[Chord]) -> Float64[ndarray, "12"]:

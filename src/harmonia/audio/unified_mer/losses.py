@@ -53,7 +53,7 @@ def tag_loss(
 
 
 def distillation_loss(
-    student: Float[Tensor, "batch outputs"], teacher: Float[Tensor, "batch outputs"], kind: Kind, kd: Distillation
+    student: Float[Tensor, "batch outputs"], teacher: Float[Tensor, "batch outputs"], kind: Kind, kd: Distillation | str
 ) -> Float[Tensor, ""]:
     """How far a student's outputs are from a teacher's.
 
