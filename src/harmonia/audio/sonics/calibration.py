@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 from numpy.typing import ArrayLike
+from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 from harmonia.core.errors import InputError
@@ -83,7 +84,7 @@ class Calibration:
 
     def probability(self, logits: Float[ndarray, "*n"]) -> Float[ndarray, "*n"]:
         """Probability of synthetic, if half of all songs were."""
-        return 1 / (1 + np.exp(-(self.slope * logits + self.intercept)))
+        return np.asarray(expit(self.slope * logits + self.intercept))
 
     def rarity(self, logit: float) -> float:
         """Share of the real songs, and this one, that score at least as high; NaN where none are known."""

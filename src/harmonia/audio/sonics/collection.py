@@ -73,6 +73,25 @@ def read_collection(place: str | Path) -> list[LabelledSong]:
     return sorted(there, key=lambda song: (song.target, str(song.path)))
 
 
+def is_collection(place: str | Path) -> bool:
+    """Whether there are labels: a table, or folders of the two kinds."""
+    place = Path(place).expanduser()
+    kinds = [place / split / name for split in ("", *_SPLITS) for name in _REAL + _FAKE]
+    return place.is_file() or any(kind.is_dir() for kind in kinds) or (place / "fake_songs.csv").is_file()
+
+
+def real_songs(folder: str | Path) -> list[LabelledSong]:
+    """All sound files below a folder, taken for real songs.
+
+    Raises:
+        InputError: there are none.
+    """
+    paths = sorted(path for path in Path(folder).expanduser().rglob("*") if path.suffix.lower() in SOUNDS)
+    if not paths:
+        raise InputError("there are no songs", folder, "Pass a folder of sound files.")
+    return [LabelledSong(path, 0, path.stem) for path in paths]
+
+
 def held_out(songs: Sequence[LabelledSong], share: float, seed: int) -> tuple[list[LabelledSong], list[LabelledSong]]:
     """Songs to learn from and songs to measure on: by the collection's own split, else by groups drawn at random.
 

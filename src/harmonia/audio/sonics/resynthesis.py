@@ -38,7 +38,7 @@ UNSEEN = ("codec-80", "world")
 LOSSY = ("mp3", "vorbis")
 
 _PIECE_S = 20
-_STEPS = 32
+_STEPS = 16
 
 
 def resynthesise(song: Audio, kind: str, *, seed: int = 0) -> Audio:

@@ -23,7 +23,7 @@ from harmonia.core.errors import InputError
 from harmonia.parts.detection import detection
 from harmonia.parts.training import Plan, Trained, train
 
-Levels = Float16[ndarray, "mels time"]
+Levels = Float16[ndarray, "mels frames"]
 """Mel power of a song in decibels."""
 
 SMOOTHING = 0.02
@@ -144,12 +144,12 @@ def mean_logit(model: SpecTTTra, levels: Levels) -> float:
     return float(model(resized(front_end.standardised(windows), model.config.input_shape).to(device)).mean())
 
 
-def _crop(levels: Levels, frames: int, random: torch.Generator) -> Float[Tensor, "mels frames"]:
+def _crop(levels: Levels, frames: int, random: torch.Generator) -> Float[Tensor, "mels window"]:
     start = int(torch.randint(max(1, levels.shape[1] - frames + 1), (), generator=random))
     return _filled(levels[:, start : start + frames], frames)
 
 
-def _filled(levels: Levels, frames: int) -> Float[Tensor, "mels frames"]:
+def _filled(levels: Levels, frames: int) -> Float[Tensor, "mels window"]:
     """A stretch of frames; a short one goes on with silence, as padding with zeros would make it."""
     part = torch.from_numpy(levels.astype(np.float32))
     return F.pad(part, (0, frames - part.shape[1]), value=-100.0)
