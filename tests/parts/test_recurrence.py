@@ -167,6 +167,13 @@ def test_convolution_is_numpys(length, lags, ahead, seed):
         np.testing.assert_allclose(found[b, c, h], expected, atol=1e-10)
 
 
+@pytest.mark.parametrize("length", [5, 30])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_convolution_has_right_gradients(channels, length):
+    u, kernel, future = draw(2, 2, length), draw(channels, 2, 7, seed=1), draw(channels, 2, 9, seed=2)
+    assert torch.autograd.gradcheck(fft_convolve, [t.requires_grad_() for t in (u, kernel, future)])
+
+
 # --------------------------------------------------------------------------------------------------------------- scan
 
 

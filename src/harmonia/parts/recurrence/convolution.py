@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from scipy.fft import next_fast_len
 from torch import Tensor
+from torch.nn import functional as F
 
 SHORT = 16
 """Up to this length a Toeplitz matrix is faster than three transforms."""
@@ -35,13 +37,40 @@ def fft_convolve(
     if length <= SHORT:
         return _by_matrix(u, kernel, future)
     lags, ahead = kernel.shape[-1], 0 if future is None else future.shape[-1]
-    # The part of the result that is kept is free of wrap-around; what wraps falls on what is cut.
+    # Long enough that what wraps around falls on what is cut.
     size = _good_size(length + max(lags + ahead, 2) - 1)
-    spectrum = torch.fft.rfft(kernel, size)
+    circle = F.pad(kernel, (0, size - lags))
     if future is not None:
-        # At negative lags, which stand at the end of a circle.
-        spectrum = spectrum + torch.fft.rfft(torch.nn.functional.pad(future.flip(-1), (size - ahead, 0)), size)
-    return torch.fft.irfft(torch.fft.rfft(u, size)[:, None] * spectrum, size)[..., :length]
+        # Negative lags stand at the end of the circle.
+        circle = circle + F.pad(future.flip(-1), (size - ahead, 0))
+    y: Tensor = _Circular.apply(u, circle)
+    return y
+
+
+class _Circular(torch.autograd.Function):
+    """Circular convolution, cut to the length of the input; real transforms only, in both directions."""
+
+    @staticmethod
+    def forward(ctx: Any, u: Tensor, circle: Tensor) -> Tensor:
+        size = circle.shape[-1]
+        inputs, spectrum = torch.fft.rfft(u, size), torch.fft.rfft(circle)
+        ctx.save_for_backward(inputs, spectrum)
+        ctx.shape = (u.shape[-1], size)
+        return torch.fft.irfft(inputs[:, None] * spectrum, size)[..., : u.shape[-1]]
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        inputs, spectrum = ctx.saved_tensors
+        length, size = ctx.shape
+        grads = torch.fft.rfft(grad, size)
+        to_u = to_circle = None
+        if ctx.needs_input_grad[0]:
+            product = grads[:, 0] * spectrum[0].conj() if len(spectrum) == 1 else (grads * spectrum.conj()).sum(1)
+            to_u = torch.fft.irfft(product, size)[..., :length]
+        if ctx.needs_input_grad[1]:
+            to_circle = torch.fft.irfft((grads * inputs[:, None].conj()).sum(0), size)
+        return to_u, to_circle
 
 
 @cache
@@ -51,9 +80,9 @@ def _good_size(least: int) -> int:
 
 def _by_matrix(u: Tensor, kernel: Tensor, future: Tensor | None) -> Tensor:
     length = u.shape[-1]
-    line = torch.nn.functional.pad(kernel, (0, length - kernel.shape[-1]))
+    line = F.pad(kernel, (0, length - kernel.shape[-1]))
     ahead = kernel[..., :0] if future is None else future
-    line = torch.cat([torch.nn.functional.pad(ahead, (0, length - 1 - ahead.shape[-1])).flip(-1), line], -1)
+    line = torch.cat([F.pad(ahead, (0, length - 1 - ahead.shape[-1])).flip(-1), line], -1)
     # Entry (s, t) of the matrix weighs u_s in y_t: lag t - s, which stands at t - s + L - 1 on the line.
     time = torch.arange(length, device=u.device)
     toeplitz = line[..., time[None, :] - time[:, None] + length - 1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float, Inexact
@@ -35,6 +36,11 @@ class DiagonalSystem:
     drive: Inexact[Tensor, "heads modes"]
     readout: Inexact[Tensor, "channels heads modes"]
 
+    @cached_property
+    def multiplier(self) -> Inexact[Tensor, "heads modes"]:
+        """What the state is multiplied by in every step."""
+        return torch.exp(self.log_multiplier)
+
     def kernel(self, length: int) -> Float[Tensor, "channels heads length"]:
         """The impulse response."""
         return diagonal_kernel(self.readout * self.drive, self.log_multiplier, length)
@@ -49,20 +55,26 @@ class DiagonalSystem:
         """A whole piece of input from a state on: the outputs, and the state after it."""
         length = u.shape[-1]
         y = fft_convolve(u, self.kernel(length)) + self.decay(state, length)
-        carried = torch.exp(length * self.log_multiplier) * state
-        return y, carried + self.drive * accumulate(u, self.log_multiplier)
+        return y, self.carry(u, state)
+
+    def carry(
+        self, u: Float[Tensor, "batch heads time"], state: Inexact[Tensor, "batch heads modes"]
+    ) -> Inexact[Tensor, "batch heads modes"]:
+        """The state after a whole piece of input, without its outputs."""
+        old = torch.exp(u.shape[-1] * self.log_multiplier) * state
+        return old + self.drive * accumulate(u, self.log_multiplier)
 
     def decay(
         self, state: Inexact[Tensor, "batch heads modes"], length: int
     ) -> Float[Tensor, "batch channels heads length"]:
         """The outputs without input: ``Re sum_n c_n e^{(l + 1) m_n} s_n``."""
-        weights = self.readout * (torch.exp(self.log_multiplier) * state).unsqueeze(1)
+        weights = self.readout * (self.multiplier * state).unsqueeze(1)
         return diagonal_kernel(weights, self.log_multiplier, length)
 
     def step(
         self, u: Float[Tensor, "batch heads"], state: Inexact[Tensor, "batch heads modes"]
     ) -> tuple[Float[Tensor, "batch channels heads"], Inexact[Tensor, "batch heads modes"]]:
         """One sample: the output and the next state."""
-        state = torch.addcmul(self.drive * u.unsqueeze(-1), torch.exp(self.log_multiplier), state)
+        state = torch.addcmul(self.drive * u.unsqueeze(-1), self.multiplier, state)
         y = (self.readout * state.unsqueeze(1)).sum(-1)
         return (y.real if y.is_complex() else y), state

@@ -1,0 +1,14 @@
+"""Sequences: methods that classify, forecast and follow signals over time."""
+
+from harmonia.core.lazy import lazy
+
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    {
+        "S4D": "s4d",
+        "S4DClassifier": "s4d",
+        "S4DForecaster": "s4d",
+        "S4DModel": "s4d",
+        "S4DRegressor": "s4d",
+    },
+)

@@ -1,0 +1,430 @@
+"""S4D as scikit-learn estimators: sequences in, classes or numbers out, at any length and sampling rate."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from numbers import Real
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+import torch
+from jaxtyping import Float64
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from harmonia.core.errors import InputError, WeightsError
+from harmonia.core.weights import load_strictly, read_metadata, read_state_dict, write_safetensors
+from harmonia.parts.training import Plan, Trained, train
+from harmonia.sequences.s4d.kernel import KernelConfig
+from harmonia.sequences.s4d.network import S4DConfig, S4DModel, ssm_param_groups
+from harmonia.sequences.s4d.sequences import Scaler, Sequences
+from harmonia.sequences.s4d.stream import OnlinePredictor
+
+E = TypeVar("E", bound="SequenceEstimator")
+
+_PREDICTED_AT_ONCE = 1 << 18
+"""Samples times channels of a batch of predictions."""
+
+
+class SequenceEstimator(BaseEstimator):
+    """What the classifier and the regressor share: the network, its training, rates, streams and files."""
+
+    _goal: ClassVar[str]
+
+    def __init__(  # untyped: scikit-learn's constructors take anything, and `fit` checks
+        self,
+        *,
+        d_model=64,
+        n_layers=4,
+        d_state=64,
+        init="lin",
+        discretization="zoh",
+        dt_min=1e-3,
+        dt_max=1e-1,
+        bidirectional=False,
+        bandlimit=None,
+        n_ssm=None,
+        dropout=0.1,
+        norm="layer",
+        prenorm=False,
+        pooling="mean",
+        epochs=20,
+        batch_size=32,
+        learning_rate=4e-3,
+        ssm_learning_rate=1e-3,
+        weight_decay=0.01,
+        device="auto",
+        checkpoints=None,
+        random_state=0,
+    ):
+        self.d_model = d_model
+        self.n_layers = n_layers
+        self.d_state = d_state
+        self.init = init
+        self.discretization = discretization
+        self.dt_min = dt_min
+        self.dt_max = dt_max
+        self.bidirectional = bidirectional
+        self.bandlimit = bandlimit
+        self.n_ssm = n_ssm
+        self.dropout = dropout
+        self.norm = norm
+        self.prenorm = prenorm
+        self.pooling = pooling
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.ssm_learning_rate = ssm_learning_rate
+        self.weight_decay = weight_decay
+        self.device = device
+        self.checkpoints = checkpoints
+        self.random_state = random_state
+
+    # ------------------------------------------------------------------------------------------------ training
+
+    def _fit(self: E, sequences: Sequences, targets: Tensor, d_output: int) -> E:
+        self._check_parameters()
+        kernel = KernelConfig(
+            d_state=self.d_state,
+            init=self.init,
+            discretization=self.discretization,
+            dt_min=self.dt_min,
+            dt_max=self.dt_max,
+            bidirectional=self.bidirectional,
+            bandlimit=self.bandlimit,
+            n_ssm=self.n_ssm,
+        )
+        config = S4DConfig(
+            d_input=sequences.channels,
+            d_output=d_output,
+            d_model=self.d_model,
+            n_layers=self.n_layers,
+            dropout=self.dropout,
+            norm=self.norm,
+            prenorm=self.prenorm,
+            pooling=self.pooling,
+            kernel=kernel,
+        )
+        if self.pooling == "none":
+            raise InputError("an estimator gives one output a sequence", "pooling='none'", "Use mean or last.")
+        self.scaler_ = Scaler.of(sequences)
+        self.rate_ = 1.0
+        seed = int(check_random_state(self.random_state).randint(2**31))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = S4DModel(config)
+        values = Sequences(self.scaler_.apply(sequences.values), sequences.lengths)
+
+        def draw(generator: torch.Generator) -> tuple[Tensor, ...]:
+            rows = torch.randperm(len(values), generator=generator)[: self.batch_size]
+            return (*values.take(rows), targets[rows])
+
+        def loss(network: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
+            u, lengths, wanted = batch
+            return self._loss(network(u, lengths=lengths), wanted)
+
+        steps = self.epochs * math.ceil(len(values) / self.batch_size)
+        plan = Plan(
+            steps=steps,
+            learning_rate=float(self.learning_rate),
+            warmup=max(1, steps // 20),
+            weight_decay=float(self.weight_decay),
+            ema_decay=0.0,
+            evaluate_every=max(1, steps // 20),
+            checkpoint_every=max(1, steps // 10),
+            seed=seed,
+        )
+        trained: Trained[S4DModel] = train(
+            model,
+            draw,
+            loss,
+            plan,
+            folder=None if self.checkpoints is None else Path(self.checkpoints),
+            make_optimizers=self._optimizers,
+            device=self.device,
+        )
+        self.model_ = trained.model
+        self.history_ = trained.history
+        return self
+
+    def _optimizers(self, model: nn.Module) -> list[torch.optim.Optimizer]:
+        groups = ssm_param_groups(
+            model, float(self.learning_rate), float(self.ssm_learning_rate), float(self.weight_decay)
+        )
+        return [torch.optim.AdamW(groups)]
+
+    def _loss(self, found: Tensor, wanted: Tensor) -> Tensor:
+        return F.cross_entropy(found, wanted) if self._goal == "classification" else F.mse_loss(found, wanted)
+
+    def _check_parameters(self) -> None:
+        for name in ("epochs", "batch_size"):
+            value = getattr(self, name)
+            if not isinstance(value, (int, np.integer)) or value < 1:
+                raise InputError(f"'{name}' is a whole number >= 1", repr(value), "Change it.")
+        for name in ("learning_rate", "ssm_learning_rate"):
+            value = getattr(self, name)
+            if not isinstance(value, Real) or not 0 < float(value) < math.inf:
+                raise InputError(f"'{name}' is positive", repr(value), "Give e.g. 0.004.")
+
+    def _read(self, X: Any, *, reset: bool) -> Sequences:
+        """Sequences as they were in `fit`: rows of one length, or as many channels."""
+        table = hasattr(X, "iloc") or (not isinstance(X, (list, tuple, Tensor)) and np.ndim(X) <= 2)
+        if table and (reset or (self.flat_ and self.rate_ == 1)):
+            # scikit-learn's checks of tables; ours say where a value is missing.
+            found = validate_data(self, X, reset=reset, dtype="numeric", ensure_all_finite=False)
+            sequences = Sequences.of(np.asarray(found))
+        else:
+            sequences = Sequences.of(X)
+        if reset:
+            self.flat_ = sequences.flat
+            self.n_features_in_ = sequences.values.shape[1] if sequences.flat else sequences.channels
+        elif sequences.channels != len(self.scaler_.mean):
+            got = f"{sequences.channels} channels"
+            raise InputError(f"the model was trained on {len(self.scaler_.mean)} channels", got, "Pass the same.")
+        return sequences
+
+    # ---------------------------------------------------------------------------------------------- predicting
+
+    def _outputs(self, X: Any) -> Float64[np.ndarray, "sequences outputs"]:
+        check_is_fitted(self)
+        sequences = self._read(X, reset=False)
+        model, device = self.model_.eval(), self.model_.decoder.weight.device
+        # Sequences of like length together, so that little is padded.
+        order = torch.argsort(sequences.lengths, stable=True)
+        size = max(1, _PREDICTED_AT_ONCE // (sequences.values.shape[1] * sequences.channels))
+        found = torch.empty(len(sequences), model.config.d_output, dtype=torch.float64)
+        with torch.no_grad():
+            for rows in order.split(size):
+                u, lengths = sequences.take(rows)
+                out = model(self.scaler_.apply(u).to(device), lengths=lengths.to(device), rate=self.rate_)
+                found[rows] = out.double().cpu()
+        return found.numpy()
+
+    def set_sampling_rate(self: E, ratio: float) -> E:
+        """Expect inputs sampled `ratio` times as sparsely as in training: 2.0 for half the sampling rate.
+
+        Nothing is trained again: the step of every state space model is multiplied by `ratio`.
+
+        Raises:
+            InputError: a ratio that is not positive.
+        """
+        check_is_fitted(self)
+        if not isinstance(ratio, Real) or not 0 < float(ratio) < math.inf:
+            raise InputError("the ratio of sampling intervals is positive", repr(ratio), "Give e.g. 2.0.")
+        self.rate_ = float(ratio)
+        return self
+
+    def stream(self) -> OnlinePredictor:
+        """A predictor that takes a signal piece by piece, in constant memory.
+
+        Raises:
+            InputError: a bidirectional model, which needs the whole signal.
+        """
+        check_is_fitted(self)
+        return OnlinePredictor(self.model_.eval(), self.scaler_, self._finished, self.rate_)
+
+    def _finished(self, outputs: Float64[np.ndarray, "time outputs"]) -> Float64[np.ndarray, "time outputs"]:
+        """Network outputs as what is predicted: probabilities, or values in their units."""
+        if self._goal == "classification":
+            shifted = np.exp(outputs - outputs.max(1, keepdims=True))
+            return shifted / shifted.sum(1, keepdims=True)
+        return outputs * self.target_scaler_.spread + self.target_scaler_.mean  # type: ignore[attr-defined]
+
+    # --------------------------------------------------------------------------------------------------- files
+
+    def save(self, path: str | Path) -> Path:
+        """Write the fitted model as safetensors: weights, configuration, scales and classes.
+
+        Raises:
+            InputError: classes that are neither words nor numbers.
+        """
+        check_is_fitted(self)
+        described: dict[str, Any] = {
+            "estimator": type(self).__name__,
+            "config": dataclasses.asdict(self.model_.config),
+            "scaler": {"mean": self.scaler_.mean.tolist(), "spread": self.scaler_.spread.tolist()},
+            "flat": self.flat_,
+            "features": self.n_features_in_,
+            "described": getattr(self, "description_", {}),
+        }
+        if self._goal == "classification":
+            classes: np.ndarray = self.classes_  # type: ignore[attr-defined]
+            if not all(isinstance(each, (str, int, float, bool)) for each in classes.tolist()):
+                raise InputError("classes are stored as words or numbers", classes.tolist()[:3], "Rename them.")
+            described["classes"] = classes.tolist()
+        else:
+            scaler: Scaler = self.target_scaler_  # type: ignore[attr-defined]
+            described["targets"] = {"mean": scaler.mean.tolist(), "spread": scaler.spread.tolist()}
+            described["columns"] = self.columns_  # type: ignore[attr-defined]
+        return write_safetensors(path, self.model_.state_dict(), {"s4d": json.dumps(described)})
+
+    @classmethod
+    def load(cls: type[E], path: str | Path, *, device: str = "cpu") -> E:
+        """Read what `save` wrote.
+
+        Raises:
+            WeightsError: another file, or that of another estimator.
+        """
+        state = read_state_dict(path)
+        try:
+            described = json.loads(read_metadata(path)["s4d"])
+            config = S4DConfig.of(described["config"])
+            scaler = Scaler(*(np.array(described["scaler"][name]) for name in ("mean", "spread")))
+        except Exception as error:
+            mend = "Give a file that `save` wrote; official weights go through load_checkpoint."
+            raise WeightsError(f"{Path(path).name} holds no estimator", type(error).__name__, mend) from error
+        if described["estimator"] != cls.__name__:
+            raise WeightsError(f"this is no {cls.__name__}", described["estimator"], "Load it with its own class.")
+        shape = {f.name: getattr(config, f.name) for f in dataclasses.fields(S4DConfig)}
+        shape |= {f.name: getattr(config.kernel, f.name) for f in dataclasses.fields(KernelConfig)}
+        known = cls._get_param_names()  # type: ignore[attr-defined]
+        estimator = cls(**{name: value for name, value in shape.items() if name in known})
+        estimator.model_ = S4DModel(config)
+        load_strictly(estimator.model_, {key: value.float() for key, value in state.items()})
+        estimator.model_.to(device).eval()
+        estimator.scaler_, estimator.rate_ = scaler, 1.0
+        estimator.flat_, estimator.n_features_in_ = described["flat"], described["features"]
+        estimator.history_ = ()
+        estimator.description_ = described["described"]
+        estimator._restore(described)
+        return estimator
+
+    def _restore(self, described: dict[str, Any]) -> None:
+        raise TypeError(f"{type(self).__name__} is not one of the estimators")
+
+
+class S4DClassifier(ClassifierMixin, SequenceEstimator):
+    """Classify sequences by a network of diagonal state space models.
+
+    S4D (arXiv 2206.11893). Takes ``(n, time)``, ``(n, time, channels)`` or a list of arrays of any lengths; inputs are
+    standardised by channel. Training keeps the eigenvalues' learning rate small and undecayed.
+
+    Arguments:
+        d_model: Width of the network.
+        n_layers: Layers.
+        d_state: State size of a head.
+        init: ``lin``, ``inv``, ``legs``, ... see `harmonia.sequences.s4d.initialization`.
+        discretization: ``zoh`` or ``bilinear``.
+        dt_min: Smallest initial step: a head remembers about ``2 / dt`` samples.
+        dt_max: Largest initial step.
+        bidirectional: Look ahead too: better for whole recordings, impossible for streams.
+        bandlimit: Silence modes above this fraction of the Nyquist frequency; 0.5 for inputs that may later come at
+            half the rate.
+        n_ssm: Copies of A and B; None for one each head.
+        dropout: Probability.
+        norm: ``layer`` or ``batch``.
+        prenorm: Normalise before layers.
+        pooling: ``mean`` or ``last`` over time.
+        epochs: Passes over the data.
+        batch_size: Sequences a step.
+        learning_rate: Peak.
+        ssm_learning_rate: Peak for A, B and dt.
+        weight_decay: For all but those.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        checkpoints: Folder from which a stopped run is resumed; None keeps nothing.
+        random_state: Seed.
+
+    Attributes:
+        classes_: Labels.
+        model_: The trained `S4DModel`.
+        history_: Training loss over the run.
+
+    Example:
+        >>> time = np.arange(64)
+        >>> X = np.stack([np.sin(0.3 * (1 + i % 2) * time + i) for i in range(40)])
+        >>> model = S4DClassifier(d_model=8, n_layers=1, d_state=8, epochs=30, batch_size=8, learning_rate=0.02)
+        >>> model.fit(X, np.arange(40) % 2).score(X, np.arange(40) % 2)
+        1.0
+        >>> model.stream().push(X[0])[-1].round(3).shape
+        (2,)
+    """
+
+    _goal = "classification"
+
+    def fit(self, X: Any, y: Any) -> S4DClassifier:
+        """Train.
+
+        Raises:
+            InputError: sequences that are not finite or fit nowhere, fewer than two classes, impossible options.
+        """
+        sequences = self._read(X, reset=True)
+        y = column_or_1d(y, warn=True)
+        if len(y) != len(sequences):
+            raise InputError("one label belongs to each sequence", f"{len(y)} for {len(sequences)}", "Pass as many.")
+        check_classification_targets(y)
+        self.classes_, index = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise InputError("a classifier needs at least two classes", "one class", "Pass labels that vary.")
+        return self._fit(sequences, torch.from_numpy(index), len(self.classes_))
+
+    def predict_proba(self, X: Any) -> Float64[np.ndarray, "sequences classes"]:
+        """Class probabilities."""
+        return self._finished(self._outputs(X))
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The most probable class of each."""
+        found = self._outputs(X).argmax(1)
+        return self.classes_[found]
+
+    def _restore(self, described: dict[str, Any]) -> None:
+        self.classes_ = np.array(described["classes"])
+
+
+class S4DRegressor(RegressorMixin, SequenceEstimator):
+    """Predict numbers from sequences by a network of diagonal state space models.
+
+    As `S4DClassifier`, with the squared error of standardised targets as its loss; several targets a sequence are
+    allowed.
+
+    Attributes:
+        model_: The trained `S4DModel`.
+        history_: Training loss over the run.
+
+    Example:
+        >>> X = np.random.default_rng(0).standard_normal((60, 30))
+        >>> y = X.mean(1)
+        >>> model = S4DRegressor(d_model=8, n_layers=1, d_state=8, epochs=60, learning_rate=0.02, dropout=0.0)
+        >>> model.fit(X, y).score(X, y) > 0.9
+        True
+    """
+
+    _goal = "regression"
+
+    def fit(self, X: Any, y: Any) -> S4DRegressor:
+        """Train.
+
+        Raises:
+            InputError: sequences or targets that are not finite or fit nowhere, impossible options.
+        """
+        sequences = self._read(X, reset=True)
+        if y is None:
+            raise InputError("a regressor requires y to be passed, but the target y is None", y, "Pass targets.")
+        targets = np.asarray(y, dtype=np.float64)
+        if targets.ndim not in (1, 2) or len(targets) != len(sequences):
+            got = f"{targets.shape} for {len(sequences)}"
+            raise InputError("one target, or row of targets, belongs to each sequence", got, "Pass as many.")
+        if not np.isfinite(targets).all():
+            where = int(np.argwhere(~np.isfinite(targets))[0][0])
+            raise InputError("the targets contain NaN or infinity", f"in sequence {where}", "Leave it out.")
+        self.columns_ = 0 if targets.ndim == 1 else targets.shape[1]
+        rows = targets[:, None] if targets.ndim == 1 else targets
+        spread = rows.std(0)
+        self.target_scaler_ = Scaler(rows.mean(0), np.where(spread > 0, spread, 1.0))
+        return self._fit(sequences, self.target_scaler_.apply(torch.from_numpy(rows)), rows.shape[1])
+
+    def predict(self, X: Any) -> Float64[np.ndarray, "sequences *targets"]:
+        """The targets of each."""
+        found = self._finished(self._outputs(X))
+        return found if self.columns_ else found[:, 0]
+
+    def _restore(self, described: dict[str, Any]) -> None:
+        targets = described["targets"]
+        self.target_scaler_ = Scaler(np.array(targets["mean"]), np.array(targets["spread"]))
+        self.columns_ = described["columns"]

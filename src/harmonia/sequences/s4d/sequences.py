@@ -1,0 +1,116 @@
+"""What estimators take for sequences: arrays or lists of arrays, of one length or many, checked and standardised."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Float64, Int64
+from torch import Tensor
+
+from harmonia.core.errors import InputError
+from harmonia.core.progress import say
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """Sequences side by side, zeros behind the shorter ones.
+
+    Attributes:
+        values: Padded samples.
+        lengths: Samples of each.
+        flat: Whether they came as a table, one sequence a row.
+    """
+
+    values: Float32[Tensor, "sequences time channels"]
+    lengths: Int64[Tensor, " sequences"]
+    flat: bool = False
+
+    @classmethod
+    def of(cls, X: Any) -> Sequences:
+        """Read (n, time), (n, time, channels), or a list of arrays (time,) or (time, channels) of any lengths.
+
+        Raises:
+            InputError: nothing, other shapes, different numbers of channels, or values that are not finite: it names
+                the first.
+
+        Example:
+            >>> Sequences.of([np.zeros(3), np.zeros((5, 1))]).values.shape
+            torch.Size([2, 5, 1])
+        """
+        if isinstance(X, (list, tuple)) and len(X) and all(np.ndim(each) in (1, 2) for each in X):
+            ragged = len({np.shape(each) for each in X}) > 1 or np.ndim(X[0]) == 2
+            if ragged or all(isinstance(each, np.ndarray) for each in X):
+                return cls._listed([np.asarray(each, dtype=np.float64) for each in X])
+        array = np.asarray(X.numpy(force=True) if isinstance(X, Tensor) else X)
+        if array.ndim not in (2, 3) or not array.size:
+            mend = "Pass (sequences, time), (sequences, time, channels), or a list of arrays."
+            raise InputError("these are no sequences", f"the shape {array.shape}", mend)
+        array = array.astype(np.float64)
+        flat = array.ndim == 2
+        return cls._padded(list(array[:, :, None] if flat else array), flat)
+
+    @classmethod
+    def _listed(cls, arrays: Sequence[np.ndarray]) -> Sequences:
+        arrays = [each[:, None] if each.ndim == 1 else each for each in arrays]
+        widths = sorted({each.shape[1] for each in arrays})
+        if len(widths) > 1 or min(len(each) for each in arrays) < 1 or widths[0] < 1:
+            shapes = sorted({each.shape for each in arrays})[:5]
+            raise InputError("sequences have samples, and all as many channels", shapes, "Pass (time, channels).")
+        return cls._padded(arrays, False)
+
+    @classmethod
+    def _padded(cls, arrays: Sequence[np.ndarray], flat: bool) -> Sequences:
+        for i, each in enumerate(arrays):
+            if not np.isfinite(each).all():
+                time, channel = np.argwhere(~np.isfinite(each))[0]
+                got = f"{each[time, channel]} in sequence {i}, sample {time}, channel {channel}"
+                raise InputError("the sequences contain NaN or infinity", got, "Fill or cut what is missing.")
+        lengths = [len(each) for each in arrays]
+        values = np.zeros((len(arrays), max(lengths), arrays[0].shape[1]), np.float32)
+        for row, each in zip(values, arrays):
+            row[: len(each)] = each
+        if not flat and values.shape[1] < values.shape[2]:
+            say("The sequences have more channels than samples: the order is (sequences, time, channels).")
+        return cls(torch.from_numpy(values), torch.tensor(lengths), flat)
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @property
+    def channels(self) -> int:
+        return self.values.shape[2]
+
+    def take(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Values and lengths of some, cut to the longest of them."""
+        lengths = self.lengths[rows]
+        return self.values[rows, : int(lengths.max())], lengths
+
+
+@dataclass(frozen=True)
+class Scaler:
+    """Mean and spread of each channel over all samples of all sequences.
+
+    Attributes:
+        mean: Subtracted.
+        spread: Divided by; 1 for a constant channel.
+    """
+
+    mean: Float64[np.ndarray, " channels"]
+    spread: Float64[np.ndarray, " channels"]
+
+    @classmethod
+    def of(cls, sequences: Sequences) -> Scaler:
+        """Measure."""
+        inside = torch.arange(sequences.values.shape[1]) < sequences.lengths[:, None]
+        samples = sequences.values[inside].double().numpy()
+        spread = samples.std(0)
+        return cls(samples.mean(0), np.where(spread > 1e-12 * (1 + np.abs(samples).max(0)), spread, 1.0))
+
+    def apply(self, values: Float[Tensor, "*batch channels"]) -> Float32[Tensor, "*batch channels"]:
+        """To units of the spread."""
+        mean, spread = (torch.from_numpy(each).to(values) for each in (self.mean, self.spread))
+        return ((values - mean) / spread).float()
