@@ -1,0 +1,54 @@
+"""Forecasting: predictive distributions, their scores, rolling evaluation without leaks, and baselines to beat.
+
+forecast      Forecast, SampleForecast: what is predicted, as a distribution
+forecaster    Forecaster, PointForecaster: what predicts
+windows       Windows for training, chronological splits, calendar marks
+scores        CRPS, energy score, pinball loss, MASE, coverage
+evaluation    rolling origins, score tables, and the checker that perturbs the future
+baselines     persistence, seasonal naive, AR ridge
+classical     ETS and Theta by statsmodels
+"""
+
+from harmonia.parts.forecasting.baselines import Persistence, RidgeAR, SeasonalNaive
+from harmonia.parts.forecasting.classical import ETS, Theta
+from harmonia.parts.forecasting.evaluation import Scores, baselines, evaluate, future_leak, origins, rolling, targets
+from harmonia.parts.forecasting.forecast import Forecast, SampleForecast
+from harmonia.parts.forecasting.forecaster import Forecaster, PointForecaster
+from harmonia.parts.forecasting.scores import (
+    crps_normal,
+    crps_samples,
+    energy_score,
+    interval_coverage,
+    mase_scale,
+    pinball,
+)
+from harmonia.parts.forecasting.windows import MARKS, Windows, calendar_marks, chronological
+
+__all__ = [
+    "ETS",
+    "MARKS",
+    "Forecast",
+    "Forecaster",
+    "Persistence",
+    "PointForecaster",
+    "RidgeAR",
+    "SampleForecast",
+    "Scores",
+    "SeasonalNaive",
+    "Theta",
+    "Windows",
+    "baselines",
+    "calendar_marks",
+    "chronological",
+    "crps_normal",
+    "crps_samples",
+    "energy_score",
+    "evaluate",
+    "future_leak",
+    "interval_coverage",
+    "mase_scale",
+    "origins",
+    "pinball",
+    "rolling",
+    "targets",
+]
