@@ -272,9 +272,7 @@ def _number(content: Any, name: str) -> float:
         raise WeightsError(f"the checkpoint lacks '{name}'", "weights alone", "Pass the file as it was published.")
     value = float(np.asarray(content[name]).reshape(-1)[0]) if np.size(content[name]) == 1 else math.nan
     if not math.isfinite(value) or (name == "std" and value <= 0):
-        raise WeightsError(
-            f"'{name}' of the checkpoint is no number that can be used", content[name], "Fetch it again."
-        )
+        raise WeightsError(f"'{name}' of the checkpoint is no usable number", content[name], "Fetch it again.")
     return value
 
 

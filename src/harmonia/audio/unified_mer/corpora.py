@@ -141,11 +141,10 @@ def _columns(path: Path, layout: _Layout) -> polars.DataFrame:
         raise InputError(
             f"{path.name} has other columns", ", ".join(frame.columns[:8]), f"Expected {', '.join(wanted)}."
         )
-    return frame.select(
-        polars.col(wanted[0]).cast(polars.Int64).alias("id"),
-        polars.col(wanted[1]).cast(polars.Float64).alias("valence"),
-        polars.col(wanted[2]).cast(polars.Float64).alias("arousal"),
-    )
+    words = frame.select(polars.col(name).cast(polars.String).str.strip_chars() for name in wanted)
+    numbers = Table(words.with_columns(polars.all().cast(polars.Float64, strict=False))).numeric(wanted)
+    named = dict(zip(("id", "valence", "arousal"), numbers.T, strict=True))
+    return polars.DataFrame(named).with_columns(polars.col("id").cast(polars.Int64))
 
 
 def _parts(root: Path, ids: Sequence[int]) -> dict[str, list[int]]:

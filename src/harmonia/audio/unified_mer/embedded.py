@@ -19,7 +19,7 @@ CHORDS = 32
 
 
 def make(
-    path: Path = EMBEDDED, pieces: int = PIECES, test: int = TEST, steps: int = 1200, seed: int = 0
+    path: Path = EMBEDDED, pieces: int = PIECES, test: int = TEST, steps: int = 500, seed: int = 0
 ) -> dict[str, float]:
     """Train on the first pieces of the world, measure on the last ones, write the weights; gives back the scores.
 

@@ -81,8 +81,9 @@ def _plane(axes: Axes, whole: EmotionResult, curve: EmotionResult) -> None:
     axes.scatter(*place, marker="*", s=260, color=PALETTE[1], edgecolors="white", zorder=4)
     # Away from the nearest borders.
     aside = (-14 if place[0] > CENTRE else 14, -14 if place[1] > CENTRE else 14)
-    sides = {"ha": "right" if place[0] > CENTRE else "left", "va": "top" if place[1] > CENTRE else "bottom"}
-    axes.annotate("whole song", place, aside, textcoords="offset points", color=PALETTE[1], fontsize=9.5, **sides)
+    note = axes.annotate("whole song", place, aside, textcoords="offset points", color=PALETTE[1], fontsize=9.5)
+    note.set_horizontalalignment("right" if place[0] > CENTRE else "left")
+    note.set_verticalalignment("top" if place[1] > CENTRE else "bottom")
     axes.set(xlim=(1, 9), ylim=(1, 9), xlabel="valence: unpleasant to pleasant", ylabel="arousal: calm to excited")
     axes.set_aspect("equal")
     axes.set_title(f"Valence {whole.valence[0]:.1f}, arousal {whole.arousal[0]:.1f}", loc="left")
