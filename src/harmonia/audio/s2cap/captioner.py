@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import torch
@@ -50,6 +50,7 @@ SMALLEST = SmallConfig(dim=128, encoder_layers=2, decoder_layers=3)
 Sound: TypeAlias = str | Path | Audio
 
 
+@runtime_checkable
 class Words(Protocol):
     """Text to token ids and back."""
 
@@ -206,6 +207,8 @@ class SingingStyleCaptioner(BaseEstimator):
     ) -> Trained[Objective]:
         """`fit`, giving back the run with its history."""
         clips = read_manifest(manifest) if isinstance(manifest, (str, Path)) else list(manifest)
+        if not clips:
+            raise InputError("there is nothing to learn from", "0 clips", "Pass captioned clips.")
         captions = [caption for clip in clips for caption in clip.captions]
         network, self.tokenizer_ = self._fresh(captions)
         examples = prepare(

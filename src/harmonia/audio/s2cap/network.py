@@ -24,6 +24,9 @@ from harmonia.core.errors import InputError
 from harmonia.parts.linear import Linear
 from harmonia.parts.spectral import STFT, MelSpectrogram, mel_filterbank
 
+_FLOOR = 1e-7
+"""Of the mel power, before its logarithm."""
+
 Cache = Any
 """What a decoder keeps between words."""
 
@@ -195,7 +198,7 @@ class LogMelEncoder(AudioEncoder):
         self.sample_rate, self.dim = config.sample_rate, config.dim
         self.stft = STFT(config.n_fft, config.hop_length, pad_mode="constant")
         filters = mel_filterbank(config.sample_rate, config.n_fft, config.num_mels, low_hz=40.0)
-        self.mel = MelSpectrogram(self.stft, filters.float(), log_floor=1e-7)
+        self.mel = MelSpectrogram(self.stft, filters.float(), log_floor=_FLOOR)
         channels = (1, 16, 32, 48)
         self.convolutions = nn.ModuleList(
             nn.Conv2d(before, after, 3, stride=2, padding=1) for before, after in pairwise(channels)
@@ -216,8 +219,9 @@ class LogMelEncoder(AudioEncoder):
             return (self.mel(audio) + 8.0) / 4.0
 
     def mixed(self, voice: Float[Tensor, "*batch"], backing: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
-        """Features of two sounds together, as if their powers added up."""
-        return (torch.logaddexp(4.0 * voice.float() - 8.0, 4.0 * backing.float() - 8.0) + 8.0) / 4.0
+        """Features of two sounds together, as if their powers added up (and the floor counted once)."""
+        powers = (4.0 * voice.float() - 8.0).exp() + (4.0 * backing.float() - 8.0).exp() - _FLOOR
+        return (powers.clamp(min=_FLOOR).log() + 8.0) / 4.0
 
     def forward(self, features: Float[Tensor, "batch mels frames"]) -> Float[Tensor, "batch length dim"]:
         """One vector every 0.16 s."""

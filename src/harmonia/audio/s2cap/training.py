@@ -69,7 +69,8 @@ class Weights:
             raise InputError("weights of a loss are not negative", dataclasses.asdict(self), "Change them.")
 
 
-class Examples(NamedTuple):
+@dataclass(frozen=True)
+class Examples:
     """Captioned clips as tensors.
 
     Attributes:
@@ -164,7 +165,9 @@ class Objective(nn.Module):
         super().__init__()
         self.captioner, self.weights = captioner, weights
         dim = captioner.decoder.dim
-        self.predictor = nn.Sequential(Linear(dim, dim, activation="gelu"), Linear(dim, dim))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.predictor = nn.Sequential(Linear(dim, dim, activation="gelu"), Linear(dim, dim))
         self.text = text.requires_grad_(False)
 
     def train(self, mode: bool = True) -> Objective:
