@@ -83,17 +83,24 @@ def test_a_difference_is_learnt_and_the_seed_decides(tmp_path):
         assert torch.equal(one, other)
 
 
-def test_short_songs_are_continued_by_silence():
+def test_the_mean_logit_is_that_of_windows_that_half_overlap():
     torch.manual_seed(0)
     model, front_end = SpecTTTra(TINY).eval(), SonicsFrontEnd(TINY.input_shape)
-    sound = 0.1 * torch.randn(9000, generator=generator())
-    window = torch.nn.functional.pad(sound, (0, 7000))
-    expected = model(front_end(window[None])).item()
-    # the frames at the end of the sound see its reflection here, and silence there
-    assert mean_logit(model, mel_levels(front_end, sound)) == pytest.approx(expected, abs=0.1)
+    levels = mel_levels(front_end, 0.1 * torch.randn(31 * 512 + 40000, generator=generator()))
+    starts = range(0, levels.shape[1] - 31, 16)
+    windows = [torch.from_numpy(levels[:, start : start + 32].astype(np.float32)) for start in starts]
+    with torch.no_grad():
+        each = [model(front_end.standardised(window[None])).item() for window in windows]
+    assert mean_logit(model, levels) == pytest.approx(np.mean(each), abs=1e-4)
 
 
 def test_one_kind_of_song_is_refused():
     levels, _ = songs(4, 0)
     with pytest.raises(InputError, match="both kinds"):
         train_detector(SpecTTTra(TINY), levels, np.zeros(4, dtype=np.int64), Plan(steps=1))
+
+
+def test_songs_shorter_than_a_window_are_refused():
+    levels, labels = songs(4, 0)
+    with pytest.raises(InputError, match="20 of 32 frames"):
+        train_detector(SpecTTTra(TINY), [level[:, :20] for level in levels], labels, Plan(steps=1))

@@ -156,7 +156,7 @@ class SyntheticSongDetector(ClassifierMixin, BaseEstimator):
         for song in track(X, "Listening"):
             with listening(song, sr) as source:
                 sound = torch.from_numpy(np.array(source.read(0, source.total)))
-            levels.append(mel_levels(front_end, F.pad(sound, (0, max(0, RATE // 4 - len(sound))))))
+            levels.append(mel_levels(front_end, F.pad(sound, (0, max(0, self.config.samples - len(sound))))))
         split = GroupShuffleSplit(1, test_size=0.2, random_state=self.random_state)
         learn, kept = next(split.split(names, labels, names)) if len(set(names)) > 4 else (np.arange(len(X)), [])
         plan = Plan(

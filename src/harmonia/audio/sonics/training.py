@@ -86,7 +86,7 @@ def train_detector(
 
     Arguments:
         model: The network, trained in place.
-        levels: Mel power of each song in decibels, as `mel_levels` gives it.
+        levels: Mel power of each song in decibels, as `mel_levels` gives it; at least a window long.
         labels: 1 for synthetic.
         plan: Steps, rates and seed.
         batch: Windows of a step, half of them synthetic.
@@ -96,13 +96,16 @@ def train_detector(
         device: ``auto``, ``cpu`` or ``cuda``.
 
     Raises:
-        InputError: only one kind of song.
+        InputError: only one kind of song, or a song shorter than a window.
     """
     front_end = SonicsFrontEnd(model.config.input_shape)
     frames = front_end.log_mel.frames(model.config.samples)
     kinds = [np.flatnonzero(labels == kind) for kind in (0, 1)]
     if not all(map(len, kinds)):
         raise InputError("a detector learns from both kinds of songs", f"labels {set(labels.tolist())}", "Add others.")
+    shortest = min(level.shape[1] for level in levels)
+    if shortest < frames:
+        raise InputError("a song is shorter than a window", f"{shortest} of {frames} frames", "Pad it with silence.")
 
     def draw(random: torch.Generator) -> tuple[Tensor, Tensor]:
         chosen = [int(kind[int(torch.randint(len(kind), (), generator=random))]) for kind in kinds * (batch // 2)]
@@ -138,21 +141,15 @@ def mean_logit(model: SpecTTTra, levels: Levels) -> float:
     """Mean logit over windows that half overlap."""
     front_end = SonicsFrontEnd(model.config.input_shape)
     frames = front_end.log_mel.frames(model.config.samples)
-    starts = range(0, max(1, levels.shape[1] - frames + 1), max(1, frames // 2))
-    windows = torch.stack([_filled(levels[:, start : start + frames], frames) for start in starts])
+    starts = range(0, levels.shape[1] - frames + 1, frames // 2)
+    windows = torch.from_numpy(np.stack([levels[:, start : start + frames] for start in starts]).astype(np.float32))
     device = next(model.parameters()).device
     return float(model(resized(front_end.standardised(windows), model.config.input_shape).to(device)).mean())
 
 
 def _crop(levels: Levels, frames: int, random: torch.Generator) -> Float[Tensor, "mels window"]:
-    start = int(torch.randint(max(1, levels.shape[1] - frames + 1), (), generator=random))
-    return _filled(levels[:, start : start + frames], frames)
-
-
-def _filled(levels: Levels, frames: int) -> Float[Tensor, "mels window"]:
-    """A stretch of frames; a short one goes on with silence, as padding with zeros would make it."""
-    part = torch.from_numpy(levels.astype(np.float32))
-    return F.pad(part, (0, frames - part.shape[1]), value=-100.0)
+    start = int(torch.randint(levels.shape[1] - frames + 1, (), generator=random))
+    return torch.from_numpy(levels[:, start : start + frames].astype(np.float32))
 
 
 def _masked(x: Tensor, axis: int, longest: int, random: torch.Generator) -> Tensor:
