@@ -37,6 +37,7 @@ class SequenceEstimator(BaseEstimator):
     """What the classifier and the regressor share: the network, its training, rates, streams and files."""
 
     _goal: ClassVar[str]
+    flat_: bool
 
     def __init__(  # untyped: scikit-learn's constructors take anything, and `fit` checks
         self,
@@ -119,7 +120,7 @@ class SequenceEstimator(BaseEstimator):
         seed = int(check_random_state(self.random_state).randint(2**31))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model = S4DModel(config)
+            model = self._network(config)
         values = Sequences(self.scaler_.apply(sequences.values), sequences.lengths)
 
         def draw(generator: torch.Generator) -> tuple[Tensor, ...]:
@@ -153,6 +154,9 @@ class SequenceEstimator(BaseEstimator):
         self.model_ = trained.model
         self.history_ = trained.history
         return self
+
+    def _network(self, config: S4DConfig) -> S4DModel:
+        return S4DModel(config)
 
     def _optimizers(self, model: nn.Module) -> list[torch.optim.Optimizer]:
         groups = ssm_param_groups(
@@ -235,7 +239,7 @@ class SequenceEstimator(BaseEstimator):
         if self._goal == "classification":
             shifted = np.exp(outputs - outputs.max(1, keepdims=True))
             return shifted / shifted.sum(1, keepdims=True)
-        return outputs * self.target_scaler_.spread + self.target_scaler_.mean  # type: ignore[attr-defined]
+        return outputs * self.target_scaler_.spread + self.target_scaler_.mean
 
     # --------------------------------------------------------------------------------------------------- files
 
@@ -255,14 +259,14 @@ class SequenceEstimator(BaseEstimator):
             "described": getattr(self, "description_", {}),
         }
         if self._goal == "classification":
-            classes: np.ndarray = self.classes_  # type: ignore[attr-defined]
+            classes: np.ndarray = self.classes_
             if not all(isinstance(each, (str, int, float, bool)) for each in classes.tolist()):
                 raise InputError("classes are stored as words or numbers", classes.tolist()[:3], "Rename them.")
             described["classes"] = classes.tolist()
         else:
-            scaler: Scaler = self.target_scaler_  # type: ignore[attr-defined]
+            scaler: Scaler = self.target_scaler_
             described["targets"] = {"mean": scaler.mean.tolist(), "spread": scaler.spread.tolist()}
-            described["columns"] = self.columns_  # type: ignore[attr-defined]
+            described["columns"] = self.columns_
         return write_safetensors(path, self.model_.state_dict(), {"s4d": json.dumps(described)})
 
     @classmethod
@@ -284,7 +288,7 @@ class SequenceEstimator(BaseEstimator):
             raise WeightsError(f"this is no {cls.__name__}", described["estimator"], "Load it with its own class.")
         shape = {f.name: getattr(config, f.name) for f in dataclasses.fields(S4DConfig)}
         shape |= {f.name: getattr(config.kernel, f.name) for f in dataclasses.fields(KernelConfig)}
-        known = cls._get_param_names()  # type: ignore[attr-defined]
+        known = cls._get_param_names()
         estimator = cls(**{name: value for name, value in shape.items() if name in known})
         estimator.model_ = S4DModel(config)
         load_strictly(estimator.model_, {key: value.float() for key, value in state.items()})

@@ -283,10 +283,8 @@ class S4DKernel(nn.Module):
             fraction = float((turns >= 0.5).double().mean())
         if fraction > 0:
             self._warned = True
-            what = "alias: train with bandlimit=0.5" if self.config.bandlimit is None else "are silenced"
-            say(
-                f"At {rate:g} times the sampling interval, {fraction:.0%} of the modes pass the Nyquist rate and {what}."
-            )
+            fate = "alias: train with bandlimit=0.5" if self.config.bandlimit is None else "are silenced"
+            say(f"Sampled {rate:g} times as sparsely, {fraction:.0%} of the modes pass the Nyquist rate and {fate}.")
 
     def _remembered(self, name: str, key: object, make: Callable[[], T]) -> T:
         parameters = tuple(self.parameters())

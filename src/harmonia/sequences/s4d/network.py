@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from harmonia.core.errors import InputError
 from harmonia.parts.linear import Linear
-from harmonia.sequences.s4d.kernel import KernelConfig
+from harmonia.sequences.s4d.kernel import KernelConfig, S4DKernel
 from harmonia.sequences.s4d.layer import S4D, Mixing, drop_heads
 
 Norm = Literal["layer", "batch", "none"]
@@ -209,19 +209,20 @@ def ssm_param_groups(
     """Parameter groups for AdamW: A, B and dt learn slowly and never decay.
 
     A decay towards zero, or a fast rate, moves the eigenvalues away from where the initialisation put them and ruins
-    the training silently (official configurations: ``lr = min(1e-3, lr)``, no decay). Groups go by the names of
-    parameters, so that copies of a model keep them.
+    the training silently (official configurations: ``lr = min(1e-3, lr)``, no decay). The groups are found in the model
+    itself, so that copies of a model keep them.
 
     Example:
         >>> groups = ssm_param_groups(S4DModel(S4DConfig(n_layers=1)))
         >>> [(group["lr"], group["weight_decay"], len(group["params"])) for group in groups]
         [(0.01, 0.01, 10), (0.001, 0.0, 4)]
     """
-    named = [(name.rpartition(".")[2], p) for name, p in model.named_parameters() if p.requires_grad]
-    slow = {"inv_dt", "A_real", "A_imag", "B"}
+    kernels = [module for module in model.modules() if isinstance(module, S4DKernel)]
+    slow = {id(p) for kernel in kernels for name, p in kernel.named_parameters() if name != "C"}
+    trained = [p for p in model.parameters() if p.requires_grad]
     return [
-        {"params": [p for name, p in named if name not in slow], "lr": lr, "weight_decay": weight_decay},
-        {"params": [p for name, p in named if name in slow], "lr": min(lr, ssm_lr), "weight_decay": 0.0},
+        {"params": [p for p in trained if id(p) not in slow], "lr": lr, "weight_decay": weight_decay},
+        {"params": [p for p in trained if id(p) in slow], "lr": min(lr, ssm_lr), "weight_decay": 0.0},
     ]
 
 
