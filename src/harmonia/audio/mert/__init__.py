@@ -5,10 +5,16 @@ from harmonia.core.lazy import lazy
 __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
+        "Catalogue": "catalogue",
+        "ConstantQTeacher": "teachers",
+        "EncodecTeacher": "teachers",
         "Hidden": "network",
+        "KMeansTeacher": "teachers",
         "MERTConfig": "config",
         "MERTFeatures": "features",
         "MERTModel": "network",
+        "MERTPretrainer": "pretrainer",
+        "RVQTeacher": "teachers",
         "load_checkpoint": "checkpoint",
     },
 )

@@ -97,23 +97,21 @@ def key_task(train: int = 400, test: int = 200, seconds: float = 5.0, seed: int 
 def note_tasks(notes: int = 16, seed: int = 0) -> tuple[ProbeTask, ProbeTask]:
     """Pitch class and instrument family of single notes, two octaves around the middle of the keyboard."""
     rng = np.random.default_rng([seed, 0x207E5])
-    clips, pitches, families, test = [], [], [], []
+    programs: list[int] = []
+    drawn: list[int] = []
     for family in range(len(FAMILIES)):
         for place in range(8):
             # Every pitch class comes about equally often with every instrument.
             classes = rng.permutation(np.arange(notes) % 12)
-            drawn = 48 + classes + 12 * rng.integers(0, 3, notes)
-            played = [[int(pitch)] for pitch in drawn]
-            velocities = rng.integers(60, 115, notes).tolist()
-            clips.append(render_snippets(8 * family + place, played, velocities=velocities))
-            pitches += (drawn % 12).tolist()
-            families += [family] * notes
-            test += [place in _HELD_OUT] * notes
-    sounds = np.concatenate(clips)
-    held_out = np.array(test)
+            drawn += (48 + classes + 12 * rng.integers(0, 3, notes)).tolist()
+            programs += [8 * family + place] * notes
+    velocities = rng.integers(60, 115, len(drawn)).tolist()
+    clips = render_snippets(programs, [[pitch] for pitch in drawn], velocities=velocities)
+    program = np.array(programs)
+    test = np.isin(program % 8, _HELD_OUT)
     return (
-        ProbeTask("pitch class", sounds, np.array(pitches), held_out, Gain()),
-        ProbeTask("family", sounds, np.array(families), held_out, Gain()),
+        ProbeTask("pitch class", clips, np.array(drawn) % 12, test, Gain()),
+        ProbeTask("family", clips, program // 8, test, Gain()),
     )
 
 
@@ -121,20 +119,16 @@ def note_tasks(notes: int = 16, seed: int = 0) -> tuple[ProbeTask, ProbeTask]:
 def chord_task(programs: int = 40, seed: int = 0) -> ProbeTask:
     """Major and minor triads on all roots, 24 classes, in random positions; every fourth instrument is held out."""
     rng = np.random.default_rng([seed, 0xC40D])
-    clips: list[ndarray] = []
-    targets: list[int] = []
-    test: list[bool] = []
-    for number, program in enumerate(rng.permutation(80)[:programs]):
-        chords = []
+    played, chords = [], []
+    for program in rng.permutation(80)[:programs].tolist():
         for chord in range(24):
             root, third = chord % 12, 3 if chord >= 12 else 4
             low = int(rng.integers(48, 60))
             tones = sorted(low + (tone - low) % 12 for tone in (root, root + third, root + 7))
             chords.append([*tones, tones[0] + 12] if rng.random() < 0.5 else tones)
-        clips.append(render_snippets(int(program), chords))
-        targets += range(24)
-        test += [number % 4 == 3] * 24
-    return ProbeTask("chord", np.concatenate(clips), np.array(targets), np.array(test), Gain())
+            played.append(program)
+    number = np.arange(len(chords)) // 24
+    return ProbeTask("chord", render_snippets(played, chords), np.arange(len(chords)) % 24, number % 4 == 3, Gain())
 
 
 def all_tasks(seed: int = 0) -> tuple[ProbeTask, ...]:

@@ -7,7 +7,7 @@ never in ``"train"``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from harmonia.media import Audio
 CENTS = 30.0
 _TAIL = 0.25
 """Silence after each snippet, s, in which it fades."""
+_INSTRUMENTS = 15
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def render_excerpt(
 
 
 def render_snippets(
-    program: int,
+    programs: int | Sequence[int],
     pitches: Sequence[Sequence[int]],
     *,
     seconds: float = 1.0,
@@ -101,10 +102,10 @@ def render_snippets(
     velocities: Sequence[int] | None = None,
     font: str = "TimGM6mb",
 ) -> Float32[np.ndarray, "snippets time"]:
-    """Notes or chords of one instrument, each as long as the others.
+    """Notes or chords of single instruments, one after another, each as long as the others.
 
     Arguments:
-        program: General MIDI program, 0-based.
+        programs: General MIDI program, 0-based, of all snippets or of each.
         pitches: MIDI pitches that sound together, for each snippet.
         seconds: Length of a snippet; its notes end a quarter of a second before.
         rate: Sample rate, Hz.
@@ -115,18 +116,35 @@ def render_snippets(
         InputError: no snippets, or shorter than half a second.
         MissingDependency: symusic, FluidSynth or the soundfont is not installed.
     """
-    if not len(pitches) or seconds < 0.5:
-        got = f"{len(pitches)} snippets of {seconds} s"
+    count = len(pitches)
+    if not count or seconds < 0.5:
+        got = f"{count} snippets of {seconds} s"
         raise InputError("snippets are at least one, of half a second or more", got, "Ask for such.")
-    struck = velocities or [90] * len(pitches)
+    played = [programs] * count if isinstance(programs, int) else list(programs)
+    struck = velocities or [90] * count
     length = round(seconds * rate)
-    strikes = tuple(
-        Strike(number * seconds, (number + 1) * seconds - _TAIL, pitch, velocity)
-        for number, (together, velocity) in enumerate(zip(pitches, struck, strict=True))
-        for pitch in together
-    )
-    sound = play_together([Part("other", program, strikes)], length * len(pitches), rate, font).mean(0)
-    return sound.reshape(len(pitches), length).astype(np.float32)
+    found = np.empty((count, length), dtype=np.float32)
+    for together in _in_turn(played):
+        strikes: dict[int, list[Strike]] = {}
+        for place, snippet in enumerate(together):
+            onset, offset = place * seconds, (place + 1) * seconds - _TAIL
+            notes = [Strike(onset, offset, pitch, struck[snippet]) for pitch in pitches[snippet]]
+            strikes.setdefault(played[snippet], []).extend(notes)
+        parts = [Part("other", program, tuple(notes)) for program, notes in strikes.items()]
+        sound = play_together(parts, length * len(together), rate, font).mean(0)
+        found[together.start : together.stop] = sound.reshape(-1, length)
+    return found
+
+
+def _in_turn(programs: Sequence[int]) -> Iterator[range]:
+    """Stretches of snippets with at most fifteen instruments, as many as are played in one go."""
+    start, heard = 0, set[int]()
+    for number, program in enumerate(programs):
+        if len(heard | {program}) > _INSTRUMENTS:
+            yield range(start, number)
+            start, heard = number, set()
+        heard.add(program)
+    yield range(start, len(programs))
 
 
 def write_excerpts(

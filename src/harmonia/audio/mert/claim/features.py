@@ -146,14 +146,12 @@ def embedded_chords(seed: int) -> Measured | None:
 def unseen_roots(seed: int, programs: int = 24) -> ProbeTask:
     """Major and minor triads; those on four of the twelve roots are the test set."""
     rng = np.random.default_rng([seed, 0x3007])
-    held_out = set(rng.permutation(12)[:4].tolist())
-    clips, minor, test = [], [], []
-    for program in rng.permutation(80)[:programs]:
-        chords = [[48 + root, 48 + root + third, 55 + root] for third in (4, 3) for root in range(12)]
-        clips.append(render_snippets(int(program), chords))
-        minor += [0] * 12 + [1] * 12
-        test += [root in held_out for _ in range(2) for root in range(12)]
-    return ProbeTask("major or minor", np.concatenate(clips), np.array(minor), np.array(test), Gain())
+    held_out = rng.permutation(12)[:4]
+    played = rng.permutation(80)[:programs].repeat(24)
+    root, minor = np.tile(np.arange(24) % 12, programs), np.tile(np.arange(24) // 12, programs)
+    chords = [[48 + low, 52 + low - flat, 55 + low] for low, flat in zip(root.tolist(), minor.tolist(), strict=True)]
+    clips = render_snippets(played.tolist(), chords)
+    return ProbeTask("major or minor", clips, minor, np.isin(root, held_out), Gain())
 
 
 @cache

@@ -111,11 +111,11 @@ def cqt_keeps_instruments(seed: int) -> Measured | None:
     tolerance=2.0,
 )
 def mixture_helps(
-    seed: int, config: MERTConfig = SMALL, steps: int = 1200, batch: int = 8, pieces: int = 250
+    seed: int, config: MERTConfig = SMALL, steps: int = 1200, batch: int = 8, pieces: int = 250, noises: int = 60
 ) -> Measured | None:
     """The same pre-training with and without disturbed clips: two runs of about 20 min a core."""
     try:
-        tasks = disturbed(all_tasks(seed), seed)
+        tasks = disturbed(all_tasks(seed), seed, noises)
         with tempfile.TemporaryDirectory() as folder:
             write_excerpts(folder, "train", pieces, seconds=15.0)
             plan = Plan(steps=steps, learning_rate=1e-3, warmup=1 + steps // 12, betas=(0.9, 0.98), seed=seed)
@@ -131,7 +131,7 @@ def mixture_helps(
     return Measured(with_, without, f"{note}; rendered music")
 
 
-def disturbed(tasks: tuple[ProbeTask, ...], seed: int) -> tuple[ProbeTask, ...]:
+def disturbed(tasks: tuple[ProbeTask, ...], seed: int, count: int = 60) -> tuple[ProbeTask, ...]:
     """Tasks with pieces of music added to every clip, as loud as the clip."""
     noise = np.concatenate(
         [render_excerpt(70_000 + 100 * seed + n, "test", seconds=5).audio.samples for n in range(60)]
