@@ -91,8 +91,9 @@ RACES = (
         ours,
         clearvoice,
         {"seconds": 10},
+        tolerance=1e-4,
         repeats=2,
-        note="both read the same checkpoint of random weights",
+        note="both read the same checkpoint of random weights, whose outputs peak at 0.08: 1e-4 of it is 1e-5",
     ),
     Race(
         "clearvoice",

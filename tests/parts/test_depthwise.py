@@ -59,3 +59,11 @@ def test_causal_taps_see_no_future():
 def test_an_even_number_of_taps_cannot_be_centred():
     with pytest.raises(InputError, match="centred"):
         depthwise_conv(torch.zeros(1, 5, 2), torch.zeros(2, 4))
+
+
+@pytest.mark.parametrize("channels", [3, 16, 64])
+def test_half_precision_is_close(channels):
+    x, weight = draw(2, 40, channels, dtype=torch.float32), draw(channels, 5, seed=1, dtype=torch.float32)
+    found = depthwise_conv(x.bfloat16(), weight.bfloat16())
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), reference(x, weight, 1, causal=False), atol=0.1, rtol=0.05)

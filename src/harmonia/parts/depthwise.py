@@ -69,6 +69,9 @@ def _filtered(x: Tensor, weight: Tensor, dilation: int, left: int) -> Tensor:
     if x.device.type != "cpu":
         padded = F.pad(x.transpose(1, 2), (left, right))
         return F.conv1d(padded, weight.unsqueeze(1), dilation=dilation, groups=channels).transpose(1, 2)
+    if x.dtype.itemsize == 2 and (channels < 32 or channels % 16):
+        # oneDNN's kernel for half precision needs whole vectors of channels, and does not end on 16 of them.
+        return _filtered(x.float(), weight.float(), dilation, left).to(x.dtype)
     if dilation > 1:
         stuffed = weight.new_zeros(channels, (taps - 1) * dilation + 1)
         stuffed[:, ::dilation] = weight

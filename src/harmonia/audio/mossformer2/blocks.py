@@ -34,16 +34,25 @@ class DepthwiseConv(nn.Module):
         taps: Length of each.
         dilation: Frames between neighbouring taps.
         causal: Whether the last tap, instead of the middle one, lies on the present frame.
+        residual: Add the input, which is one more on the tap of the present frame.
     """
 
-    def __init__(self, channels: int, taps: int, *, dilation: int = 1, causal: bool = False) -> None:
+    present: Tensor
+
+    def __init__(
+        self, channels: int, taps: int, *, dilation: int = 1, causal: bool = False, residual: bool = False
+    ) -> None:
         super().__init__()
-        self.dilation, self.causal = dilation, causal
+        self.dilation, self.causal, self.residual = dilation, causal, residual
+        present = torch.zeros(taps, device="cpu")
+        present[-1 if causal else taps // 2] = 1
+        self.register_buffer("present", present, persistent=False)
         self.weight = nn.Parameter(torch.empty(channels, taps).uniform_(-(taps**-0.5), taps**-0.5))
 
     def forward(self, x: Float[Tensor, "batch time channels"]) -> Float[Tensor, "batch time channels"]:
         """Filter each channel."""
-        return depthwise_conv(x, self.weight, dilation=self.dilation, causal=self.causal)
+        weight = self.weight + self.present if self.residual else self.weight
+        return depthwise_conv(x, weight, dilation=self.dilation, causal=self.causal)
 
 
 class ConvFeedForward(nn.Module):
@@ -53,13 +62,12 @@ class ConvFeedForward(nn.Module):
         super().__init__()
         self.norm = norm
         self.linear = Linear(inner, outer, activation="silu")
-        self.conv = DepthwiseConv(outer, TAPS, causal=causal)
+        self.conv = DepthwiseConv(outer, TAPS, causal=causal, residual=True)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "batch time inner"]) -> Float[Tensor, "batch time outer"]:
         """Apply to every frame and its neighbours."""
-        z = self.linear(self.norm(x))
-        return self.dropout(_added(self.conv(z), z))
+        return self.dropout(self.conv(self.linear(self.norm(x))))
 
 
 class GatedAttention(nn.Module):
@@ -135,7 +143,7 @@ class GatedAttention(nn.Module):
                 weights = matmul(local_q[at], local_k[at].t()).div_(self.group).relu_().square_()
                 if self.causal:
                     weights = weights.tril_()
-                attended = matmul(torch.cat([weights, global_q[at]], 1), torch.cat([values, summary]))
+                attended = matmul(weights, values).add_(matmul(global_q[at], summary))
                 out[batch, at] = _gated(attended, values)
                 if self.causal:
                     summary += matmul(global_k[at].t(), values) / self.group
@@ -143,9 +151,11 @@ class GatedAttention(nn.Module):
 
 
 def _gated(attended: Float[Tensor, "*batch both"], vu: Float[Tensor, "*batch both"]) -> Float[Tensor, "*batch hidden"]:
-    """``(a_u * v) * sigmoid(a_v * u)``."""
+    """``(a_u * v) * sigmoid(a_v * u)``; without gradients in the memory of what was attended to."""
     (av, au), (v, u) = attended.chunk(2, dim=-1), vu.chunk(2, dim=-1)
-    return (au * v) * torch.sigmoid(av * u)
+    if torch.is_grad_enabled():
+        return (au * v) * torch.sigmoid(av * u)
+    return au.mul_(v).mul_(av.mul_(u).sigmoid_())
 
 
 class DilatedMemory(nn.Module):
