@@ -21,6 +21,7 @@ from scipy.fft import dct
 from torch import Tensor, nn
 
 import harmonia.audio.mel_roformer
+import harmonia.audio.sonics
 from harmonia.audio.mel_roformer import MelBandRoformer
 from harmonia.audio.mert import MERTConfig, MERTModel
 from harmonia.audio.sonics import SonicsFrontEnd, SpecTTTra
@@ -241,7 +242,8 @@ def _mert_layers(model: MERTModel, windows: Tensor) -> Tensor:
 
 def specttra(weights: str = "embedded") -> NetworkEncoder:
     """Mean of the tokens before the first block of SpecTTTra and after each."""
-    model = SpecTTTra.from_pretrained(weights)
+    embedded = Path(str(harmonia.audio.sonics.__file__)).parent / "weights" / "detector.safetensors"
+    model = SpecTTTra.from_pretrained(locate(weights, embedded=embedded))
     front_end = SonicsFrontEnd(model.config.input_shape)
     seconds = model.config.seconds
     return NetworkEncoder(

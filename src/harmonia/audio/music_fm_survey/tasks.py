@@ -17,7 +17,7 @@ from harmonia.core.errors import InputError
 from harmonia.core.media import whole_file
 from harmonia.core.progress import track
 from harmonia.data.cache import cache_folder
-from harmonia.data.render.labelled import TONICS, Kind, excerpts
+from harmonia.data.render.labelled import RENDERER, TONICS, Kind, excerpts
 from harmonia.media import Audio
 from harmonia.parts.probing import Gain, Metric, Targets, macro
 
@@ -159,31 +159,47 @@ def key_task(name: str, clips: ClipSet, keys: ndarray, **more: object) -> Task:
     return Task(name, clips, targets, metric=Gain(key_gains(targets.classes), "weighted key score"), **more)  # type: ignore[arg-type]
 
 
-def offline_tasks(size: Size = "small", *, seed: int = 0) -> list[Task]:
-    """Seven tasks of rendered excerpts: instrument, pitch, key, tempo, style, valence, arousal.
+def offline_tasks(size: Size = "small", *, seed: int = 0, only: Sequence[str] | None = None) -> list[Task]:
+    """Seven tasks of rendered excerpts: key, instrument, pitch, tempo, style, arousal, valence.
 
-    Instruments and pitches are tested on General MIDI programs that no probe was trained on.
+    Instruments and pitch classes are tested on General MIDI programs that no probe was fitted on.
 
     Arguments:
         size: ``small`` renders in half a minute, ``full`` in a few.
         seed: Another seed gives other excerpts.
+        only: Names of the tasks; what they do not need is not rendered.
 
     Raises:
+        InputError: an unknown task.
         MissingDependency: symusic, FluidSynth or the soundfont is not installed.
     """
-    made = {kind: excerpts(kind, count, seed=seed) for kind, count in COUNTS[size].items()}
+    names = list(only) if only is not None else [name for each in _LABELS.values() for name in each]
+    known = {name: kind for kind, each in _LABELS.items() for name in each}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise InputError("there is no such task", unknown[0], f"Use some of {', '.join(known)}.")
+    made = {
+        kind: excerpts(kind, COUNTS[size][kind], seed=seed) for kind in dict.fromkeys(known[name] for name in names)
+    }
     sets = {
-        kind: ClipSet(f"excerpts {kind} {COUNTS[size][kind]} {seed}", [Audio(row, e.rate) for row in e.samples])
+        kind: ClipSet(f"excerpts {RENDERER} {kind} {len(e)} {seed}", [Audio(row, e.rate) for row in e.samples])
         for kind, e in made.items()
     }
-    notes, pieces, moods = (made[kind].labels for kind in ("notes", "pieces", "moods"))
-    program, source = notes["program"], "rendered"
-    return [
-        key_task("key", sets["pieces"], pieces["key"], source=source),
-        Task("instrument", sets["notes"], Targets.of(notes["family"]), groups=program, source=source),
-        Task("pitch", sets["notes"], Targets.of(notes["pitch"] % 12, "multiclass"), groups=program, source=source),
-        Task("tempo", sets["pieces"], Targets.of(pieces["tempo"]), source=source),
-        Task("style", sets["pieces"], Targets.of(pieces["style"]), source=source),
-        Task("arousal", sets["moods"], Targets.of(moods["arousal"]), source=source),
-        Task("valence", sets["moods"], Targets.of(moods["valence"]), source=source),
-    ]
+    return [_offline(name, sets[known[name]], made[known[name]].labels) for name in names]
+
+
+_LABELS: dict[Kind, tuple[str, ...]] = {
+    "pieces": ("key", "tempo", "style"),
+    "notes": ("instrument", "pitch"),
+    "moods": ("arousal", "valence"),
+}
+
+
+def _offline(name: str, clips: ClipSet, labels: dict[str, ndarray]) -> Task:
+    if name == "key":
+        return key_task("key", clips, labels["key"], source="rendered")
+    groups = labels.get("program")
+    if name == "pitch":
+        return Task("pitch", clips, Targets.of(labels["pitch"] % 12, "multiclass"), groups=groups, source="rendered")
+    column = "family" if name == "instrument" else name
+    return Task(name, clips, Targets.of(labels[column]), groups=groups, source="rendered")

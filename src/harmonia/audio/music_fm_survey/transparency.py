@@ -141,6 +141,10 @@ class TransparencyCard(_Record, frozen=True):
         chain = stated.files or [File(name=str(p.relative_to(folder)), sha256=sha256_of(p)) for p in made]
         return msgspec.structs.replace(stated, files=chain)
 
+    def for_commerce(self) -> TransparencyCard:
+        """The card as if commercial use were intended."""
+        return msgspec.structs.replace(self, commercial=True)
+
     def verify(self, folder: str | Path) -> list[Finding]:
         """Files of the card that are missing in a folder, or are other files than when the card was written."""
         found = []

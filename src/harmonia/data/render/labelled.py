@@ -30,7 +30,7 @@ from harmonia.data.render.synth import play_together
 Kind = Literal["notes", "pieces", "moods"]
 
 RATE = 22050
-RENDERER = 1
+RENDERER = 2
 """Raised whenever the same seed renders to other sounds, so that old caches are not taken for new ones."""
 
 FAMILIES: dict[str, tuple[int, ...]] = {
