@@ -258,6 +258,16 @@ def load() -> Catalogue:
     return Catalogue(models, datasets, tuple(_of_card(method) for method in methods()))
 
 
+def query(kind: Kind = "models", **wanted: Any) -> polars.DataFrame:
+    """`Catalogue.query` of the whole catalogue."""
+    return load().query(kind, **wanted)
+
+
+def to_html(path: str | Path) -> Path:
+    """`Catalogue.to_html` of the whole catalogue."""
+    return load().to_html(path)
+
+
 def as_table(frame: polars.DataFrame) -> Table:
     """A frame of records for people: ``verified`` says "unverified" where nobody checked.
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from harmonia.audio.music_fm_survey.benchmark import ProbingBenchmark, Report
 from harmonia.audio.music_fm_survey.catalogue import load
-from harmonia.audio.music_fm_survey.encoders import Encoder, encoders
+from harmonia.audio.music_fm_survey.encoders import Encoder, load_encoders
 from harmonia.audio.music_fm_survey.licences import LICENCES, Terms, terms
 from harmonia.audio.music_fm_survey.overlap import Melody, grams
 from harmonia.audio.music_fm_survey.scaling import ScalingLaw
@@ -317,7 +317,7 @@ def _report(size: Size, names: Sequence[str], tasks: Sequence[str] | None, seed:
     chosen: dict[str, Encoder] = {}
     for name in names:
         try:
-            chosen |= encoders([name])
+            chosen |= load_encoders([name])
         except WeightsError:
             continue
     return benchmark.run(chosen)

@@ -74,7 +74,7 @@ def kink(scale: ArrayLike, score: ArrayLike) -> Kink:
     return Kink(float(np.exp(places[best])), float(evidence), before, before + float(coefficients[2]))
 
 
-def emergence(scale: ArrayLike, score: ArrayLike, proxy: ArrayLike) -> Emergence:
+def explain_emergence(scale: ArrayLike, score: ArrayLike, proxy: ArrayLike) -> Emergence:
     """Compare a discontinuous score with a continuous proxy of the same runs.
 
     Arguments:
@@ -85,7 +85,7 @@ def emergence(scale: ArrayLike, score: ArrayLike, proxy: ArrayLike) -> Emergence
     Example:
         >>> scale = np.logspace(4, 8, 17)
         >>> token = 1 - 0.8 * (scale / 1e4) ** -0.2
-        >>> emergence(scale, token**10, np.log(token)).score.shown
+        >>> explain_emergence(scale, token**10, np.log(token)).score.shown
         True
     """
     both = kink(scale, score), kink(scale, proxy)

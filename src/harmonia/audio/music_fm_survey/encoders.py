@@ -283,14 +283,14 @@ ENCODERS: dict[str, Callable[[], Encoder]] = {
 """Encoders by name; each is made when it is asked for."""
 
 
-def encoders(names: Sequence[str] | None = None) -> dict[str, Encoder]:
+def load_encoders(names: Sequence[str] | None = None) -> dict[str, Encoder]:
     """Encoders by name, all of `ENCODERS` unless named.
 
     Raises:
         InputError: an unknown name.
 
     Example:
-        >>> list(encoders(["chroma", "mfcc"]))
+        >>> list(load_encoders(["chroma", "mfcc"]))
         ['chroma', 'mfcc']
     """
     wanted = list(names) if names is not None else list(ENCODERS)

@@ -12,7 +12,7 @@ import polars
 from harmonia.audio.music_fm_survey import catalogue as records
 from harmonia.audio.music_fm_survey import report
 from harmonia.audio.music_fm_survey.benchmark import ProbeName, ProbingBenchmark, Report
-from harmonia.audio.music_fm_survey.encoders import ENCODERS, Encoder, encoders
+from harmonia.audio.music_fm_survey.encoders import ENCODERS, Encoder, load_encoders
 from harmonia.audio.music_fm_survey.features import TableEncoder, read_features
 from harmonia.audio.music_fm_survey.hearing import hear
 from harmonia.audio.music_fm_survey.layouts import Layout, dataset
@@ -257,11 +257,11 @@ def available(names: list[str]) -> dict[str, Encoder]:
     if names == ["all"]:
         names = list(ENCODERS)
     elif names:
-        return encoders(names)
+        return load_encoders(names)
     found: dict[str, Encoder] = {}
     for name in names or QUICK:
         try:
-            found |= encoders([name])
+            found |= load_encoders([name])
         except WeightsError as error:
             say(f"Left out {name}: {error}")
     return found
