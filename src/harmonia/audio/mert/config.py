@@ -96,13 +96,13 @@ class MERTConfig:
 
     @classmethod
     def tiny(cls) -> MERTConfig:
-        """The network of the embedded weights: 1.3 million parameters, the released models' frames."""
+        """The network of the embedded weights: 1.1 million parameters, the released models' frames."""
         return cls(
             dim=128,
             layers=4,
             heads=4,
             feed_forward=512,
-            conv_dim=(64, 64, 96, 128, 128, 128, 128),
+            conv_dim=(32, 64, 96, 128, 128, 128, 128),
             pos_kernel=64,
             dropout=0.0,
             layer_drop=0.0,

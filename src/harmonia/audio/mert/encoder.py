@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harmonia.audio.mert.config import MERTConfig
+from harmonia.parts.attention import attend
 from harmonia.parts.linear import Linear
 
 
@@ -67,7 +68,7 @@ class Attention(nn.Module):
         if self.relax and self.training and q.dtype == torch.float16:
             mixed = relaxed_attention(q, k, v, self.relax, mask=mask, dropout=dropout)
         else:
-            mixed = F.scaled_dot_product_attention(q, k, v, mask, dropout)
+            mixed = attend(q, k, v, mask, dropout)
         return self.out_proj(mixed.transpose(1, 2).flatten(2))
 
 
