@@ -241,7 +241,7 @@ class MusicEmotionModel(BaseEstimator):
         sound = song if isinstance(song, Audio) else Audio.read(song)
         return hear(sound, self.features_, self.recognizer_, segment=self.segment_, detail=detail, compat=self.compat)
 
-    def predict(self, X: Sequence[Song] | FeatureTable) -> EmotionResult:
+    def predict(self, X: Sequence[Song] | FeatureTable | Song) -> EmotionResult:
         """Emotions of songs: paths, sounds, or features.
 
         Raises:
