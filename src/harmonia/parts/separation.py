@@ -110,10 +110,11 @@ def pit_si_snr(
 def mixture_gains(
     mixture: Float[ndarray, " time"], estimates: Float[ndarray, "sources time"], ridge: float = 1e-6
 ) -> Float[ndarray, " sources"]:
-    """Gains of one sign under which the sum of the estimates is nearest to the mixture: ``min_a |x - sum_i a_i y_i|^2``.
+    """Gains under which the sum of the estimates is nearest to the mixture: ``min_a |x - sum_i a_i y_i|^2``.
 
-    Estimates of a scale-invariant loss have any scale, and as a whole any sign; this brings both back. An estimate that
-    would have to be subtracted from the others is not in the mixture and gets 0.
+    Estimates of a scale-invariant loss have any scale and any sign; this brings both back: a source correlates with a
+    mixture it is part of. Where estimates are so alike that one would be subtracted from another all the same, each
+    gets the gain that fits it to the mixture alone, and all of them one more that fits their sum.
 
     Arguments:
         mixture: What was separated.
@@ -123,21 +124,22 @@ def mixture_gains(
 
     Example:
         >>> a, b = np.sin(np.arange(100.0)), np.cos(0.3 * np.arange(100.0))
-        >>> mixture_gains(a + b, np.stack([-2 * a, -b])).round(3)
-        array([-0.5, -1. ])
+        >>> mixture_gains(a + b, np.stack([2 * a, -b])).round(3)
+        array([ 0.5, -1. ])
     """
     y, x = estimates.astype(np.float64), mixture.astype(np.float64)
     norms = np.linalg.norm(y, axis=1)
     gains = np.zeros(len(y))
-    kept = norms > 0
-    while kept.any():
-        unit = y[kept] / norms[kept, None]
-        share = np.linalg.solve(unit @ unit.T + ridge * np.eye(len(unit)), unit @ x)
-        against = share * share[np.abs(share).argmax()] < 0
-        if not against.any():
-            gains[kept] = share / norms[kept]
-            break
-        kept[np.flatnonzero(kept)[against]] = False
+    heard = norms > 0
+    if not heard.any():
+        return gains
+    unit = y[heard] / norms[heard, None]
+    alone = unit @ x
+    share = np.linalg.solve(unit @ unit.T + ridge * np.eye(len(unit)), alone)
+    if (share * alone < 0).any():
+        total = alone @ unit
+        share = alone * (total @ x) / max(float(total @ total), 1e-30)
+    gains[heard] = share / norms[heard]
     return gains
 
 
@@ -208,12 +210,12 @@ class Stitcher:
 
 
 def _correlation(a: ndarray, b: ndarray, silence_db: float) -> Float[ndarray, "sources sources"]:
-    """Correlation of sources over an overlap, tending to zero below the level of silence."""
+    """Correlation of either sign of sources over an overlap, tending to zero below the level of silence."""
     norms = [np.linalg.norm(each, axis=1) for each in (a, b)]
     floor = 10 ** (silence_db / 20) * max(norms[0].max(initial=0.0), norms[1].max(initial=0.0))
     if floor == 0:
         return np.zeros((len(a), len(b)))
-    return (a @ b.T) / np.outer(*(np.maximum(norm, floor) for norm in norms))
+    return np.abs(a @ b.T) / np.outer(*(np.maximum(norm, floor) for norm in norms))
 
 
 def _likeness(a: ndarray, b: ndarray, silence_db: float) -> Float[ndarray, "sources sources"]:
