@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -13,6 +14,9 @@ from torch.nn import functional as F
 
 SHORT = 16
 """Up to this length a Toeplitz matrix is faster than three transforms."""
+
+TILE = 1 << 20
+"""Bytes of one real tile of a transform."""
 
 
 def fft_convolve(
@@ -48,29 +52,50 @@ def fft_convolve(
 
 
 class _Circular(torch.autograd.Function):
-    """Circular convolution, cut to the length of the input; real transforms only, in both directions."""
+    """Circular convolution, cut to the length of the input; real transforms only, in both directions.
+
+    Worked on in tiles of batch and heads that stay in the processor's cache. Only the input and the kernel are kept for
+    the gradient; transforming the input once more is cheaper than keeping its spectrum.
+    """
 
     @staticmethod
     def forward(ctx: Any, u: Tensor, circle: Tensor) -> Tensor:
-        size = circle.shape[-1]
-        inputs, spectrum = torch.fft.rfft(u, size), torch.fft.rfft(circle)
-        ctx.save_for_backward(inputs, spectrum)
-        ctx.shape = (u.shape[-1], size)
-        return torch.fft.irfft(inputs[:, None] * spectrum, size)[..., : u.shape[-1]]
+        ctx.save_for_backward(u, circle)
+        size, length = circle.shape[-1], u.shape[-1]
+        spectrum = torch.fft.rfft(circle)
+        y = u.new_empty(u.shape[0], *circle.shape[:2], length)
+        for rows, heads in _tiles(u, size):
+            product = torch.fft.rfft(u[rows, heads], size)[:, None] * spectrum[:, heads]
+            y[rows, :, heads] = torch.fft.irfft(product, size)[..., :length]
+        return y
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        inputs, spectrum = ctx.saved_tensors
-        length, size = ctx.shape
-        grads = torch.fft.rfft(grad, size)
-        to_u = to_circle = None
-        if ctx.needs_input_grad[0]:
-            product = grads[:, 0] * spectrum[0].conj() if len(spectrum) == 1 else (grads * spectrum.conj()).sum(1)
-            to_u = torch.fft.irfft(product, size)[..., :length]
-        if ctx.needs_input_grad[1]:
-            to_circle = torch.fft.irfft((grads * inputs[:, None].conj()).sum(0), size)
-        return to_u, to_circle
+        u, circle = ctx.saved_tensors
+        size, length = circle.shape[-1], u.shape[-1]
+        spectrum = torch.fft.rfft(circle).conj()
+        to_u = torch.empty_like(u) if ctx.needs_input_grad[0] else None
+        to_spectrum = torch.zeros_like(spectrum) if ctx.needs_input_grad[1] else None
+        for rows, heads in _tiles(u, size):
+            grads = torch.fft.rfft(grad[rows, :, heads], size)
+            if to_u is not None:
+                to_u[rows, heads] = torch.fft.irfft((grads * spectrum[:, heads]).sum(1), size)[..., :length]
+            if to_spectrum is not None:
+                inputs = torch.fft.rfft(u[rows, heads], size).conj()
+                to_spectrum[:, heads] += torch.einsum("bchf,bhf->chf", grads, inputs)
+        return to_u, None if to_spectrum is None else torch.fft.irfft(to_spectrum, size)
+
+
+def _tiles(u: Tensor, size: int) -> Iterator[tuple[slice, slice]]:
+    """Rows and heads that are transformed together: everything at once where there is no such cache."""
+    batch, heads, _ = u.shape
+    many = batch * heads if u.device.type != "cpu" else max(1, TILE // (size * u.element_size()))
+    rows = min(batch, many)
+    columns = min(heads, max(1, many // rows))
+    for i in range(0, batch, rows):
+        for j in range(0, heads, columns):
+            yield slice(i, i + rows), slice(j, j + columns)
 
 
 @cache

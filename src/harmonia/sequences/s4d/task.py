@@ -1,0 +1,3 @@
+"""Jobs of S4D."""
+
+JOBS = ()
