@@ -10,6 +10,7 @@ so.
     pictures    photograph
     songs       demo_song, demo_truth;   harmonia.data.render makes more
     talk        demo_talk: two people who talk over each other
+    traces      synthetic_trace, bank_calls, electricity, fisher: demand of services, for forecasting and scaling
     folders     musdb_hq, musdb_mp4, msst_songs, msst_stems, mir_st500: data sets that users have on disk
 """
 
@@ -22,6 +23,7 @@ __getattr__, __dir__, __all__ = lazy(
     {
         "Song": "song",
         "Tune": "tune",
+        "bank_calls": "traces",
         "boston": "tables",
         "credit_default": "tables",
         "breast_cancer": "tables",
@@ -34,6 +36,8 @@ __getattr__, __dir__, __all__ = lazy(
         "demo_truth": "demo",
         "diabetes": "tables",
         "digits": "tables",
+        "electricity": "traces",
+        "fisher": "traces",
         "folk_tunes": "scores",
         "iris": "tables",
         "is_land": "maps",
@@ -47,6 +51,7 @@ __getattr__, __dir__, __all__ = lazy(
         "musdb_mp4": "folders",
         "nations": "graphs",
         "photograph": "photographs",
+        "synthetic_trace": "traces",
         "umls": "graphs",
         "wine": "tables",
     },

@@ -5,6 +5,9 @@ from harmonia.core.lazy import lazy
 __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
+        "HarmonyForecaster": "harmony",
+        "HarmonyNetwork": "harmony",
+        "ResourceScaler": "harmony",
         "S4D": "s4d",
         "S4DClassifier": "s4d",
         "S4DForecaster": "s4d",

@@ -1,0 +1,117 @@
+"""Keeping the promised rate of violations when the forecaster is wrong."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, Literal
+
+import numpy as np
+from scipy.special import betaincc
+
+from harmonia.core.errors import InputError
+
+PRIOR = 50.0
+"""Strength of the prior, in steps, that the forecast is right."""
+
+Adaptation = Literal["bayes", "conformal", "none"]
+
+
+class AdaptiveLevel:
+    """The level at which quantiles are read so that demand exceeds them as often as the SLA allows.
+
+    Every observed demand has a level e* at which the forecast's requirement would just have met it
+    (`Demand.level_of`); a requirement at level e is exceeded exactly when ``e* < e``.
+
+    ``bayes``: the probability of that event at level e has a Beta posterior with a prior of 50 steps at the forecast's
+    word, mean ``m(e) = (50 e + sum w 1[e* < e]) / (50 + sum w)`` with weights that fade; the level is the one with
+    ``m(e) = sla``. When the last steps show, with 99.9% probability, a rate above three times the SLA, the past is
+    forgotten (drift).
+
+    ``conformal``: ``e += gain (sla - 1[violated])``, which keeps the long-run rate whatever happens (adaptive
+    conformal inference, arXiv 2106.00170).
+
+    Arguments:
+        sla: Allowed rate.
+        method: ``bayes``, ``conformal`` or ``none``.
+        halflife: Steps after which an observation counts half.
+        gain: Step of the conformal rule.
+
+    Example:
+        >>> level = AdaptiveLevel(0.05)
+        >>> for _ in range(200):
+        ...     level.observe(-0.01 if _ % 5 == 0 else 0.5)     # a forecast that is exceeded every fifth time
+        >>> level.value < 0
+        True
+    """
+
+    recent = 36
+    """Steps that the drift detector looks at."""
+
+    def __init__(
+        self, sla: float, method: Adaptation = "bayes", *, halflife: float = 1008.0, gain: float = 0.02
+    ) -> None:
+        if not 0 < sla < 0.5:
+            raise InputError("an SLA allows violations in a share of steps between 0 and 0.5", sla, "Pass 0.01, say.")
+        self.sla, self.method, self.halflife, self.gain = sla, method, halflife, gain
+        self.value = sla
+        self._seen: deque[float] = deque(maxlen=max(1, round(6 * halflife)))
+        self._violated: deque[bool] = deque(maxlen=self.recent)
+        self.drifts = 0
+
+    def observe(self, level: float) -> None:
+        """Learn the level at which the last demand would just have been met."""
+        violated = level < self.value
+        self._violated.append(violated)
+        if self.method == "conformal":
+            self.value = min(0.5, self.value + self.gain * (self.sla - violated))
+        elif self.method == "bayes":
+            self._seen.append(level)
+            if self.rate_above(3 * self.sla) > 0.999:
+                self.drifts += 1
+                kept = list(self._seen)[-self.recent // 3 :]
+                self._seen.clear()
+                self._seen.extend(kept)
+                self._violated.clear()
+            self.value = self._solved()
+
+    def rate_above(self, rate: float) -> float:
+        """Posterior probability that the present rate of violations is above `rate`."""
+        count, total = sum(self._violated), len(self._violated)
+        weight = 5.0  # a weak prior, since the question is about the last steps only
+        return float(betaincc(weight * self.sla + count, weight * (1 - self.sla) + total - count, rate))
+
+    @property
+    def recent_rate(self) -> float:
+        """Share of violations among the last steps."""
+        return float(np.mean(self._violated)) if self._violated else 0.0
+
+    def _solved(self) -> float:
+        """The largest level whose posterior mean is at most the SLA, by bisection; the mean rises with the level."""
+        levels = np.array(self._seen)
+        weights = 0.5 ** (np.arange(len(levels))[::-1] / self.halflife)
+        order = np.argsort(levels)
+        rising, below = levels[order], np.r_[0.0, weights[order].cumsum()]
+        allowed = self.sla * (PRIOR + below[-1])
+        low, high = min(float(rising[0]), 0.0), 0.5
+        for _ in range(40):
+            middle = (low + high) / 2
+            kept = PRIOR * max(middle, 0.0) + below[np.searchsorted(rising, middle)] <= allowed
+            low, high = (middle, high) if kept else (low, middle)
+        return low
+
+    def state(self) -> dict[str, Any]:
+        """What survives a restart, as plain values."""
+        return {
+            "value": self.value,
+            "seen": list(self._seen),
+            "violated": list(self._violated),
+            "drifts": self.drifts,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up a saved state."""
+        self.value, self.drifts = float(state["value"]), int(state["drifts"])
+        self._seen.clear()
+        self._seen.extend(map(float, state["seen"]))
+        self._violated.clear()
+        self._violated.extend(map(bool, state["violated"]))

@@ -1,0 +1,159 @@
+"""Demand as the decision sees it: quantiles of the next steps, in units of the resource.
+
+`Demand` is a table of quantiles, from any forecast; `WorkloadModel` turns a forecast of traffic into one of demand.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64
+from numpy import ndarray
+
+from harmonia.core.errors import InputError
+from harmonia.parts.conjugate import NormalInverseGamma
+from harmonia.parts.forecasting import Forecast
+
+LEVELS = np.r_[(np.arange(200) + 0.5) / 200, 0.999, 0.9995, 0.9999]
+"""Levels of the table: the middles of 200 equally likely parts, and three further into the upper tail."""
+
+_EDGES = np.r_[0.0, (LEVELS[1:] + LEVELS[:-1]) / 2, 1.0]
+WEIGHTS = np.diff(_EDGES)
+"""Probability that each row of the table stands for."""
+
+_DEPTH = 0.08
+"""How far below zero the level runs while the requirement grows by another distance from median to top."""
+
+
+@dataclass(frozen=True)
+class Demand:
+    """Quantiles of demand at `LEVELS` for each step.
+
+    Attributes:
+        values: ``[levels, horizon]``, rising with the level.
+        resolution: Smallest tail probability that the forecast could tell.
+    """
+
+    values: Float64[ndarray, "levels horizon"]
+    resolution: float = 0.0
+
+    @classmethod
+    def of(cls, forecast: Forecast, target: int = 0) -> list[Demand]:
+        """One for each window of a forecast."""
+        tables = forecast.quantile(LEVELS)[..., target]
+        return [cls(tables[:, row], forecast.resolution) for row in range(tables.shape[1])]
+
+    @classmethod
+    def of_samples(cls, samples: Float[ndarray, "draws horizon"]) -> Demand:
+        """From equally likely futures."""
+        return cls(np.quantile(samples, LEVELS, axis=0), 1 / len(samples))
+
+    def requirement(self, level: float) -> Float64[ndarray, " horizon"]:
+        """Demand that is exceeded with probability `level`, at each step.
+
+        Levels below zero, to which adaptation may come when a forecast is too narrow, ask for more than the top of
+        the table: by its distance from the median for every 0.08 below zero.
+        """
+        top, middle = self.values[-1], self.values[100]
+        smallest = 1 - LEVELS[-1]
+        if level < smallest:
+            return top + (top - middle) * (smallest - level) / _DEPTH
+        return np.array([np.interp(1 - level, LEVELS, column) for column in self.values.T])
+
+    def level_of(self, demand: float, step: int = 0) -> float:
+        """The level whose requirement is exactly `demand`: the inverse of `requirement` at one step."""
+        column = self.values[:, step]
+        if demand > column[-1]:
+            spread = max(float(column[-1] - column[100]), 1e-9 * max(1.0, abs(float(column[-1]))))
+            return float(1 - LEVELS[-1] - _DEPTH * (demand - column[-1]) / spread)
+        return float(1 - np.interp(demand, column, LEVELS))
+
+    def exceedance(self, allocation: float) -> Float64[ndarray, " horizon"]:
+        """Probability that demand exceeds an allocation, at each step."""
+        beyond = [np.interp(allocation, column, LEVELS, right=1.0) for column in self.values.T]
+        return 1 - np.array(beyond)
+
+    def expected_costs(
+        self, allocations: Float64[ndarray, " allocations"], over: float, under: float
+    ) -> Float64[ndarray, "horizon allocations"]:
+        """``over E(a - D)^+ + under E(D - a)^+`` for every step and allocation, by cumulative sums of the table."""
+        share = np.r_[0.0, WEIGHTS.cumsum()]
+        found = np.empty((self.values.shape[1], len(allocations)))
+        for step, column in enumerate(self.values.T):
+            mass = np.r_[0.0, (WEIGHTS * column).cumsum()]
+            below = np.searchsorted(column, allocations, side="right")
+            excess = allocations * share[below] - mass[below]
+            shortage = mass[-1] - mass[below] - allocations * (share[-1] - share[below])
+            found[step] = over * excess + under * shortage
+        return found
+
+
+def newsvendor(over: float, under: float) -> float:
+    """The level of the best allocation when only excess and shortage cost: ``a* = F^-1(under / (under + over))``.
+
+    Example:
+        >>> newsvendor(1.0, 19.0)
+        0.95
+    """
+    if over <= 0 or under <= 0:
+        raise InputError("excess and shortage cost something", (over, under), "Pass positive prices.")
+    return under / (under + over)
+
+
+class WorkloadModel:
+    """How much of a resource traffic needs: conjugate Bayesian regression that forgets.
+
+    ``demand = w . (traffic, 1) + noise`` with a normal-inverse-gamma posterior (`harmonia.parts.conjugate`); what was
+    learnt fades by `keep` each step, so that a new release of the service is learnt anew. A step at which the
+    resource was used up to its `limit` shows only that demand was at least so large: it is replaced by what the
+    posterior expects above the limit, as in Tobit regression.
+
+    Arguments:
+        features: Number of traffic indicators.
+        keep: Share of what was learnt that is kept at each step.
+
+    Example:
+        >>> model = WorkloadModel(features=1)
+        >>> for load in range(100):
+        ...     model.observe(np.array([float(load)]), 2.0 + 0.5 * load)
+        >>> bool(abs(model.expect(np.array([50.0])) - 27) < 0.5)
+        True
+    """
+
+    def __init__(self, features: int = 1, keep: float = 0.995) -> None:
+        self._prior = NormalInverseGamma.prior(features + 1, precision=1e-2, shape=1.0, rate=0.01)
+        self.posterior = self._prior
+        self.keep = keep
+
+    @staticmethod
+    def _inputs(traffic: Float[ndarray, "*batch features"]) -> torch.Tensor:
+        return torch.from_numpy(np.concatenate([traffic, np.ones((*traffic.shape[:-1], 1))], axis=-1)).double()
+
+    def observe(self, traffic: Float[ndarray, " features"], demand: float, limit: float = np.inf) -> None:
+        """Learn from one step; `limit` is what the workload could use at most."""
+        inputs = self._inputs(traffic)
+        if demand >= 0.98 * limit:
+            demand = self._above(inputs, limit)
+        faded = self.posterior.forget(self.keep, self._prior)
+        self.posterior = faded.update(inputs, torch.tensor(float(demand), dtype=torch.float64))
+
+    def _above(self, inputs: torch.Tensor, limit: float) -> float:
+        """Expected demand given that it is above the limit, under a normal with the predictive's moments."""
+        from scipy.stats import truncnorm
+
+        told = self.posterior.predict(inputs)
+        mean, scale = told.location.item(), told.scale.item()
+        return float(truncnorm.mean((limit - mean) / scale, 40.0 + max(0.0, (limit - mean) / scale), mean, scale))
+
+    def expect(self, traffic: Float[ndarray, " features"]) -> float:
+        """Expected demand."""
+        return float(self.posterior.predict(self._inputs(traffic)).location)
+
+    def demand(self, traffic: Float[ndarray, "draws horizon features"], seed: int = 0) -> Demand:
+        """Demand from futures of traffic: uncertainty of both is in it."""
+        told = self.posterior.predict(self._inputs(traffic))
+        generator = torch.Generator().manual_seed(seed)
+        draws = told.sample(1, generator)[0].numpy()
+        return Demand.of_samples(draws.clip(min=0))

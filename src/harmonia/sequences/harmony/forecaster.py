@@ -1,0 +1,222 @@
+"""`HarmonyForecaster`: fit one network to many workloads, then predict distributions from windows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy import ndarray
+from torch import Tensor, nn
+
+from harmonia.core.errors import InputError
+from harmonia.core.weights import Checkpoint, load_strictly, read_metadata, read_state_dict, write_safetensors
+from harmonia.media import Series
+from harmonia.parts.forecasting import Forecaster, Windows, calendar_marks
+from harmonia.parts.training import Plan, train
+from harmonia.sequences.harmony.distribution import CHUNK, HarmonyForecast
+from harmonia.sequences.harmony.heads import HeadName
+from harmonia.sequences.harmony.levels import found_levels, levels_of
+from harmonia.sequences.harmony.network import HarmonyConfig, HarmonyNetwork
+
+
+class HarmonyForecaster(Forecaster):
+    """Joint distribution of the next steps of a workload's indicators, from their common past.
+
+    One network is trained on all series by the likelihood of what follows each window.
+
+    Arguments:
+        lookback: Steps of a window.
+        horizon: Steps to predict.
+        target: Variables to predict; all of them when empty.
+        levels: Level of variables by name; ``auto`` finds them from leads and lags; names decide otherwise.
+        distribution: The family, see `harmonia.sequences.harmony.heads`.
+        epochs: Passes over all windows, as a measure of the number of steps.
+        batch: Windows of a batch.
+        learning_rate: Peak of the schedule.
+        width, layers, hidden: Sizes of the network.
+        dropout: Share of numbers dropped in training.
+        calendar: Whether month, day, weekday and hour are tokens, where series have dates.
+        random_state: Seed of initial weights, batches and dropout.
+        folder: Where training keeps checkpoints, so that it resumes.
+
+    Example:
+        >>> from harmonia.data.traces import synthetic_trace
+        >>> trace = synthetic_trace(days=4)
+        >>> forecaster = HarmonyForecaster(lookback=36, horizon=4, target=["cpu"], epochs=1, width=16).fit([trace])
+        >>> forecast = forecaster.predict_distribution(trace)
+        >>> forecast.quantile(np.array([0.5, 0.9])).shape
+        (2, 1, 4, 1)
+    """
+
+    network_: HarmonyNetwork
+
+    def __init__(
+        self,
+        lookback: int = 144,
+        horizon: int = 12,
+        *,
+        target: Sequence[str] = (),
+        levels: Mapping[str, int] | Literal["auto"] | None = None,
+        distribution: HeadName = "spline",
+        epochs: float = 20.0,
+        batch: int = 128,
+        learning_rate: float = 1e-3,
+        width: int = 64,
+        layers: int = 2,
+        hidden: int = 128,
+        dropout: float = 0.1,
+        calendar: bool = True,
+        random_state: int = 0,
+        folder: Path | None = None,
+    ) -> None:
+        self.lookback, self.horizon, self.target, self.levels = lookback, horizon, tuple(target), levels
+        self.distribution, self.epochs, self.batch, self.learning_rate = distribution, epochs, batch, learning_rate
+        self.width, self.layers, self.hidden, self.dropout = width, layers, hidden, dropout
+        self.calendar, self.random_state, self.folder = calendar, random_state, folder
+
+    def fit(self, series: Sequence[Series]) -> HarmonyForecaster:
+        """Train on all windows of all series."""
+        long = [each for each in series if len(each) >= self.lookback + self.horizon]
+        windows = Windows(long or series, self.lookback, self.horizon)
+        self.names_ = tuple(series[0].names)
+        for name in self.target:
+            if name not in self.names_:
+                raise InputError("there is no such variable", f"'{name}'", f"Variables: {', '.join(self.names_)}.")
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.random_state)
+            network = HarmonyNetwork(self._config(long))
+        network.typical.copy_(torch.from_numpy(np.median([each.values.std(0) for each in long], axis=0)).float())
+        self.lower_ = np.where(np.min([each.values.min(0) for each in long], axis=0) >= 0, 0.0, -np.inf)
+        steps = max(1, round(self.epochs * len(windows) / self.batch))
+        plan = Plan(
+            steps=steps,
+            learning_rate=self.learning_rate,
+            warmup=min(50, max(1, steps // 10)),
+            ema_decay=0.99,
+            checkpoint_every=max(steps, 1) if self.folder is None else 200,
+            seed=self.random_state,
+        )
+        places = list(network.config.predicted)
+        scale = self.horizon * len(places)
+
+        def draw(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+            past, future, marks = windows.draw(self.batch, generator)
+            return past.float(), future[..., places].float(), marks[..., : network.config.marks].float()
+
+        def loss(model: nn.Module, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+            past, future, marks = batch
+            return model(past, marks).loss(future).mean() / scale
+
+        self.trained_ = train(network, draw, loss, plan, folder=self.folder, device="cpu")
+        self.network_ = self.trained_.model
+        return self
+
+    def _config(self, series: Sequence[Series]) -> HarmonyConfig:
+        if self.levels == "auto":
+            scaled = [(each.values - each.values.mean(0)) / (each.values.std(0) + 1e-9) for each in series]
+            merged = np.concatenate(scaled)
+            given: Mapping[str, int] | None = found_levels(merged, self.names_)
+        else:
+            given = self.levels
+        dated = self.calendar and all(each.times.dtype.kind == "M" for each in series)
+        marks = 4 if dated else 0
+        return HarmonyConfig(
+            levels=(*levels_of(self.names_, given), *[1] * marks),
+            targets=tuple(self.names_.index(name) for name in self.target),
+            lookback=self.lookback,
+            horizon=self.horizon,
+            marks=marks,
+            width=self.width,
+            heads=4 if self.width % 4 == 0 else 1,
+            layers=self.layers,
+            hidden=self.hidden,
+            dropout=self.dropout,
+            head=self.distribution,
+        )
+
+    @property
+    def targets_(self) -> tuple[str, ...]:
+        """Names of what is predicted."""
+        return tuple(self.names_[place] for place in self.network_.config.predicted)
+
+    @torch.no_grad()
+    def forecast(
+        self, values: Float[ndarray, "batch lookback variables"], times: ndarray | None = None
+    ) -> HarmonyForecast:
+        """Predict what follows each window.
+
+        Raises:
+            InputError: windows of another shape, values that are not finite, or no times where it knows the calendar.
+        """
+        config = self.network_.config
+        if values.shape[1:] != (config.lookback, config.variables):
+            expected = f"[batch, {config.lookback}, {config.variables}]"
+            raise InputError(f"windows have the shape {expected}", values.shape, "Pass the last steps of each series.")
+        if not np.isfinite(values).all():
+            raise InputError("a window holds values that are not finite", "NaN or infinity", "Fill the gaps first.")
+        if config.marks and (times is None or times.dtype.kind != "M"):
+            raise InputError("this forecaster knows the calendar", "windows without dates", "Pass their times.")
+        past = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
+        if config.marks and times is not None:
+            marks = torch.from_numpy(calendar_marks(times)).float()
+        else:
+            marks = past[:, :, :0]
+        lower = self.lower_[list(config.predicted)]
+        parts = zip(past.split(CHUNK), marks.split(CHUNK))
+        return HarmonyForecast([self.network_(window, mark) for window, mark in parts], lower)
+
+    def predict_distribution(self, window: Series) -> HarmonyForecast:
+        """Predict what follows a series, from its last steps.
+
+        Raises:
+            InputError: too short, or other variables than those it was fitted to.
+        """
+        if tuple(window.names) != self.names_:
+            raise InputError("the series has other variables", window.names, f"Pass {', '.join(self.names_)}.")
+        if len(window) < self.lookback:
+            raise InputError(f"a window has {self.lookback} steps", len(window), "Pass a longer series.")
+        return self.forecast(window.values[None, -self.lookback :], window.times[None, -self.lookback :])
+
+    def save(self, path: str | Path) -> Path:
+        """Write the network and what is needed to use it as ``.safetensors``."""
+        return write_safetensors(path, self.network_.state_dict(), self._metadata())
+
+    def checkpoint(self) -> Checkpoint:
+        """The same as an output of a job."""
+        texts = {key: json.dumps(value) for key, value in self._metadata().items()}
+        return Checkpoint({key: value.clone() for key, value in self.network_.state_dict().items()}, texts)
+
+    def _metadata(self) -> dict[str, Any]:
+        lower = [None if np.isinf(value) else float(value) for value in self.lower_]
+        return {"config": asdict(self.network_.config), "names": self.names_, "lower": lower}
+
+    @classmethod
+    def load(cls, path: str | Path) -> HarmonyForecaster:
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: another kind of file, or tensors that do not fit its configuration.
+        """
+        state = read_state_dict(path)
+        try:
+            metadata = {key: json.loads(value) for key, value in read_metadata(path).items()}
+            parts = metadata["config"]
+            tuples = {key: tuple(value) for key, value in parts.items() if isinstance(value, list)}
+            config = HarmonyConfig(**parts | tuples)
+            names, lower = tuple(metadata["names"]), metadata["lower"]
+        except (KeyError, TypeError, ValueError, OSError) as error:
+            mend = "Pass a file that HarmonyForecaster.save wrote."
+            raise InputError(f"{Path(path).name} is no saved forecaster", type(error).__name__, mend) from error
+        network = HarmonyNetwork(config)
+        load_strictly(network, state)
+        targets = [names[place] for place in config.targets]
+        forecaster = cls(config.lookback, config.horizon, target=targets, distribution=config.head, width=config.width)
+        forecaster.network_, forecaster.names_ = network.eval(), names
+        forecaster.lower_ = np.array([-np.inf if value is None else value for value in lower])
+        return forecaster

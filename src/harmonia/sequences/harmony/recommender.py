@@ -1,0 +1,391 @@
+"""The service without its network: reads all workloads, keeps their forecasters, recommends, survives restarts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+
+from harmonia.core.errors import HarmoniaError, InputError
+from harmonia.core.media import whole_file
+from harmonia.core.progress import say
+from harmonia.media import Series
+from harmonia.sequences.harmony.adaptation import Adaptation
+from harmonia.sequences.harmony.demand import Demand
+from harmonia.sequences.harmony.forecaster import HarmonyForecaster
+from harmonia.sequences.harmony.ingest import (
+    STALE,
+    Cleaned,
+    FileSource,
+    Get,
+    PrometheusSource,
+    exposition,
+    http_get,
+    quantity,
+)
+from harmonia.sequences.harmony.scaler import Recommendation, ResourceScaler, seconds
+
+_FACTORS = {"cores": 1.0, "millicores": 1e-3, "GB": 1.0, "bytes": 1e-9, "gpus": 1.0, "requests": 1.0}
+_RESOURCES = {"cores": "cpu", "millicores": "cpu", "GB": "memory", "bytes": "memory", "gpus": "gpu"}
+
+
+class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A table of the configuration; unknown keys are refused."""
+
+
+class WorkloadConfig(_Strict, frozen=True):
+    """One workload of the service.
+
+    Attributes:
+        name: For addresses and labels.
+        unit: Of its demand as it is measured; it must be said, since cores and millicores are easily confused.
+        unit_capacity: Of one replica, in cores, GB, GPUs or requests.
+        demand: PromQL of the demand; or, with `file`, the column of it.
+        indicators: PromQL of further indicators by name; or, with `file`, columns by name.
+        replicas: PromQL of the replicas that run; the last recommendation unless given.
+        file: A CSV or Parquet file to read instead of Prometheus.
+        live: Whether the file must be fresh.
+        levels: Level of indicators by name; ``demand`` is 2 unless given.
+        step: Of the measurements.
+        history: To ask for.
+
+    The others are arguments of `ResourceScaler`.
+    """
+
+    name: str
+    unit: Literal["cores", "millicores", "GB", "bytes", "gpus", "requests"]
+    unit_capacity: float
+    demand: str
+    indicators: dict[str, str] = {}
+    replicas: str = ""
+    file: str = ""
+    live: bool = False
+    levels: dict[str, int] = {}
+    step: str = "10min"
+    history: str = "14d"
+    target_utilization: float = 0.7
+    sla: float = 0.01
+    cost_over: float = 1.0
+    cost_under: float = 20.0
+    cost_change: float = 0.1
+    startup_delay: str = "10min"
+    cooldown: str = "0s"
+    min_units: int = 1
+    max_units: int = 100
+    max_step: int = 0
+    adaptation: Adaptation = "bayes"
+
+    def scaler(self) -> ResourceScaler:
+        """Its decision maker."""
+        return ResourceScaler(
+            self.unit_capacity,
+            self.target_utilization,
+            self.sla,
+            self.cost_over,
+            self.cost_under,
+            self.cost_change,
+            interval=self.step,
+            startup_delay=self.startup_delay,
+            cooldown=self.cooldown,
+            min_units=self.min_units,
+            max_units=self.max_units,
+            max_step=self.max_step,
+            adaptation=self.adaptation,
+        )
+
+
+class ServiceConfig(_Strict, frozen=True):
+    """The configuration of the service, as YAML or TOML.
+
+    Attributes:
+        workloads: What to watch.
+        prometheus: Address of the server that measures.
+        state: Folder in which state survives restarts.
+        lookback, horizon: Steps of the forecaster.
+        epochs: Of training.
+        refit: After which a forecaster is trained anew.
+    """
+
+    workloads: list[WorkloadConfig]
+    prometheus: str = "http://localhost:9090"
+    state: str = "harmony-state"
+    lookback: int = 144
+    horizon: int = 12
+    epochs: float = 10.0
+    refit: str = "1d"
+
+    @classmethod
+    def read(cls, path: str | Path) -> ServiceConfig:
+        """Read ``.yaml`` or ``.toml``; files of workloads are looked for beside it.
+
+        Raises:
+            InputError: not such a file, a key that is missing, misspelt or of another type, a name used twice.
+        """
+        path = Path(path)
+        decode = msgspec.toml.decode if path.suffix == ".toml" else msgspec.yaml.decode
+        try:
+            config = decode(path.read_bytes(), type=cls)
+        except (OSError, UnicodeDecodeError, ValueError, msgspec.MsgspecError) as error:
+            raise InputError(f"the configuration {path.name} cannot be used", error, "Mend that entry.") from error
+        names = [workload.name for workload in config.workloads]
+        if not names or len(set(names)) < len(names):
+            raise InputError("every workload has a name of its own", names, "Name one workload at least, none twice.")
+        for workload in config.workloads:
+            workload.scaler()  # refuses what cannot work before anything starts
+        located = [
+            msgspec.structs.replace(each, file=str(path.parent / each.file)) if each.file else each
+            for each in config.workloads
+        ]
+        return msgspec.structs.replace(config, workloads=located)
+
+
+@dataclass
+class _Workload:
+    """A workload in the making: configuration, decision maker, last state."""
+
+    config: WorkloadConfig
+    source: PrometheusSource | FileSource
+    scaler: ResourceScaler
+    current: int = 0
+    last: Recommendation | None = None
+    problems: tuple[str, ...] = ()
+    seen: float = -math.inf
+    """Time of the last demand that was learnt from."""
+    age: float = math.nan
+    demand: Demand | None = None
+    known: float | None = None
+    """The last sound demand."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What the service answers until the next refresh; never changed, so that it is read without locks."""
+
+    recommendations: dict[str, dict[str, Any]] = field(default_factory=dict)
+    metrics: str = ""
+    refreshed: float = 0.0
+
+
+class Recommender:
+    """Recommends for many workloads at once.
+
+    Workloads with the same indicators share one network, and their forecasts are one batch.
+
+    Arguments:
+        config: What to watch.
+        get: HTTP client for Prometheus.
+        clock: Time in seconds since 1970.
+    """
+
+    def __init__(self, config: ServiceConfig, *, get: Get = http_get, clock: Callable[[], float] = time.time) -> None:
+        self.config, self._get, self._clock = config, get, clock
+        self.folder = Path(config.state)
+        self.snapshot = Snapshot()
+        self._workloads = {each.name: self._workload(each) for each in config.workloads}
+        self._forecasters: dict[str, tuple[HarmonyForecaster, float]] = {}
+        self._restore()
+
+    def _workload(self, config: WorkloadConfig) -> _Workload:
+        names = {"demand": config.demand, **config.indicators}
+        source: PrometheusSource | FileSource
+        if config.file:
+            source = FileSource(Path(config.file), tuple(names.values()), seconds(config.step), config.live)
+        else:
+            url = self.config.prometheus
+            source = PrometheusSource(url, names, seconds(config.step), seconds(config.history), self._get)
+        return _Workload(config, source, config.scaler())
+
+    def refresh(self) -> Snapshot:
+        """Read, forecast and decide for all workloads; one that fails falls back and harms no other."""
+        now = self._clock()
+        begun = time.perf_counter()
+        groups: dict[str, list[tuple[_Workload, Series]]] = {}
+        for workload in self._workloads.values():
+            workload.demand = None
+            try:
+                cleaned = self._measured(workload, now)
+            except HarmoniaError as error:
+                workload.problems, workload.age = (str(error),), math.nan
+                continue
+            workload.problems, workload.age = cleaned.problems, now - cleaned.end
+            workload.known = float(cleaned.series.values[-1, 0])
+            self._learn(workload, cleaned)
+            if workload.age > STALE * seconds(workload.config.step):
+                workload.problems += (f"data are {workload.age:.0f} s old",)
+            elif len(cleaned.series) < self.config.lookback:
+                workload.problems += (f"cold start: {len(cleaned.series)} of {self.config.lookback} steps are known",)
+            else:
+                groups.setdefault(self._group(workload, cleaned.series), []).append((workload, cleaned.series))
+        for key, members in groups.items():
+            self._forecast(key, members, now)
+        for workload in self._workloads.values():
+            self._decide(workload, now)
+        self._save()
+        self.snapshot = self._told(now, time.perf_counter() - begun)
+        return self.snapshot
+
+    def _measured(self, workload: _Workload, now: float) -> Cleaned:
+        cleaned = workload.source.read(now)
+        config = workload.config
+        names = ("demand", *config.indicators)
+        values = cleaned.series.values * np.r_[_FACTORS[config.unit], np.ones(len(names) - 1)]
+        if config.replicas and not config.file:
+            source = PrometheusSource(self.config.prometheus, {"r": config.replicas}, 60.0, 600.0, self._get)
+            workload.current = max(1, round(source.read(now).series.values[-1, 0]))
+        return cleaned._replace(series=Series(values, names, cleaned.series.times))
+
+    def _learn(self, workload: _Workload, cleaned: Cleaned) -> None:
+        """Let the level adapt, once for each new step of the measurements."""
+        last = float(cleaned.series.times[-1].astype("datetime64[us]").astype(np.int64) / 1e6)
+        if last > workload.seen:
+            if math.isfinite(workload.seen):
+                workload.scaler.observe(float(cleaned.series.values[-1, 0]))
+            workload.seen = last
+
+    def _group(self, workload: _Workload, series: Series) -> str:
+        levels = sorted(workload.config.levels.items())
+        text = json.dumps([series.names, workload.config.step, levels, self.config.lookback, self.config.horizon])
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def _forecast(self, key: str, members: list[tuple[_Workload, Series]], now: float) -> None:
+        forecaster, fitted = self._forecasters.get(key, (None, -math.inf))
+        if forecaster is None or now - fitted > seconds(self.config.refit):
+            long = [each for _, each in members if len(each) >= self.config.lookback + self.config.horizon + 1]
+            if long:
+                say(f"Training a forecaster on {len(long)} workloads.")
+                levels = {"demand": 2} | dict(members[0][0].config.levels)
+                config = self.config
+                forecaster = HarmonyForecaster(
+                    config.lookback, config.horizon, target=["demand"], levels=levels, epochs=config.epochs
+                ).fit(long)
+                self._forecasters[key] = (forecaster, now)
+                forecaster.save(self.folder / f"forecaster-{key}.safetensors")
+        if forecaster is None:
+            for workload, series in members:
+                workload.problems += (f"cold start: {len(series)} steps are too few to train on",)
+            return
+        values = np.stack([series.values[-forecaster.lookback :] for _, series in members])
+        times = np.stack([series.times[-forecaster.lookback :] for _, series in members])
+        for (workload, _), demand in zip(members, Demand.of(forecaster.forecast(values, times))):
+            workload.demand = demand
+
+    def _decide(self, workload: _Workload, now: float) -> None:
+        scaler = workload.scaler
+        current = workload.current or scaler.units(workload.known or 0.0)
+        if workload.demand is None:
+            why = workload.problems[-1] if workload.problems else "no forecast"
+            workload.last = scaler.react(workload.known, current, now, why)
+        else:
+            workload.last = scaler.recommend(workload.demand, current, now)
+        workload.current = workload.last.target
+
+    def _told(self, now: float, took: float) -> Snapshot:
+        recommendations = {each.config.name: _as_json(each, now) for each in self._workloads.values() if each.last}
+        return Snapshot(recommendations, self._metrics(took), now)
+
+    def _metrics(self, took: float) -> str:
+        replicas, risk, forecast, fallback, age = (list[tuple[Mapping[str, Any], float]]() for _ in range(5))
+        for each in self._workloads.values():
+            name, last = {"workload": each.config.name}, each.last
+            if last is None:
+                continue
+            for level, units in ((0.5, last.lower), (1 - each.config.sla, last.target), (0.999, last.upper)):
+                replicas.append((name | {"quantile": f"{level:g}"}, float(units)))
+            risk.append((name, last.p_violation))
+            fallback.append((name, float(last.fallback)))
+            age.append((name, each.age))
+            if each.demand is not None:
+                for row, level in ((10, 0.0525), (100, 0.5025), (189, 0.9475), (197, 0.9875)):
+                    for step, value in enumerate(each.demand.values[row], start=1):
+                        forecast.append((name | {"quantile": f"{level:g}", "step": step}, float(value)))
+        return exposition(
+            {
+                "harmony_recommended_replicas": ("Units for a quantile of demand; the SLA's is the target.", replicas),
+                "harmony_violation_probability": ("Probability that demand exceeds the target's capacity.", risk),
+                "harmony_forecast": ("Quantiles of demand at coming steps.", forecast),
+                "harmony_fallback": ("1 while the reactive rule decides.", fallback),
+                "harmony_data_age_seconds": ("Age of the last sound measurement.", age),
+                "harmony_refresh_seconds": ("What the last refresh took.", [({}, took)]),
+            }
+        )
+
+    def _save(self) -> None:
+        state = {
+            "workloads": {
+                name: {"current": each.current, "seen": each.seen, "known": each.known, "scaler": each.scaler.state()}
+                for name, each in self._workloads.items()
+                if math.isfinite(each.seen)
+            },
+            "forecasters": {key: fitted for key, (_, fitted) in self._forecasters.items()},
+        }
+        with whole_file(self.folder / "state.json") as temporary:
+            temporary.write_text(json.dumps(state), encoding="utf-8")
+
+    def _restore(self) -> None:
+        path = self.folder / "state.json"
+        if not path.is_file():
+            return
+        try:
+            state = json.loads(path.read_text(encoding="utf-8"))
+            for name, kept in state["workloads"].items():
+                if name in self._workloads:
+                    workload = self._workloads[name]
+                    workload.current, workload.seen = int(kept["current"]), float(kept["seen"])
+                    workload.known = None if kept["known"] is None else float(kept["known"])
+                    workload.scaler.restore(kept["scaler"])
+            for key, fitted in state["forecasters"].items():
+                file = self.folder / f"forecaster-{key}.safetensors"
+                if file.is_file():
+                    self._forecasters[key] = (HarmonyForecaster.load(file), float(fitted))
+        except (KeyError, TypeError, ValueError, OSError) as error:
+            raise InputError(f"the state in {path} cannot be read", error, "Delete it to start afresh.") from error
+
+
+def _as_json(workload: _Workload, now: float) -> dict[str, Any]:
+    """A recommendation in the shape of the VPA, with the HPA's number and the reasons beside it."""
+    last, config = workload.last, workload.config
+    assert last is not None
+    resource = _RESOURCES.get(config.unit, config.unit)
+
+    def amount(units: int) -> dict[str, str]:
+        return {resource: quantity(units * config.unit_capacity, resource)}
+
+    return {
+        "workload": config.name,
+        "dryRun": True,
+        "time": now,
+        "recommendation": {
+            "containerRecommendations": [
+                {
+                    "containerName": config.name,
+                    "target": amount(last.target),
+                    "lowerBound": amount(last.lower),
+                    "upperBound": amount(last.upper),
+                    "uncappedTarget": amount(last.uncapped),
+                }
+            ]
+        },
+        "desiredReplicas": last.target,
+        "plan": list(last.plan),
+        "requirement": list(last.requirement),
+        "violationProbability": _plain(last.p_violation),
+        "expectedCost": _plain(last.expected_cost),
+        "level": _plain(last.level),
+        "binding": last.binding,
+        "fallback": last.fallback,
+        "reason": last.reason,
+        "problems": list(workload.problems),
+    }
+
+
+def _plain(value: float) -> float | None:
+    """JSON knows no NaN."""
+    return value if math.isfinite(value) else None
