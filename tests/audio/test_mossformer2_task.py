@@ -71,6 +71,7 @@ def test_very_short_and_silent_recordings_give_finite_silence(samples):
         outputs = task.separate(Audio(np.zeros((2, samples), dtype=np.float32), 8000), device="cpu")
     assert outputs["speaker1"].samples.shape == (1, samples)
     assert not outputs["speaker1"].samples.any()
+    assert outputs["turns"] is None
     assert any("nobody talks" in line for line in listener.said)
 
 

@@ -53,12 +53,14 @@ class Activity:
             found += [(start * FRAME_S, stop * FRAME_S, number) for start, stop in edges.reshape(-1, 2).tolist()]
         return sorted(found)
 
-    def to_table(self) -> Table:
-        """One row a turn."""
+    def to_table(self) -> Table | None:
+        """One row a turn; None where nobody talks."""
         import polars
 
         from harmonia.media import Table
 
+        if not self.turns:
+            return None
         columns = ("start_s", "end_s", "speaker")
         return Table(polars.DataFrame(self.turns, schema=columns, orient="row", infer_schema_length=None))
 

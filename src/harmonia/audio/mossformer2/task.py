@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Annotated, Literal, TypedDict
+from typing import Annotated, Any, Literal, TypedDict
 
 import torch
 
@@ -34,7 +34,7 @@ from harmonia.media import Audio, Figure, Table
 from harmonia.parts.training import Plan, Trained
 
 HERE = Path(__file__).parent
-SIZES: dict[str, dict[str, float]] = {
+SIZES: dict[str, dict[str, Any]] = {
     "small": {"n_filters": 128, "kernel": 32, "depth": 4, "group": 64, "qk_dim": 32, "fsmn_dim": 64, "dropout": 0.0},
     "medium": {"n_filters": 256, "depth": 12, "fsmn_dim": 128},
     "large": {},
@@ -54,7 +54,7 @@ class Separated(TypedDict):
     speaker1: Annotated[Audio, Field("the first speaker")]
     speaker2: Annotated[Audio, Field("the second speaker")]
     speaker3: Annotated[Audio | None, Field("the third speaker, of models for three")]
-    turns: Annotated[Table, Field("who talks from when to when, in seconds")]
+    turns: Annotated[Table | None, Field("who talks from when to when, in seconds")]
     report: Annotated[Figure, Field("spectrograms, activity, confidence at joints, levels")]
 
 
@@ -185,7 +185,7 @@ def _notice(result: Separation) -> None:
         say(f"Who is who is in doubt from {places}{' and later' if len(doubtful) > 6 else ''} on: listen there.")
 
 
-def _network(start: str, shape: dict[str, float], seed: int) -> MossFormer2:
+def _network(start: str, shape: dict[str, Any], seed: int) -> MossFormer2:
     if start != "none":
         return load_separator(start)
     with torch.random.fork_rng(devices=[]):
