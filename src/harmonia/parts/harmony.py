@@ -147,7 +147,7 @@ def parse_chord(label: str, onset: float | int = 0.0, offset: float | int = 0.0)
     return Chord(onset, offset, root % 12, quality)
 
 
-def histogram_of_notes(notes: Iterable[Sequence[float]]) -> Float64[ndarray, "12"]:
+def histogram_of_notes(notes: Iterable[Sequence[float | int]]) -> Float64[ndarray, "12"]:
     """How long each pitch class sounds, in the notes' unit of time.
 
     Arguments:

