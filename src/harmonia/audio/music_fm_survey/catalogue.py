@@ -204,7 +204,7 @@ class Catalogue:
         Raises:
             InputError: no such field, or a word that occurs in no record; the nearest is offered.
         """
-        records = self.records(kind)
+        records = every = self.records(kind)
         for name, value in wanted.items():
             low, high, path = name.startswith("min_"), name.startswith("max_"), name
             if low or high:
@@ -213,7 +213,7 @@ class Catalogue:
             if low or high:
                 kept = [v is not None and (v >= float(value) if low else v <= float(value)) for v in values]
             else:
-                word = _known_word(path, value, values) if isinstance(value, str) else value
+                word = _known_word(path, value, every) if isinstance(value, str) else value
                 kept = [_matches(v, word) for v in values]
             records = tuple(record for record, keep in zip(records, kept) if keep)
         rows = [_flat(msgspec.to_builtins(record)) for record in records]
@@ -350,10 +350,13 @@ def _reached(record: Any, path: str) -> Any:
     return value
 
 
-def _known_word(path: str, word: str, values: list[Any]) -> str:
-    wanted = ALIASES.get(word.lower(), word).lower()
+def _known_word(path: str, word: str, records: tuple[Any, ...]) -> str:
+    values = [_reached(record, path) for record in records]
+    wanted = word.lower()
     words = {str(each).lower() for value in values for each in (value if isinstance(value, list) else [value])}
-    if wanted not in words and not any(each.startswith(wanted) for each in words):
+    if wanted not in words:
+        wanted = ALIASES.get(wanted, wanted).lower()
+    if not any(each.startswith(wanted) for each in words):
         near = difflib.get_close_matches(wanted, words, n=1, cutoff=0.4)
         offer = f"Did you mean '{near[0]}'?" if near else f"It is one of {', '.join(sorted(words)[:12])}."
         raise InputError(f"no record has this {path}", f"'{word}'", offer)

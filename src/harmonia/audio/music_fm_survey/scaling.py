@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import warnings
 from itertools import product
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from jaxtyping import Float64
@@ -26,9 +26,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from harmonia.core.errors import InputError
 
+Numbers: TypeAlias = ArrayLike | float | int
 NAMES = ("E", "A", "B", "a", "b")
 FEWEST_RUNS = 8
 _EXPONENTS = (1e-3, 3.0)
+_NEGLIGIBLE = 0.01
 
 
 class Optimal(NamedTuple):
@@ -86,13 +88,14 @@ class ScalingLaw(BaseEstimator):
         self.draws_ = np.empty((self.resamples, 5))
         for row in range(self.resamples):
             self.draws_[row] = self._plain(_fitted(runs[:, _resample(rng, size, data)], best, self.delta)[0])
-        for name, value in (("a", self.a_), ("b", self.b_)):
-            if not 1.05 * _EXPONENTS[0] < value < 0.95 * _EXPONENTS[1]:
-                warnings.warn(f"the exponent {name} lies at its bound: these runs do not identify it", stacklevel=2)
+        for name, value, term in (("a", self.a_, self.A_ * size**-self.a_), ("b", self.b_, self.B_ * data**-self.b_)):
+            at_bound = not 1.05 * _EXPONENTS[0] < value < 0.95 * _EXPONENTS[1]
+            if at_bound or np.ptp(term) < _NEGLIGIBLE * np.ptp(reached):
+                warnings.warn(f"these runs do not identify the exponent {name}", stacklevel=2)
         self.size_, self.data_, self.loss_ = size, data, reached
         return self
 
-    def predict(self, N: ArrayLike, D: ArrayLike) -> Float64[ndarray, "*runs"]:
+    def predict(self, N: Numbers, D: Numbers) -> Float64[ndarray, "*runs"]:
         """Loss at other sizes and amounts of data."""
         check_is_fitted(self, "E_")
         return np.asarray(self.E_ + self.A_ * np.asarray(N) ** -self.a_ + self.B_ * np.asarray(D) ** -self.b_)
@@ -122,7 +125,7 @@ class ScalingLaw(BaseEstimator):
         low, high = np.quantile(self.draws_, [(1 - level) / 2, (1 + level) / 2], axis=0)
         return {name: (float(low[i]), float(high[i])) for i, name in enumerate(NAMES)}
 
-    def interval(self, N: ArrayLike, D: ArrayLike, level: float = 0.95) -> Float64[ndarray, "2 *runs"]:
+    def interval(self, N: Numbers, D: Numbers, level: float = 0.95) -> Float64[ndarray, "2 *runs"]:
         """Interval of the law's value at other sizes and amounts of data."""
         check_is_fitted(self, "E_")
         e, a_, b_, alpha, beta = (self.draws_[:, i].reshape(-1, *[1] * np.ndim(N)) for i in range(5))
@@ -216,7 +219,7 @@ def effective_tokens(unique: ArrayLike, epochs: ArrayLike, half_life: float) -> 
     return unique * (1 + half_life * (1 - np.exp(-(epochs - 1) / half_life)))
 
 
-def fit_repetition(law: ScalingLaw, N: ArrayLike, unique: ArrayLike, epochs: ArrayLike, loss: ArrayLike) -> float:
+def fit_repetition(law: ScalingLaw, N: Numbers, unique: ArrayLike, epochs: ArrayLike, loss: ArrayLike) -> float:
     """The R of `effective_tokens` by which a law explains runs on repeated data best, in squared log loss."""
     observed = np.log(np.asarray(loss, dtype=float))
 

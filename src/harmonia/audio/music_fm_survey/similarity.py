@@ -19,7 +19,7 @@ from harmonia.core.errors import InputError
 from harmonia.parts.probing import ProbeRegressor
 
 
-def linear_cka(first: Float[ndarray, "clips d"], second: Float[ndarray, "clips e"]) -> float:
+def linear_cka(first: Float[ndarray, "clips d"], second: Float[ndarray, "others e"]) -> float:
     """Linear centred kernel alignment, 0 to 1; by features or by clips, whichever are fewer.
 
     Raises:
@@ -45,7 +45,7 @@ def linear_cka(first: Float[ndarray, "clips d"], second: Float[ndarray, "clips e
     return cross / own
 
 
-def rsa(first: Float[ndarray, "clips d"], second: Float[ndarray, "clips e"]) -> float:
+def rsa(first: Float[ndarray, "clips d"], second: Float[ndarray, "others e"]) -> float:
     """Rank correlation of the distances between clips (cosine) in both representations, -1 to 1."""
     if len(first) != len(second) or len(first) < 4:
         raise InputError("representations are compared on the same clips", f"{len(first)} and {len(second)}", "Align.")
