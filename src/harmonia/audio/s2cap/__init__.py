@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = lazy(
     {
         "ASTEncoder": "pretrained",
         "AudioEncoder": "network",
+        "AttributeModels": "models",
         "BartDecoder": "pretrained",
         "BartText": "pretrained",
         "BartTokenizer": "pretrained",
@@ -27,6 +28,7 @@ __getattr__, __dir__, __all__ = lazy(
         "caption_metrics": "scores",
         "caption_of": "grammar",
         "crescendo_loss": "losses",
+        "fit_attribute_models": "models",
         "demix_loss": "losses",
         "parse_attributes": "attributes",
         "read_manifest": "manifest",

@@ -7,7 +7,7 @@ ten minutes needs 80 MB beside the song itself.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -16,11 +16,15 @@ from numpy import ndarray
 
 from harmonia.audio.mel_roformer import ChunkedSeparator
 from harmonia.audio.mel_roformer.task import load_separator
+from harmonia.audio.s2cap.attributes import LEXICON, MANDATORY
 from harmonia.audio.s2cap.captioner import NOBODY, Belief, SingingStyleCaptioner
-from harmonia.audio.s2cap.measures import RATE, RENDERED, Reference, Voice, hear, tempo_of
+from harmonia.audio.s2cap.grammar import caption_of, plain_caption
+from harmonia.audio.s2cap.measures import HOP_S, RATE, RENDERED, Reference, Voice, hear, tempo_of
+from harmonia.audio.s2cap.models import PRESENCE, AttributeModels
 from harmonia.audio.s2cap.speakers import Singers, Stretch, cut, find_singers
 from harmonia.core.progress import say, track
 from harmonia.media import Audio
+from harmonia.parts.pitch import PitchTracker
 
 Separate = Callable[[Audio], Audio]
 """A mixture to its voice, at any rate and as long as the mixture."""
@@ -29,8 +33,11 @@ PIECE_S = 30.0
 SUNG_SHARE = 0.05
 """Share of a clip that must be sung for there to be a lead voice."""
 
-LEAST_VOICE_DB = -25.0
-"""Level of the separated voice over the mixture below which it is what a separator leaves of other instruments."""
+LEAST_VOICE_DB = -8.3
+"""Level of the sung frames over the mixture below which they are what a separator leaves of other instruments.
+
+With the embedded separator, rendered songs lie at -8 to -3 dB and their bands alone at -9 to -33 dB.
+"""
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,7 @@ class Described:
         volume_db: RMS of the voice in dB below full scale.
         bpm: Tempo; None for clips too short to tell.
         voice: Probability that somebody sings.
-        belief: Probability of every value of every attribute.
+        belief: Probability of every value of every attribute; 1 for what is measured.
     """
 
     stretch: Stretch
@@ -115,6 +122,10 @@ def listen(song: Audio, separate: Separate | None) -> Heard:
         vocals.append(_fitted(voice, len(low)))
     whole, alone = np.concatenate(mix), np.concatenate(vocals)
     measured = hear(alone)
+    if measured.sung.any():
+        # Few singers move by more than an octave about their middle; what lies beyond is mostly bass that leaked in.
+        middle = measured.f0
+        measured = hear(alone, PitchTracker(0.5 * middle, min(2 * middle, 1100.0), HOP_S))
     singers = find_singers(alone, measured)
     if singers.number > 1 and singers.share < 0.75:
         share = f"{100 * singers.share:.0f} %"
@@ -133,58 +144,85 @@ def clips_of(heard: Heard, shortest: float = 5.0, longest: float = 30.0) -> list
 def describe(
     heard: Heard,
     clips: Sequence[Stretch],
-    captioner: SingingStyleCaptioner,
+    captioner: SingingStyleCaptioner | None = None,
+    *,
+    models: AttributeModels | None = None,
     reference: Reference = RENDERED,
     known: Mapping[str, str] | None = None,
+    confidence: float = 0.5,
+    without: Sequence[str] = (),
 ) -> list[Described]:
     """Attributes and a caption for each clip.
 
-    Pitch, volume and tempo are measured and named by the reference population; the rest is what the captioner's
-    attribute head believes. A clip in which nobody sings has no attributes and says so.
+    Pitch, volume and tempo are measured and named by the reference population; the rest is what the attribute models
+    believe. A clip in which nobody sings has no attributes and says so.
 
     Arguments:
         heard: The song.
         clips: Stretches of it.
-        captioner: Names the other attributes and words the caption.
+        captioner: Words the captions, bound to the same attributes; the grammar does when None.
+        models: Name what cannot be measured; the embedded ones when None.
         reference: What *low* and *high* refer to.
         known: Attributes that are certain, from metadata.
+        confidence: Probability from which a caption states an attribute.
+        without: ``gender`` and ``age`` may be left out.
     """
-    if not clips:
-        return []
-    beliefs = captioner.beliefs([heard.piece(clip) for clip in clips])
-    voices = [heard.voice.between(*clip) for clip in clips]
-    tempi = [_tempo(heard, clip, belief, reference) for clip, belief in zip(clips, beliefs, strict=True)]
-    sung = [_somebody(heard, *pair) for pair in zip(clips, voices, strict=True)]
-    beliefs = [
-        belief if there else Belief(belief.memory, belief.attributes, 0.0)
-        for belief, there in zip(beliefs, sung, strict=True)
+    models = models or AttributeModels.from_pretrained()
+    judged = [_judge(heard, clip, models, reference, known or {}) for clip in clips]
+    stated = [
+        {n: v for n, v in one.attributes.items() if one.scores[n] >= confidence and n not in without} for one in judged
     ]
-    measured = []
-    for belief, voice, bpm in zip(beliefs, voices, tempi, strict=True):
-        best = belief.best()[0] | dict(known or {})
-        numbers = reference.attributes(voice.f0, voice.volume_db, bpm, best["gender"]) if belief.voice >= 0.5 else {}
-        measured.append(numbers | dict(known or {}))
-    texts = captioner.captions(beliefs, measured)
+    if captioner is None:
+        texts = [_worded(said, number, without) for number, said in enumerate(stated)]
+    else:
+        memories = [belief.memory for belief in captioner.beliefs([heard.piece(clip) for clip in clips])]
+        beliefs = [Belief(memory, one.belief, one.voice) for memory, one in zip(memories, judged, strict=True)]
+        texts = captioner.captions(beliefs, stated)
     described = []
-    for clip, belief, voice, bpm, sure, text in zip(clips, beliefs, voices, tempi, measured, texts, strict=True):
-        best, scores = belief.best()
-        values = {} if text == NOBODY else {n: v for n, v in (best | sure).items() if n not in captioner.without}
-        confidence = {name: 1.0 if name in sure else scores[name] for name in values}
-        described.append(
-            Described(clip, text, values, confidence, voice.f0, voice.volume_db, bpm, belief.voice, belief.attributes)
-        )
+    for one, text in zip(judged, texts, strict=True):
+        sung = one.voice >= 0.5
+        kept = {name: value for name, value in one.attributes.items() if sung and name not in without}
+        scores = {name: one.scores[name] for name in kept}
+        described.append(replace(one, text=text if sung else NOBODY, attributes=kept, scores=scores))
     return described
 
 
-def _tempo(heard: Heard, clip: Stretch, belief: Belief, reference: Reference) -> float | None:
-    """The tempo of a clip. Of half, found and double tempo the one whose class the attribute head believes in most."""
+def _worded(stated: Mapping[str, str], number: int, without: Sequence[str]) -> str:
+    """The grammar's caption; a plain one where too little is known."""
+    if any(name not in stated for name in MANDATORY if name not in without):
+        return plain_caption(stated)
+    return caption_of(stated, np.random.default_rng(number), without=without)
+
+
+def _judge(
+    heard: Heard, clip: Stretch, models: AttributeModels, reference: Reference, known: Mapping[str, str]
+) -> Described:
+    """Everything about a clip but its caption."""
+    part = slice(round(clip.begin * RATE), round(clip.end * RATE))
+    voice = heard.voice.between(*clip)
+    odds = models.odds(heard.mix[part], heard.vocals[part], voice)
+    presence = odds.pop(PRESENCE)["present"] if _somebody(heard, clip, voice) else 0.0
+    bpm = _tempo(heard.mix[part], odds["tempo"], reference)
+    best = {name: max(shares, key=lambda value: shares[value]) for name, shares in odds.items()} | dict(known)
+    scores = {name: odds[name][value] for name, value in best.items() if name in odds}
+    measured = dict(known)
+    if presence >= 0.5:
+        measured |= reference.attributes(voice.f0, voice.volume_db, bpm, best["gender"])
+    certain = {name: {other: float(other == value) for other in LEXICON[name]} for name, value in measured.items()}
+    attributes = {name: (best | measured)[name] for name in LEXICON if name in best | measured}
+    scores |= dict.fromkeys(measured, 1.0)
+    return Described(clip, "", attributes, scores, voice.f0, voice.volume_db, bpm, presence, {**odds, **certain})
+
+
+def _tempo(mix: Float[ndarray, " time"], odds: Mapping[str, float], reference: Reference) -> float | None:
+    """The tempo of a clip. Of half, found and double tempo the one whose class the attribute model believes most."""
     try:
-        found = tempo_of(heard.piece(clip).samples[0])
+        found = tempo_of(mix)
     except ValueError:
         return None
     names = {"low": "slow", "normal": "normal", "high": "fast"}
     octaves = [bpm for bpm in (found, found / 2, 2 * found) if 50 <= bpm <= 190]
-    return max(octaves, key=lambda bpm: belief.attributes["tempo"][names[reference.tempo.name(bpm)]])
+    return max(octaves, key=lambda bpm: odds[names[reference.tempo.name(bpm)]])
 
 
 def _somebody(heard: Heard, clip: Stretch, voice: Voice) -> bool:

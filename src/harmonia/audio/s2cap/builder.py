@@ -1,7 +1,7 @@
 """A captioned singing data set from a folder of songs: clips of one singer, attributes, captions, with checks.
 
 The steps are those of S2Cap's own pipeline with local parts in the place of its cloud ones: our separator for
-HT-Demucs, clustering of timbres for diarisation, measured pitch, level and tempo, an attribute head for Qwen2-Audio,
+HT-Demucs, clustering of timbres for diarisation, measured pitch, level and tempo, attribute models for Qwen2-Audio,
 and a grammar (or any callable) for GPT-4o. Pitch is parted by the 0.33 and 0.66 quantiles of each gender, volume by
 those of all clips, as the paper does.
 """
@@ -17,11 +17,13 @@ from typing import Any, Literal
 import numpy as np
 import polars
 
-from harmonia.audio.s2cap.analysis import Described, Separate, clips_of, default_separator, describe, listen
+from harmonia.audio.s2cap.analysis import Described, Heard, Separate, clips_of, default_separator, describe, listen
 from harmonia.audio.s2cap.attributes import LEXICON, MANDATORY, Levels, parse_attributes
-from harmonia.audio.s2cap.captioner import NOBODY, SingingStyleCaptioner
+from harmonia.audio.s2cap.captioner import NOBODY
 from harmonia.audio.s2cap.grammar import caption_of
 from harmonia.audio.s2cap.measures import RENDERED, Reference
+from harmonia.audio.s2cap.models import AttributeModels
+from harmonia.audio.s2cap.speakers import Stretch
 from harmonia.core.errors import HarmoniaError, InputError
 from harmonia.core.media import whole_file
 from harmonia.core.progress import say, track
@@ -43,7 +45,7 @@ class SongFacts:
 
     Attributes:
         artist: Never to be named in a caption.
-        genre: In place of the head's guess, where it is one of the lexicon's.
+        genre: In place of the model's guess, where it is one of the lexicon's.
         birth_year: Of the singer; those born before `StyleDatasetBuilder.born_after` are left out, as in the paper.
         duration: Seconds; a file that differs by more than 1 % is left out, as in the paper.
     """
@@ -60,8 +62,8 @@ class StyleDatasetBuilder:
 
     Arguments:
         separator: Mixture to voice; None for the embedded mel-roformer.
-        captioner: Its attribute head names what cannot be measured; None for the embedded one.
-        attribute_models: For any attribute a callable ``(mixture, voice) -> value`` that takes the head's place.
+        models: Name what cannot be measured; None for the embedded ones.
+        attribute_models: For any attribute a callable ``(mixture, voice) -> value`` that takes their place.
         caption_fn: ``template`` for the grammar, or any callable from attributes to a sentence, a language model say.
         phrasing: Patterns of the grammar.
         shortest, longest: Length of clips in seconds.
@@ -77,7 +79,7 @@ class StyleDatasetBuilder:
     """
 
     separator: Separate | None = None
-    captioner: SingingStyleCaptioner | None = None
+    models: AttributeModels | None = None
     attribute_models: Mapping[str, AttributeModel] = field(default_factory=dict)
     caption_fn: Literal["template"] | CaptionFn = "template"
     phrasing: Literal["train", "test"] = "train"
@@ -110,12 +112,11 @@ class StyleDatasetBuilder:
             if name not in LEXICON:
                 raise InputError("there is no such attribute", name, f"Use one of {', '.join(LEXICON)}.")
         facts = read_facts(metadata) if metadata is not None else {}
-        captioner = self.captioner or SingingStyleCaptioner.from_pretrained(without=tuple(self.without))
         separate = self.separator or default_separator()
         rows: list[dict[str, Any]] = []
         for song in track(songs, "Building"):
             try:
-                rows += self._song(song, song.relative_to(folder), out, facts, captioner, separate)
+                rows += self._song(song, song.relative_to(folder), out, facts, separate)
             except HarmoniaError as error:
                 say(f"{song.name} is left out: {error}")
         if not rows:
@@ -135,7 +136,6 @@ class StyleDatasetBuilder:
         name: Path,
         out: Path,
         facts: Mapping[str, SongFacts],
-        captioner: SingingStyleCaptioner,
         separate: Separate,
     ) -> list[dict[str, Any]]:
         """Clips of one song, on disk, with what is known of each before the whole set's quantiles are."""
@@ -150,7 +150,7 @@ class StyleDatasetBuilder:
         clips = clips_of(heard, self.shortest, self.longest)
         known = {"genre": told.genre} if told.genre in LEXICON["genre"] else {}
         rows = []
-        for number, clip in enumerate(describe(heard, clips, captioner, self.reference, known)):
+        for number, clip in enumerate(self._described(heard, clips, known)):
             if clip.text == NOBODY:
                 continue
             key = f"{'-'.join(name.with_suffix('').parts)}_{number:02d}"
@@ -163,6 +163,11 @@ class StyleDatasetBuilder:
                 row[attribute] = str(model(heard.piece(clip.stretch), voice))
             rows.append(row)
         return rows
+
+    def _described(self, heard: Heard, clips: Sequence[Stretch], known: Mapping[str, str]) -> list[Described]:
+        return describe(
+            heard, clips, models=self.models, reference=self.reference, known=known, without=tuple(self.without)
+        )
 
     def _named(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Pitch and volume by the quantiles of the set (Algorithm 1), where it is large enough."""

@@ -7,19 +7,23 @@ required attributes are stated. What a caption says is then never more than what
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from harmonia.audio.s2cap.attributes import stated
+from harmonia.audio.s2cap.grammar import misleading_words
 from harmonia.audio.s2cap.network import CaptionDecoder
 from harmonia.core.errors import InputError
 
 Decode = Callable[[Sequence[int]], str]
-_WIDE = 48
+_WIDE = 24
 """Continuations of a hypothesis that a grounded search looks at."""
+
+_TAIL = 6
+"""Words at the end of a text in which a new phrase can lie."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +52,14 @@ class Grounding:
         return set(self.required) <= {name for name, _ in stated(text)}
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Hypothesis:
+    """A caption so far: its text and the attributes that it states are kept by grounded searches only."""
+
     tokens: list[int]
     score: float
+    text: str = ""
+    told: frozenset[str] = frozenset()
 
 
 @torch.inference_mode()
@@ -85,6 +93,7 @@ def beam_search(
     if beam < 1 or (groundings is not None and (decode is None or len(groundings) != len(memory))):
         raise InputError("a grounded beam search reads what it says", f"beam {beam}", "Pass decode and a beam of 1 up.")
     longest = min(max_length or decoder.max_length, decoder.max_length)
+    avoided: list[Tensor | None] = [None] * len(memory)
     clips = len(memory)
     cache = decoder.begin(memory.repeat_interleave(beam, dim=0))
     running = [[_Hypothesis([], 0.0)] for _ in range(clips)]
@@ -94,6 +103,9 @@ def beam_search(
         logits, cache = decoder.advance(last, cache)
         log_p = logits.float().log_softmax(-1).view(clips, beam, -1)
         log_p[..., decoder.pad_token] = -torch.inf
+        if groundings is not None and decode is not None and length == 1:
+            pieces = [decode([token]) for token in range(log_p.shape[2])]
+            avoided = [_avoided(grounding, pieces).to(log_p.device) for grounding in groundings]
         rows = torch.arange(clips * beam, device=memory.device)
         for clip in range(clips):
             if _settled(running[clip], ended[clip], beam, length):
@@ -101,9 +113,12 @@ def beam_search(
             if not running[clip]:
                 continue
             grounding = groundings[clip] if groundings is not None else None
-            grown = _grow(running[clip], log_p[clip], decoder, beam, no_repeat, grounding, decode)
+            odds = log_p[clip]
+            if (wrong := avoided[clip]) is not None:
+                odds = odds.masked_fill(wrong, -torch.inf)
+            grown = _grow(running[clip], odds, decoder, beam, no_repeat, grounding, decode)
             finished = [(old, h) for old, h in grown if h.tokens[-1] == decoder.end_token]
-            ended[clip] += [_Hypothesis(h.tokens[:-1], h.score / length) for _, h in finished]
+            ended[clip] += [replace(h, tokens=h.tokens[:-1], score=h.score / length) for _, h in finished]
             going = [(old, h) for old, h in grown if h.tokens[-1] != decoder.end_token][:beam]
             running[clip] = [h for _, h in going]
             for slot, (old, hypothesis) in enumerate(going):
@@ -116,7 +131,7 @@ def beam_search(
     for clip in range(clips):
         whole = ended[clip]
         if groundings is None and not whole:
-            whole = [_Hypothesis(h.tokens, h.score / max(1, len(h.tokens))) for h in running[clip]]
+            whole = [replace(h, score=h.score / max(1, len(h.tokens))) for h in running[clip]]
         chosen.append(max(whole, key=lambda h: h.score).tokens if whole else None)
     return chosen
 
@@ -151,15 +166,27 @@ def _grow(
         slot, token = divmod(place, scores.shape[1])
         if value == float("-inf") or unfinished == beam:
             break
-        tokens = [*running[slot].tokens, token]
+        old = running[slot]
+        new = replace(old, tokens=[*old.tokens, token], score=value)
         if grounding is not None and decode is not None:
-            text = decode(tokens[:-1] if token == decoder.end_token else tokens)
-            fits = grounding.complete(text) if token == decoder.end_token else True
-            if not (fits and grounding.allows(text)):
-                continue
-        grown.append((slot, _Hypothesis(tokens, value)))
+            if token == decoder.end_token:
+                if not set(grounding.required) <= old.told:
+                    continue
+            else:
+                text = old.text + decode([token])
+                tail = " ".join(text.split(" ")[-_TAIL:])
+                if not grounding.allows(tail):
+                    continue
+                new = replace(new, text=text, told=old.told | {name for name, _ in stated(tail)})
+        grown.append((slot, new))
         unfinished += token != decoder.end_token
     return grown
+
+
+def _avoided(grounding: Grounding, pieces: Sequence[str]) -> Tensor:
+    """Tokens that begin a word which could only lead to something unsupported."""
+    wrong = misleading_words(grounding.supported)
+    return torch.tensor([piece.strip().lower() in wrong for piece in pieces])
 
 
 def repeated(tokens: Sequence[int], size: int) -> set[int]:

@@ -143,6 +143,32 @@ def plain_caption(attributes: Mapping[str, str]) -> str:
     return _sentence(" ".join(words) + ".").replace(" .", ".")
 
 
+def misleading_words(supported: Mapping[str, Sequence[str]]) -> set[str]:
+    """Words that our captions use for unsupported values and for nothing else.
+
+    A decoder that has begun *plain-toned* cannot get out of it in good English, so such words are better not begun.
+
+    Example:
+        >>> sorted(misleading_words({"gender": ["female"]}))
+        ['male', 'man']
+    """
+    good = set(_words(" ".join(pattern for patterns in _PATTERNS.values() for pattern in patterns)))
+    bad: set[str] = set()
+    for name, choices in LEXICON.items():
+        for value, phrases in choices.items():
+            slot = _SLOTS.get("singer" if name == "gender" else name, {}).get(value, ())
+            spoken = set(_words(" ".join((*slot, *(() if slot else phrases[:SPOKEN])))))
+            if name in supported and value not in supported[name]:
+                bad |= spoken
+            else:
+                good |= spoken
+    return bad - good
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[a-z]+", re.sub(r"\{\w+\}", " ", text.lower()))
+
+
 def surface_forms(attributes: Mapping[str, str], phrasing: Phrasing = "train", tries: int = 5000) -> set[str]:
     """Different captions of the same attributes, out of `tries` drawn ones."""
     rng = np.random.default_rng(0)

@@ -126,8 +126,7 @@ def _bars(axis: Any, clip: Described) -> None:
         left = 0.0
         odds = clip.belief[name]
         measured = clip.scores[name] == 1.0
-        shares = {value: float(value == clip.attributes[name]) for value in odds} if measured else odds
-        for value, share in sorted(shares.items(), key=lambda item: -item[1]):
+        for value, share in sorted(odds.items(), key=lambda item: -item[1]):
             chosen = value == clip.attributes[name]
             axis.barh(row, share, left=left, color=PALETTE[0] if chosen else "#D5DAE3", edgecolor="white", height=0.78)
             if share > 0.12:

@@ -57,22 +57,26 @@ def caption(
     shortest: Annotated[float, Field("shortest clip", unit="s", ge=1)] = 5.0,
     longest: Annotated[float, Field("longest clip, at least twice the shortest", unit="s", gt=2, le=60)] = 15.0,
     confidence: Annotated[float, Field("probability from which an attribute may be stated", ge=0, le=1)] = 0.5,
-    grounded: Annotated[bool, Field("state only what is measured or believed")] = True,
+    wording: Annotated[
+        Literal["grammar", "captioner"],
+        Field("captioner: sentences of the trained decoder, bound to the same attributes"),
+    ] = "grammar",
     without: Unsaid = "",
     device: Device = "auto",
 ) -> Captioned:
     """Describe the lead singer of a song: a sentence for each clip, with the attributes behind it.
 
-    The voice is separated, the lead singer's stretches are cut into clips, pitch, level and tempo are measured, and a
-    captioner words the rest. Low, normal and high refer to rendered singing, since one song is no population. Where
+    The voice is separated, the lead singer's stretches are cut into clips, pitch, level and tempo are measured, and
+    attribute models name the rest. Captions state what is measured or believed enough, and nothing else. Low, normal and high refer to rendered singing, since one song is no population. Where
     nobody sings, the result says so. Gender and age are how the voice is perceived, and can be left out.
     """
     unsaid = tuple(filter(None, without.split(",")))
-    captioner = SingingStyleCaptioner.from_pretrained(
-        weights, confidence=confidence, grounded=grounded, without=unsaid, device=device
-    )
+    captioner = None
+    if wording == "captioner":
+        captioner = SingingStyleCaptioner.from_pretrained(weights, confidence=confidence, without=unsaid, device=device)
     heard = listen(song, None if separation == "none" else default_separator(separation, device))
-    described = describe(heard, clips_of(heard, shortest, longest), captioner)
+    clips = clips_of(heard, shortest, longest)
+    described = describe(heard, clips, captioner, confidence=confidence, without=unsaid)
     found = [clip for clip in described if clip.text != NOBODY]
     if not found:
         say(NOBODY)
@@ -90,7 +94,6 @@ def build(
     *,
     out: Annotated[str, Field("folder for clips/ and captions.csv")] = "dataset",
     metadata: Annotated[Path | None, Field("csv with file and any of artist, genre, birth_year, duration")] = None,
-    weights: Weights = "embedded",
     separation: Separation = "embedded",
     shortest: Annotated[float, Field("shortest clip", unit="s", ge=1)] = 5.0,
     longest: Annotated[float, Field("longest clip, at least twice the shortest", unit="s", gt=2, le=60)] = 30.0,
@@ -106,7 +109,6 @@ def build(
     unsaid = tuple(filter(None, without.split(",")))
     builder = StyleDatasetBuilder(
         separator=(lambda mixture: mixture) if separation == "none" else default_separator(separation, device),
-        captioner=SingingStyleCaptioner.from_pretrained(weights, without=unsaid, device=device),
         shortest=shortest,
         longest=longest,
         without=unsaid,

@@ -152,6 +152,10 @@ def _label(name: str, value: str | None) -> int:
     return -1 if value is None else list(LEXICON[name]).index(value)
 
 
+_PLAYED = ("tempo", "mood", "genre")
+"""Attributes that a voice alone does not tell."""
+
+
 class Objective(nn.Module):
     """A captioner with what it is trained by: predictor and frozen text encoder.
 
@@ -184,6 +188,7 @@ class Objective(nn.Module):
         loss = caption_loss(decoder(inputs, z), targets, decoder.pad_token, weights.smoothing)
         if weights.crescendo:
             loss = loss + weights.crescendo * self._alignment(z, targets)
+        voice = None
         if weights.demix and batch.vocals is not None:
             voice = self.captioner.memory(batch.vocals.float())
             if weights.supervision == "align":
@@ -191,7 +196,7 @@ class Objective(nn.Module):
             else:
                 words = caption_loss(decoder(inputs, voice), targets, decoder.pad_token, weights.smoothing)
                 loss = loss + weights.demix * words
-        return loss + self._attributes(z, batch)
+        return loss + self._attributes(z, voice, batch)
 
     def _alignment(self, z: Tensor, targets: Tensor) -> Tensor:
         kept = targets != self.captioner.decoder.pad_token
@@ -201,22 +206,26 @@ class Objective(nn.Module):
             return crescendo_tokens_loss(self.predictor(z), words, kept)
         return crescendo_loss(self.predictor(z.mean(1)), masked_mean(words, kept))
 
-    def _attributes(self, z: Tensor, batch: Batch) -> Tensor:
-        pooled = z.mean(1)
-        labels = dict(batch.labels)
+    def _attributes(self, z: Tensor, voice: Tensor | None, batch: Batch) -> Tensor:
+        """Name the attributes of the mixture, those of the voice alone, and nobody in the backing alone."""
+        heard, told = [z.mean(1)], [dict(batch.labels)]
+        if voice is not None:
+            heard.append(voice.mean(1))
+            told.append({n: torch.full_like(label, -1) if n in _PLAYED else label for n, label in told[0].items()})
         if batch.backing is not None:
-            nobody = self.captioner.memory(batch.backing.float()).mean(1)
-            pooled = torch.cat([pooled, nobody])
-            unknown = torch.full((len(nobody),), -1, device=z.device)
-            labels = {name: torch.cat([label, unknown]) for name, label in labels.items()}
-            labels[PRESENCE] = torch.cat([torch.ones_like(batch.tokens[:, 0]), torch.zeros_like(unknown)])
+            sung = torch.ones_like(batch.tokens[:, 0])
+            told = [labels | {PRESENCE: sung} for labels in told]
+            heard.append(self.captioner.memory(batch.backing.float()).mean(1))
+            nobody = torch.zeros(len(heard[-1]), dtype=torch.long, device=z.device)
+            told.append(dict.fromkeys(batch.labels, nobody - 1) | {PRESENCE: nobody})
+        labels = {name: torch.cat([each[name] for each in told]) for name in told[0]}
         if not self.weights.attributes:
-            return attribute_loss(self.captioner.head(pooled.detach()), labels)
-        return self.weights.attributes * attribute_loss(self.captioner.head(pooled), labels)
+            return attribute_loss(self.captioner.head(torch.cat(heard).detach()), labels)
+        return self.weights.attributes * attribute_loss(self.captioner.head(torch.cat(heard)), labels)
 
 
-BACKING = ("tempo", "mood", "genre")
-"""Attributes that the backing tells too."""
+BACKING = ("tempo", "mood", "genre", "volume")
+"""Attributes that the backing tells too; the volume, since a backing is played as loud as its voice."""
 
 
 @dataclass(frozen=True)
@@ -230,7 +239,7 @@ class Drawer:
         nobody: Backings without a voice beside them.
         mask: Largest share of time, and of mels, that is set to the mean (SpecAugment); 0 masks nothing.
         mixed: Features of two sounds together; then voices are put over backings of other clips of the same tempo,
-            mood and genre, where all three are known.
+            mood, genre and volume, where all four are known.
     """
 
     examples: Examples
