@@ -29,6 +29,7 @@ RATE = 24000
 COLUMNS = 1200
 WINDOWS = 240
 SHORTEST_S = 0.1
+POINTS = 80
 RANGE_DB = 60.0
 LABELS = {
     "loss": "training loss",
@@ -64,7 +65,7 @@ def song(sound: Audio, frames: Float[ndarray, "layers frames dim"], layers: Sequ
             vmin=-1,
             vmax=1,
         )
-        axes.set_title(f"Self-similarity, layer {layers[number]}", loc="left")
+        _title(axes, f"Self-similarity, layer {layers[number]}")
         time_axis(axes, sound.seconds)
         if place == 0:
             axes.set_ylabel("time (s)")
@@ -83,7 +84,7 @@ def songs(names: Sequence[str], features: Float[ndarray, "songs layers dim"], la
     short = [name if len(name) <= 18 else f"{name[:17]}…" for name in names]
     for place, (axis, number) in enumerate(zip(axes, shown, strict=True)):
         picture = axis.imshow(_similarity(features[:, number]), cmap=DIVERGING, vmin=-1, vmax=1)
-        axis.set_title(f"Layer {layers[number]}", loc="left")
+        _title(axis, f"Layer {layers[number]}")
         axis.set_xticks(range(len(names)), short, rotation=90)
         axis.set_yticks(range(len(names)), short if place == 0 else [""] * len(names))
     colour_bar(axes[-1], picture, "cosine, mean removed")
@@ -124,7 +125,7 @@ def _notes(axes: Any, sound: Audio) -> None:
     )
     axes.set_yticks(range(8), [f"C{octave}" for octave in range(1, 9)])
     axes.set_ylabel("pitch")
-    axes.set_title("Constant-Q spectrum of the song", loc="left")
+    _title(axes, "Constant-Q spectrum of the song")
     colour_bar(axes, picture, "dB below maximum")
     time_axis(axes, sound.seconds)
 
@@ -155,7 +156,7 @@ def _changes(axes: Any, windows: ndarray, step: float, seconds: float, layers: S
     every = max(1, len(layers) // 9)
     axes.set_yticks(range(0, len(layers), every), [str(layers[n]) for n in range(0, len(layers), every)])
     axes.set_ylabel("layer")
-    axes.set_title("Where the song changes: the second after a moment beside the second before", loc="left")
+    _title(axes, "Where the song changes: the second after a moment beside the second before")
     colour_bar(axes, picture, "1 - cosine")
     time_axis(axes, seconds)
 
@@ -169,11 +170,11 @@ def _norms(axes: Any, frames: ndarray, layers: Sequence[int]) -> None:
     axes.bar(places, middle, width=0.6, color=PALETTE[0])
     axes.errorbar(places, middle, [middle - low, high - middle], fmt="none", ecolor=INK, elinewidth=1, capsize=3)
     axes.plot(places, still, "o", color=PALETTE[1], markersize=5)
-    axes.set_ylim(0, 1.25 * float(high.max()))
+    axes.set_ylim(0, 1.25 * max(float(high.max()), 1e-9))
     every = max(1, len(layers) // 13)
     axes.set_xticks(places[::every], [str(layer) for layer in layers][::every])
     axes.set_xlabel("layer")
-    axes.set_title("Length of a frame's vector", loc="left")
+    _title(axes, "Length of a frame's vector")
     axes.text(
         0.02, 0.97, "bars: median, 10 to 90 %", color=PALETTE[0], fontsize=8.5, transform=axes.transAxes, va="top"
     )
@@ -191,7 +192,9 @@ def _norms(axes: Any, frames: ndarray, layers: Sequence[int]) -> None:
 
 def _path(axes: Any, windows: ndarray, seconds: float, layer: int) -> None:
     """The two main directions of a layer, as a path through time."""
-    centred = windows - windows.mean(0)
+    every = max(1, len(windows) // POINTS)
+    rows = windows[: len(windows) // every * every].reshape(-1, every, windows.shape[1]).mean(1)
+    centred = rows - rows.mean(0)
     _, strength, directions = np.linalg.svd(centred, full_matrices=False)
     share = np.square(strength) / max(float(np.square(strength).sum()), 1e-12)
     flat = centred @ directions[:2].T
@@ -203,17 +206,21 @@ def _path(axes: Any, windows: ndarray, seconds: float, layer: int) -> None:
     points = axes.scatter(*flat.T, c=times, cmap="viridis", s=14, zorder=3)
     axes.set_xlabel(f"first direction ({share[0]:.0%} of the variance)")
     axes.set_ylabel(f"second ({share[1]:.0%})")
-    axes.set_title(f"Path of the song in layer {layer}", loc="left")
+    _title(axes, f"Path of the song in layer {layer}")
     colour_bar(axes, points, "time (s)")
 
 
 def _windows(frames: ndarray, seconds: float) -> tuple[Float[ndarray, "layers windows dim"], float]:
     """Means of equal stretches of frames, and their length in seconds."""
     count = frames.shape[1]
-    size = max(1, round(max(seconds / WINDOWS, SHORTEST_S) * count / seconds))
+    size = min(count, max(1, round(max(seconds / WINDOWS, SHORTEST_S) * count / seconds)))
     kept = count // size * size
     windows = frames[:, :kept].reshape(len(frames), -1, size, frames.shape[2]).mean(2)
     return windows, size * seconds / count
+
+
+def _title(axes: Any, text: str) -> None:
+    axes.set_title(text, loc="left", fontsize=10.5, color=INK)
 
 
 def _similarity(rows: Float[ndarray, "n dim"]) -> Float[ndarray, "n n"]:
