@@ -9,6 +9,8 @@ so.
     scores      chorale, chorale_melodies, lead_sheet, folk_tunes
     pictures    photograph
     songs       demo_song, demo_truth;   harmonia.data.render makes more
+    digits      demo_digits: eight spoken digits
+    sequences   ts_file, bundled_series, spoken_commands; harmonia.data.long_range_arena
     talk        demo_talk: two people who talk over each other
     traces      synthetic_trace, bank_calls, electricity, fisher: demand of services, for forecasting and scaling
     folders     musdb_hq, musdb_mp4, msst_songs, msst_stems, mir_st500: data sets that users have on disk
@@ -27,10 +29,12 @@ __getattr__, __dir__, __all__ = lazy(
         "boston": "tables",
         "credit_default": "tables",
         "breast_cancer": "tables",
+        "bundled_series": "labelled_sequences",
         "chorale": "scores",
         "chorale_melodies": "scores",
         "chorale_names": "scores",
         "cities": "maps",
+        "demo_digits": "spoken",
         "demo_song": "demo",
         "demo_talk": "conversation",
         "demo_truth": "demo",
@@ -51,6 +55,8 @@ __getattr__, __dir__, __all__ = lazy(
         "musdb_mp4": "folders",
         "nations": "graphs",
         "photograph": "photographs",
+        "spoken_commands": "labelled_sequences",
+        "ts_file": "labelled_sequences",
         "synthetic_trace": "traces",
         "umls": "graphs",
         "wine": "tables",

@@ -6,10 +6,17 @@ __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
         "KernelConfig": "kernel",
+        "OnlinePredictor": "stream",
         "S4D": "layer",
+        "S4DClassifier": "estimator",
         "S4DConfig": "network",
+        "S4DForecaster": "forecaster",
         "S4DKernel": "kernel",
         "S4DModel": "network",
+        "S4DRegressor": "estimator",
+        "StreamState": "network",
+        "hippo_legs": "initialization",
+        "load_checkpoint": "checkpoint",
         "ssm_param_groups": "network",
     },
 )

@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from abc import ABC, abstractmethod
 from numbers import Real
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from jaxtyping import Float64
+from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
@@ -20,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harmonia.core.errors import InputError, WeightsError
-from harmonia.core.weights import load_strictly, read_metadata, read_state_dict, write_safetensors
+from harmonia.core.weights import Checkpoint, load_strictly, read_metadata, read_state_dict, write_safetensors
 from harmonia.parts.training import Plan, Trained, train
 from harmonia.sequences.s4d.kernel import KernelConfig
 from harmonia.sequences.s4d.network import S4DConfig, S4DModel, ssm_param_groups
@@ -33,10 +35,9 @@ _PREDICTED_AT_ONCE = 1 << 18
 """Samples times channels of a batch of predictions."""
 
 
-class SequenceEstimator(BaseEstimator):
+class SequenceEstimator(BaseEstimator, ABC):
     """What the classifier and the regressor share: the network, its training, rates, streams and files."""
 
-    _goal: ClassVar[str]
     flat_: bool
 
     def __init__(  # untyped: scikit-learn's constructors take anything, and `fit` checks
@@ -164,9 +165,6 @@ class SequenceEstimator(BaseEstimator):
         )
         return [torch.optim.AdamW(groups)]
 
-    def _loss(self, found: Tensor, wanted: Tensor) -> Tensor:
-        return F.cross_entropy(found, wanted) if self._goal == "classification" else F.mse_loss(found, wanted)
-
     def _check_parameters(self) -> None:
         for name in ("epochs", "batch_size"):
             value = getattr(self, name)
@@ -234,17 +232,18 @@ class SequenceEstimator(BaseEstimator):
         check_is_fitted(self)
         return OnlinePredictor(self.model_.eval(), self.scaler_, self._finished, self.rate_)
 
+    @abstractmethod
     def _finished(self, outputs: Float64[np.ndarray, "time outputs"]) -> Float64[np.ndarray, "time outputs"]:
         """Network outputs as what is predicted: probabilities, or values in their units."""
-        if self._goal == "classification":
-            shifted = np.exp(outputs - outputs.max(1, keepdims=True))
-            return shifted / shifted.sum(1, keepdims=True)
-        return outputs * self.target_scaler_.spread + self.target_scaler_.mean
+
+    @abstractmethod
+    def _loss(self, found: Tensor, wanted: Tensor) -> Tensor:
+        """What is minimised."""
 
     # --------------------------------------------------------------------------------------------------- files
 
-    def save(self, path: str | Path) -> Path:
-        """Write the fitted model as safetensors: weights, configuration, scales and classes.
+    def checkpoint(self) -> Checkpoint:
+        """The fitted model as one medium: weights, configuration, scales and classes.
 
         Raises:
             InputError: classes that are neither words nor numbers.
@@ -257,17 +256,15 @@ class SequenceEstimator(BaseEstimator):
             "flat": self.flat_,
             "features": self.n_features_in_,
             "described": getattr(self, "description_", {}),
+            **self._described(),
         }
-        if self._goal == "classification":
-            classes: np.ndarray = self.classes_
-            if not all(isinstance(each, (str, int, float, bool)) for each in classes.tolist()):
-                raise InputError("classes are stored as words or numbers", classes.tolist()[:3], "Rename them.")
-            described["classes"] = classes.tolist()
-        else:
-            scaler: Scaler = self.target_scaler_
-            described["targets"] = {"mean": scaler.mean.tolist(), "spread": scaler.spread.tolist()}
-            described["columns"] = self.columns_
-        return write_safetensors(path, self.model_.state_dict(), {"s4d": json.dumps(described)})
+        tensors = {key: value.detach().cpu() for key, value in self.model_.state_dict().items()}
+        return Checkpoint(tensors, {"s4d": json.dumps(described)})
+
+    def save(self, path: str | Path) -> Path:
+        """Write the fitted model as safetensors; see `checkpoint`."""
+        found = self.checkpoint()
+        return write_safetensors(path, found.tensors, found.metadata)
 
     @classmethod
     def load(cls: type[E], path: str | Path, *, device: str = "cpu") -> E:
@@ -300,8 +297,13 @@ class SequenceEstimator(BaseEstimator):
         estimator._restore(described)
         return estimator
 
+    @abstractmethod
+    def _described(self) -> dict[str, Any]:
+        """What else a file must hold."""
+
+    @abstractmethod
     def _restore(self, described: dict[str, Any]) -> None:
-        raise TypeError(f"{type(self).__name__} is not one of the estimators")
+        """Take it from there."""
 
 
 class S4DClassifier(ClassifierMixin, SequenceEstimator):
@@ -350,8 +352,6 @@ class S4DClassifier(ClassifierMixin, SequenceEstimator):
         (2,)
     """
 
-    _goal = "classification"
-
     def fit(self, X: Any, y: Any) -> S4DClassifier:
         """Train.
 
@@ -377,6 +377,18 @@ class S4DClassifier(ClassifierMixin, SequenceEstimator):
         found = self._outputs(X).argmax(1)
         return self.classes_[found]
 
+    def _loss(self, found: Tensor, wanted: Tensor) -> Tensor:
+        return F.cross_entropy(found, wanted)
+
+    def _finished(self, outputs: Float64[np.ndarray, "time outputs"]) -> Float64[np.ndarray, "time outputs"]:
+        return softmax(outputs, axis=1)
+
+    def _described(self) -> dict[str, Any]:
+        classes = self.classes_.tolist()
+        if not all(isinstance(each, (str, int, float, bool)) for each in classes):
+            raise InputError("classes are stored as words or numbers", classes[:3], "Rename them.")
+        return {"classes": classes}
+
     def _restore(self, described: dict[str, Any]) -> None:
         self.classes_ = np.array(described["classes"])
 
@@ -398,8 +410,6 @@ class S4DRegressor(RegressorMixin, SequenceEstimator):
         >>> model.fit(X, y).score(X, y) > 0.9
         True
     """
-
-    _goal = "regression"
 
     def fit(self, X: Any, y: Any) -> S4DRegressor:
         """Train.
@@ -427,6 +437,16 @@ class S4DRegressor(RegressorMixin, SequenceEstimator):
         """The targets of each."""
         found = self._finished(self._outputs(X))
         return found if self.columns_ else found[:, 0]
+
+    def _loss(self, found: Tensor, wanted: Tensor) -> Tensor:
+        return F.mse_loss(found, wanted)
+
+    def _finished(self, outputs: Float64[np.ndarray, "time outputs"]) -> Float64[np.ndarray, "time outputs"]:
+        return outputs * self.target_scaler_.spread + self.target_scaler_.mean
+
+    def _described(self) -> dict[str, Any]:
+        scaler = self.target_scaler_
+        return {"targets": {"mean": scaler.mean.tolist(), "spread": scaler.spread.tolist()}, "columns": self.columns_}
 
     def _restore(self, described: dict[str, Any]) -> None:
         targets = described["targets"]
