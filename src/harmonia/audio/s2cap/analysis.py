@@ -229,7 +229,7 @@ def _somebody(heard: Heard, clip: Stretch, voice: Voice) -> bool:
     """Whether enough of a clip is sung, and loud enough beside the rest."""
     part = slice(round(clip.begin * RATE), round(clip.end * RATE))
     mix = 10 * np.log10(np.mean(np.square(heard.mix[part].astype(np.float64))) + 1e-12)
-    return voice.share >= SUNG_SHARE and voice.volume_db >= mix + LEAST_VOICE_DB
+    return bool(voice.share >= SUNG_SHARE and voice.volume_db >= mix + LEAST_VOICE_DB)
 
 
 def _fitted(voice: Float[ndarray, " time"], length: int) -> Float[ndarray, " length"]:

@@ -97,7 +97,7 @@ def find_singers(vocals: Float[ndarray, " time"], voice: Voice, gap: float = 1.5
         return Singers((), 0, 0.0)
     labels = cluster(embeddings)
     merged: list[list[float]] = []
-    for middle in middles[labels == 0]:
+    for middle in middles[labels == 0].tolist():
         begin, end = max(0.0, middle - WINDOW_S / 2), min(middle + WINDOW_S / 2, len(voice.sung) * HOP_S)
         if merged and begin - merged[-1][1] <= gap:
             merged[-1][1] = end

@@ -59,7 +59,7 @@ def caption(
     confidence: Annotated[float, Field("probability from which an attribute may be stated", ge=0, le=1)] = 0.5,
     wording: Annotated[
         Literal["grammar", "captioner"],
-        Field("captioner: sentences of the trained decoder, bound to the same attributes"),
+        Field("captioner: the trained decoder's, bound to the same attributes"),
     ] = "grammar",
     without: Unsaid = "",
     device: Device = "auto",
@@ -67,8 +67,9 @@ def caption(
     """Describe the lead singer of a song: a sentence for each clip, with the attributes behind it.
 
     The voice is separated, the lead singer's stretches are cut into clips, pitch, level and tempo are measured, and
-    attribute models name the rest. Captions state what is measured or believed enough, and nothing else. Low, normal and high refer to rendered singing, since one song is no population. Where
-    nobody sings, the result says so. Gender and age are how the voice is perceived, and can be left out.
+    attribute models name the rest. Captions state what is measured or believed enough, and nothing else. Low, normal
+    and high refer to rendered singing, since one song is no population. Where nobody sings, the result says so. Gender
+    and age are how the voice is perceived, and can be left out.
     """
     unsaid = tuple(filter(None, without.split(",")))
     captioner = None
