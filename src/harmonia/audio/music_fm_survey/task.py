@@ -33,7 +33,8 @@ QUICK = ("log-mel", "mfcc", "chroma", "cqt", "mert-random", "mert", "specttra")
 HEARD = ("key", "tempo", "style", "arousal", "valence")
 
 Encoders = Annotated[
-    list[str], Field(f"representations: {', '.join(ENCODERS)}; all but the slow mel-roformer unless given, or all")
+    list[str] | None,
+    Field(f"representations: {', '.join(ENCODERS)}; all but the slow mel-roformer unless given, or all"),
 ]
 Probe = Annotated[ProbeName, Field("ridge (closed form), logistic, mlp (MARBLE's network, slow), knn")]
 Folds = Annotated[int, Field("folds of the nested cross-validation", ge=3, le=20)]
@@ -75,7 +76,7 @@ class Listed(TypedDict):
 def compare(
     song: Annotated[Audio, Field("a song that the best probes listen to at the end", example=demo_song)],
     *,
-    encoders: Encoders = [],  # noqa: B006
+    encoders: Encoders = None,
     probe: Probe = "ridge",
     size: Annotated[Size, Field("small renders 500 excerpts in half a minute, full 1,440 in a few; once")] = "small",
     folds: Folds = 5,
@@ -130,7 +131,7 @@ def clips(
     folder: Annotated[Path | None, Field("folder of the files; the current one unless given")] = None,
     groups: Annotated[str, Field("column of what belongs together; 'group', 'song' or 'artist' is found by name")] = "",
     split: Annotated[str, Field("column that says 'test' for test clips; 'split' is found by name")] = "",
-    encoders: Encoders = [],  # noqa: B006
+    encoders: Encoders = None,
     probe: Probe = "ridge",
     folds: Folds = 5,
     seed: Seed = 0,
@@ -147,7 +148,7 @@ def public(
     folder: Annotated[Path, Field("folder of a public data set as it is published")],
     *,
     layout: Annotated[Layout, Field("which data set; jsonl is MARBLE v2's form of any")],
-    encoders: Encoders = [],  # noqa: B006
+    encoders: Encoders = None,
     probe: Probe = "ridge",
     folds: Folds = 5,
     seed: Seed = 0,
@@ -160,14 +161,14 @@ def public(
 def catalogue(
     *,
     where: Annotated[
-        list[str],
+        list[str] | None,
         Field("conditions such as modality=symbolic paradigm=GPT min_year=2023 weights__license__commercial=true"),
-    ] = [],  # noqa: B006
+    ] = None,
     kind: Annotated[Literal["models", "datasets", "methods"], Field("which records")] = "models",
 ) -> Queried:
     """Query the survey's taxonomy: 74 models, 41 data sets, and the methods of this library."""
     whole = records.load()
-    found = whole.query(kind, **dict(_condition(text) for text in where))
+    found = whole.query(kind, **dict(_condition(text) for text in where or ()))
     return {"records": records.as_table(found), "report": Figure(report.catalogue(whole, found).figure)}
 
 
@@ -252,7 +253,7 @@ def tools() -> Listed:
 JOBS = (compare, probe, clips, public, catalogue, scaling, card, tools)
 
 
-def available(names: list[str]) -> dict[str, Encoder]:
+def available(names: list[str] | None) -> dict[str, Encoder]:
     """The encoders that were asked for, or all of the quick ones whose weights are there."""
     if names == ["all"]:
         names = list(ENCODERS)
