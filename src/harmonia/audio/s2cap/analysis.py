@@ -20,7 +20,7 @@ from harmonia.audio.s2cap.attributes import LEXICON, MANDATORY
 from harmonia.audio.s2cap.captioner import NOBODY, Belief, SingingStyleCaptioner
 from harmonia.audio.s2cap.grammar import caption_of, plain_caption
 from harmonia.audio.s2cap.measures import HOP_S, RATE, RENDERED, Reference, Voice, hear, tempo_of
-from harmonia.audio.s2cap.models import PRESENCE, AttributeModels
+from harmonia.audio.s2cap.models import PRESENCE, AttributeModels, Odds
 from harmonia.audio.s2cap.speakers import Singers, Stretch, cut, find_singers
 from harmonia.core.progress import say, track
 from harmonia.media import Audio
@@ -30,6 +30,9 @@ Separate = Callable[[Audio], Audio]
 """A mixture to its voice, at any rate and as long as the mixture."""
 
 PIECE_S = 30.0
+TEMPO_S = 120.0
+"""Of the beginning of a song, in which its tempo is found."""
+
 SUNG_SHARE = 0.05
 """Share of a clip that must be sung for there to be a lead voice."""
 
@@ -59,9 +62,13 @@ class Heard:
     def seconds(self) -> float:
         return len(self.mix) / RATE
 
+    def between(self, stretch: Stretch, sound: Float[ndarray, " time"]) -> Float[ndarray, " part"]:
+        """A stretch of the mixture or of the vocals."""
+        return sound[round(stretch.begin * RATE) : round(stretch.end * RATE)]
+
     def piece(self, stretch: Stretch) -> Audio:
         """A stretch of the mixture."""
-        return Audio(self.mix[round(stretch.begin * RATE) : round(stretch.end * RATE)], RATE)
+        return Audio(self.between(stretch, self.mix), RATE)
 
 
 @dataclass(frozen=True)
@@ -75,7 +82,7 @@ class Described:
         scores: Confidence in each of them.
         f0: Median F0 in Hz.
         volume_db: RMS of the voice in dB below full scale.
-        bpm: Tempo; None for clips too short to tell.
+        bpm: Tempo of the song; None where it is too short to tell.
         voice: Probability that somebody sings.
         belief: Probability of every value of every attribute; 1 for what is measured.
     """
@@ -168,7 +175,16 @@ def describe(
         without: ``gender`` and ``age`` may be left out.
     """
     models = models or AttributeModels.from_pretrained()
-    judged = [_judge(heard, clip, models, reference, known or {}) for clip in clips]
+    voices = [heard.voice.between(*clip) for clip in clips]
+    odds = [
+        models.odds(heard.between(clip, heard.mix), heard.between(clip, heard.vocals), voice)
+        for clip, voice in zip(clips, voices, strict=True)
+    ]
+    bpm = _tempo(heard.mix[: round(TEMPO_S * RATE)], [one["tempo"] for one in odds], reference)
+    judged = [
+        _judge(heard, clip, voice, one, bpm, reference, known or {})
+        for clip, voice, one in zip(clips, voices, odds, strict=True)
+    ]
     stated = [
         {n: v for n, v in one.attributes.items() if one.scores[n] >= confidence and n not in without} for one in judged
     ]
@@ -195,14 +211,16 @@ def _worded(stated: Mapping[str, str], number: int, without: Sequence[str]) -> s
 
 
 def _judge(
-    heard: Heard, clip: Stretch, models: AttributeModels, reference: Reference, known: Mapping[str, str]
+    heard: Heard,
+    clip: Stretch,
+    voice: Voice,
+    odds: Odds,
+    bpm: float | None,
+    reference: Reference,
+    known: Mapping[str, str],
 ) -> Described:
     """Everything about a clip but its caption."""
-    part = slice(round(clip.begin * RATE), round(clip.end * RATE))
-    voice = heard.voice.between(*clip)
-    odds = models.odds(heard.mix[part], heard.vocals[part], voice)
     presence = odds.pop(PRESENCE)["present"] if _somebody(heard, clip, voice) else 0.0
-    bpm = _tempo(heard.mix[part], odds["tempo"], reference)
     best = {name: max(shares, key=lambda value: shares[value]) for name, shares in odds.items()} | dict(known)
     scores = {name: odds[name][value] for name, value in best.items() if name in odds}
     measured = dict(known)
@@ -214,21 +232,20 @@ def _judge(
     return Described(clip, "", attributes, scores, voice.f0, voice.volume_db, bpm, presence, {**odds, **certain})
 
 
-def _tempo(mix: Float[ndarray, " time"], odds: Mapping[str, float], reference: Reference) -> float | None:
-    """The tempo of a clip. Of half, found and double tempo the one whose class the attribute model believes most."""
+def _tempo(mix: Float[ndarray, " time"], odds: Sequence[Mapping[str, float]], reference: Reference) -> float | None:
+    """The tempo of a song. Of half, found and double tempo the one whose class the attribute model believes most."""
     try:
         found = tempo_of(mix)
     except ValueError:
         return None
     names = {"low": "slow", "normal": "normal", "high": "fast"}
     octaves = [bpm for bpm in (found, found / 2, 2 * found) if 50 <= bpm <= 190]
-    return max(octaves, key=lambda bpm: odds[names[reference.tempo.name(bpm)]])
+    return max(octaves, key=lambda bpm: sum(clip[names[reference.tempo.name(bpm)]] for clip in odds))
 
 
 def _somebody(heard: Heard, clip: Stretch, voice: Voice) -> bool:
     """Whether enough of a clip is sung, and loud enough beside the rest."""
-    part = slice(round(clip.begin * RATE), round(clip.end * RATE))
-    mix = 10 * np.log10(np.mean(np.square(heard.mix[part].astype(np.float64))) + 1e-12)
+    mix = 10 * np.log10(np.mean(np.square(heard.between(clip, heard.mix).astype(np.float64))) + 1e-12)
     return bool(voice.share >= SUNG_SHARE and voice.volume_db >= mix + LEAST_VOICE_DB)
 
 

@@ -23,6 +23,8 @@ from harmonia.audio.s2cap.decoding import beam_search
 from harmonia.audio.s2cap.grammar import caption_of
 from harmonia.audio.s2cap.losses import cosine_distance, crescendo_loss, demix_loss
 from harmonia.audio.s2cap.manifest import Clip, read_manifest
+from harmonia.audio.s2cap.measures import RATE, hear
+from harmonia.audio.s2cap.models import AttributeModels
 from harmonia.audio.s2cap.network import Captioner, LogMelEncoder, SmallConfig, SmallDecoder
 from harmonia.audio.s2cap.rendered import MANIFEST, write_rendered
 from harmonia.audio.s2cap.scores import VOCAL, attribute_scores
@@ -37,6 +39,7 @@ from harmonia.audio.s2cap.training import (
 )
 from harmonia.core.claim import Measured, claim
 from harmonia.core.errors import MissingDependency
+from harmonia.data import demo_truth
 from harmonia.data.cache import cache_folder
 from harmonia.media import Audio
 from harmonia.parts.text_metrics import cider_d
@@ -188,10 +191,25 @@ def cached_decoding(seed: int) -> Measured:
     gate=0.5,
 )
 def demo_singer(seed: int) -> Measured:
-    from harmonia.data import demo_song
+    """Fails: the network has seen 640 clips for 900 steps, in which voices lay up to 20 dB below their backings."""
+    belief = SingingStyleCaptioner.from_pretrained(device="cpu").beliefs([demo_truth().mixture.cut(4.0, 16.0)])[0]
+    note = f"voice present: {belief.voice:.2f}; trained for 900 steps, which is too short: see weights/README.md"
+    return Measured(belief.attributes["gender"]["female"], baseline=0.5, note=note)
 
-    belief = SingingStyleCaptioner.from_pretrained(device="cpu").beliefs([demo_song().cut(4.0, 16.0)])[0]
-    return Measured(belief.attributes["gender"]["female"], baseline=0.5, note=f"voice present: {belief.voice:.2f}")
+
+@claim(
+    "The embedded attribute models name the demo song's singer as a woman",
+    place="our own weights; the voice sang in no training clip, and is given apart",
+    unit="probability",
+    better="higher",
+    tier="quick",
+    gate=0.5,
+)
+def demo_models(seed: int) -> Measured:
+    sounds = (demo_truth().sound(name).cut(4.0, 10.0) for name in ("mixture", "vocals"))
+    mix, vocals = (sound.mono().resampled(RATE).samples[0] for sound in sounds)
+    odds = AttributeModels.from_pretrained().odds(mix, vocals, hear(vocals))
+    return Measured(odds["gender"]["female"], baseline=0.5, note=f"voice present: {odds['voice']['present']:.2f}")
 
 
 @claim(
@@ -339,7 +357,7 @@ def builder_captions(seed: int) -> Measured | None:
 # ------------------------------------------------------------------------------------------------------- beneath
 
 
-def spread_after_alignment(seed: int, frozen: bool, steps: int = 500) -> float:
+def spread_after_alignment(seed: int, frozen: bool, steps: int = 300) -> float:
     """Variance of the unit text embeddings after aligning them with an audio embedding, without negatives.
 
     Each of 32 captions has a sound of its own that is heard under fresh noise in every step, so the embeddings agree
@@ -350,7 +368,7 @@ def spread_after_alignment(seed: int, frozen: bool, steps: int = 500) -> float:
         torch.manual_seed(seed)
         text, audio = nn.EmbeddingBag(300, 16), nn.Linear(16, 16)
     tokens, sounds = torch.randint(300, (32, 6), generator=generator), torch.randn(32, 16, generator=generator)
-    optimizer = torch.optim.Adam([*audio.parameters(), *([] if frozen else text.parameters())], 3e-2)
+    optimizer = torch.optim.Adam([*audio.parameters(), *([] if frozen else text.parameters())], 1e-1)
     for _ in range(steps):
         heard = audio(sounds + torch.randn(32, 16, generator=generator))
         loss = crescendo_loss(heard, text(tokens)) if frozen else cosine_distance(heard, text(tokens))

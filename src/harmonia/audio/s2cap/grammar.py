@@ -102,7 +102,7 @@ def caption_of(
     Example:
         >>> style = dict(gender="male", pitch="low", tempo="slow", volume="low", mood="sad", timbre="warm")
         >>> caption_of(style, np.random.default_rng(0))
-        'A ... man ...'
+        'At a slow tempo, a male singer sings a sad melody at a low pitch and at a soft volume, warm in timbre.'
     """
     _check(attributes, without)
     pattern = str(rng.choice(np.array(_PATTERNS[phrasing], dtype=object)))

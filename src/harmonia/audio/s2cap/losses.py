@@ -24,7 +24,7 @@ def cosine_distance(a: Float[Tensor, "batch dim"], b: Float[Tensor, "batch dim"]
 
     Example:
         >>> a = torch.tensor([[1.0, 2.0]])
-        >>> cosine_distance(a, 3 * a).item(), cosine_distance(a, -a).item()
+        >>> round(cosine_distance(a, 3 * a).item(), 6), round(cosine_distance(a, -a).item(), 6)
         (0.0, 2.0)
     """
     return (1 - F.cosine_similarity(a, b, dim=-1, eps=1e-12)).mean()
