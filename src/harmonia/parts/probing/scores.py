@@ -125,42 +125,46 @@ def check_weights(weights: Weights, items: int) -> None:
 def _by_label(truth: Any, predicted: ndarray, weights: Weights, score: Any) -> Scores:
     check_weights(weights, len(predicted))
     truth = np.asarray(truth, dtype=bool)
-    out = np.empty((len(weights), truth.shape[1]))
-    undefined = 0
-    for label in range(truth.shape[1]):
-        positive = truth[:, label]
-        if positive.all() or not positive.any():
-            out[:, label], undefined = np.nan, undefined + 1
-            continue
+    out = np.full((len(weights), truth.shape[1]), np.nan)
+    # Items first: an item's weights in all resamples lie side by side, and are moved and added up as one.
+    step = max(1, _BLOCK // len(predicted))
+    blocks = [slice(start, start + step) for start in range(0, len(weights), step)]
+    by_item = [np.ascontiguousarray(weights[block].T) for block in blocks]
+    varied = truth.any(0) & ~truth.all(0)
+    for label in np.flatnonzero(varied):
         order = np.argsort(predicted[:, label], kind="stable")
-        values = predicted[order, label]
+        values, positive = predicted[order, label], truth[order, label]
         first = np.flatnonzero(np.r_[True, values[1:] != values[:-1]])
-        step = max(1, _BLOCK // len(values))
-        for start in range(0, len(weights), step):
-            block = slice(start, start + step)
-            out[block, label] = score(positive[order], first, weights[block, order])
-    if undefined:
-        warnings.warn(f"{undefined} of {truth.shape[1]} labels have one class only and are left out", stacklevel=3)
+        for block, drawn in zip(blocks, by_item):
+            out[block, label] = score(positive, first, drawn[order])
+    if not varied.all():
+        left_out = f"{int((~varied).sum())} of {len(varied)} labels"
+        warnings.warn(f"{left_out} have one class only and are left out", stacklevel=3)
     return out
 
 
 def _tied_sums(first: ndarray, weights: ndarray) -> ndarray:
     """Sums over items of equal score; every score occurs once, as a rule."""
-    return weights if len(first) == weights.shape[1] else np.add.reduceat(weights, first, axis=1)
+    return weights if len(first) == len(weights) else np.add.reduceat(weights, first, axis=0)
 
 
 def _roc_auc(positive: ndarray, first: ndarray, weights: ndarray) -> ndarray:
-    up = _tied_sums(first, weights * positive)
-    down = _tied_sums(first, weights * ~positive)
-    below = np.cumsum(down, 1) - 0.5 * down
-    return _ratio((up * below).sum(1), up.sum(1) * down.sum(1))
+    if len(first) == len(weights):
+        up = weights[positive]
+        weights[positive] = 0.0
+        below = np.cumsum(weights, 0, out=weights)
+        return _ratio(np.einsum("ij,ij->j", up, below[positive]), up.sum(0) * below[-1])
+    up = _tied_sums(first, weights * positive[:, None])
+    down = _tied_sums(first, weights * ~positive[:, None])
+    below = np.cumsum(down, 0) - 0.5 * down
+    return _ratio((up * below).sum(0), up.sum(0) * down.sum(0))
 
 
 def _average_precision(positive: ndarray, first: ndarray, weights: ndarray) -> ndarray:
-    up = _tied_sums(first, weights * positive)[:, ::-1]
-    every = _tied_sums(first, weights)[:, ::-1]
-    precision = _ratio(np.cumsum(up, 1), np.cumsum(every, 1))
-    return _ratio(np.nansum(up * precision, 1), up.sum(1))
+    up = _tied_sums(first, weights * positive[:, None])[::-1]
+    every = _tied_sums(first, weights)[::-1]
+    precision = _ratio(np.cumsum(up, 0), np.cumsum(every, 0))
+    return _ratio(np.nansum(up * precision, 0), up.sum(0))
 
 
 def _ratio(above: ndarray, below: ndarray) -> ndarray:
