@@ -126,7 +126,7 @@ def test_silence_is_no_voice() -> None:
 
 
 def test_voices_are_put_over_backings_that_tell_the_same() -> None:
-    labels = {"tempo": [0, 0, 1, -1], "mood": [0, 0, 0, 0], "genre": [0, 0, 0, 0]}
+    labels = {"tempo": [0, 0, 1, -1], "mood": [0] * 4, "genre": [0] * 4, "volume": [0] * 4}
     features = torch.arange(4.0)[:, None, None].expand(4, 8, 8).half()
     examples = Examples(
         features, features, features, [[[5]]] * 4, {name: torch.tensor(rows) for name, rows in labels.items()}

@@ -45,7 +45,7 @@ def chain(seed: int, clips: int = 2, size: int = 10, max_length: int = 4) -> tup
 
 
 def decode(tokens) -> str:
-    return "".join(WORDS[token] for token in tokens).strip()
+    return "".join(WORDS[token] for token in tokens)
 
 
 def best(decoder: Chain, clip: int, allowed=lambda tokens: True) -> tuple[float, tuple[int, ...]]:

@@ -54,12 +54,11 @@ class Grounding:
 
 @dataclass(frozen=True)
 class _Hypothesis:
-    """A caption so far: its text and the attributes that it states are kept by grounded searches only."""
+    """A caption so far; its text is kept by grounded searches only."""
 
     tokens: list[int]
     score: float
     text: str = ""
-    told: frozenset[str] = frozenset()
 
 
 @torch.inference_mode()
@@ -82,7 +81,7 @@ def beam_search(
         max_length: Most tokens; the decoder's own limit when None.
         no_repeat: No group of so many tokens occurs twice; 0 allows it.
         groundings: What each caption may and must state; needs `decode`.
-        decode: Token ids to text.
+        decode: Token ids to text; that of a list is that of its parts, one after another, spaces included.
 
     Returns:
         For each clip the tokens without begin and end; None where a grounded search found no caption that may be said.
@@ -126,7 +125,8 @@ def beam_search(
                 last[clip * beam + slot] = hypothesis.tokens[-1]
         if not any(running):
             break
-        cache = decoder.reorder(cache, rows)
+        if not torch.equal(rows, torch.arange(clips * beam, device=rows.device)):
+            cache = decoder.reorder(cache, rows)
     chosen: list[list[int] | None] = []
     for clip in range(clips):
         whole = ended[clip]
@@ -170,14 +170,14 @@ def _grow(
         new = replace(old, tokens=[*old.tokens, token], score=value)
         if grounding is not None and decode is not None:
             if token == decoder.end_token:
-                if not set(grounding.required) <= old.told:
+                if not grounding.complete(old.text):
                     continue
             else:
                 text = old.text + decode([token])
                 tail = " ".join(text.split(" ")[-_TAIL:])
                 if not grounding.allows(tail):
                     continue
-                new = replace(new, text=text, told=old.told | {name for name, _ in stated(tail)})
+                new = replace(new, text=text)
         grown.append((slot, new))
         unfinished += token != decoder.end_token
     return grown
