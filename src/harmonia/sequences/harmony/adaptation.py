@@ -24,7 +24,7 @@ class AdaptiveLevel:
 
     ``bayes``: the probability of that event at level e has a Beta posterior with a prior of 50 steps at the forecast's
     word, mean ``m(e) = (50 e + sum w 1[e* < e]) / (50 + sum w)`` with weights that fade; the level is the one with
-    ``m(e) = sla``. When the last steps show, with 99.9% probability, a rate above three times the SLA, the past is
+    ``m(e) = sla``. When the last steps show, with 99% probability, a rate above three times the SLA, the past is
     forgotten (drift).
 
     ``conformal``: ``e += gain (sla - 1[violated])``, which keeps the long-run rate whatever happens (adaptive
@@ -66,7 +66,7 @@ class AdaptiveLevel:
             self.value = min(0.5, self.value + self.gain * (self.sla - violated))
         elif self.method == "bayes":
             self._seen.append(level)
-            if self.rate_above(3 * self.sla) > 0.999:
+            if self.rate_above(3 * self.sla) > 0.99:
                 self.drifts += 1
                 kept = list(self._seen)[-self.recent // 3 :]
                 self._seen.clear()

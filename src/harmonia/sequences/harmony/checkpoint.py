@@ -40,7 +40,7 @@ def ours(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         pattern = next(((old, new) for old, new in _NAMES if re.match(old, name)), None)
         if pattern is None:
             raise WeightsError(f"the release has no '{name}'", f"{len(state)} keys", "Pass a state dict of its Model.")
-        found[re.sub(*pattern, name)] = tensor[..., 0] if ".conv" in name else tensor
+        found[re.sub(*pattern, name)] = tensor[..., 0] if tensor.ndim == 3 else tensor
     return found
 
 

@@ -19,10 +19,6 @@ from harmonia.parts.forecasting import Forecast
 LEVELS = np.r_[(np.arange(200) + 0.5) / 200, 0.999, 0.9995, 0.9999]
 """Levels of the table: the middles of 200 equally likely parts, and three further into the upper tail."""
 
-_EDGES = np.r_[0.0, (LEVELS[1:] + LEVELS[:-1]) / 2, 1.0]
-WEIGHTS = np.diff(_EDGES)
-"""Probability that each row of the table stands for."""
-
 _DEPTH = 0.08
 """How far below zero the level runs while the requirement grows by another distance from median to top."""
 
@@ -78,15 +74,23 @@ class Demand:
     def expected_costs(
         self, allocations: Float64[ndarray, " allocations"], over: float, under: float
     ) -> Float64[ndarray, "horizon allocations"]:
-        """``over E(a - D)^+ + under E(D - a)^+`` for every step and allocation, by cumulative sums of the table."""
-        share = np.r_[0.0, WEIGHTS.cumsum()]
+        """``over E(a - D)^+ + under E(D - a)^+`` for every step and allocation.
+
+        The distribution function is taken as straight lines between the rows of the table, so that both are integrals
+        of it in closed form: ``E(a - D)^+ = int_(-inf)^a F(x) dx``.
+        """
         found = np.empty((self.values.shape[1], len(allocations)))
         for step, column in enumerate(self.values.T):
-            mass = np.r_[0.0, (WEIGHTS * column).cumsum()]
-            below = np.searchsorted(column, allocations, side="right")
-            excess = allocations * share[below] - mass[below]
-            shortage = mass[-1] - mass[below] - allocations * (share[-1] - share[below])
-            found[step] = over * excess + under * shortage
+            gaps = np.diff(column)
+            area = np.r_[0.0, (gaps * (LEVELS[1:] + LEVELS[:-1]) / 2).cumsum()]  # integral of F up to each row
+            row = np.searchsorted(column, allocations, side="right") - 1
+            inner = row.clip(0, len(gaps) - 1)
+            into = (allocations - column[inner]).clip(0, gaps[inner])
+            rise = np.diff(LEVELS)[inner] / np.where(gaps[inner] > 0, gaps[inner], 1.0)
+            above = (allocations - column[-1]).clip(0)
+            excess = area[inner] + LEVELS[inner] * into + 0.5 * rise * into**2 + above
+            mean = column[-1] - area[-1]
+            found[step] = over * excess + under * (mean - allocations + excess)
         return found
 
 
@@ -107,8 +111,8 @@ class WorkloadModel:
 
     ``demand = w . (traffic, 1) + noise`` with a normal-inverse-gamma posterior (`harmonia.parts.conjugate`); what was
     learnt fades by `keep` each step, so that a new release of the service is learnt anew. A step at which the
-    resource was used up to its `limit` shows only that demand was at least so large: it is replaced by what the
-    posterior expects above the limit, as in Tobit regression.
+    resource was used up to its `limit` shows only that demand was at least so large: what is learnt from it is the
+    limit or, where more, what was expected anyway, so that a limit never pulls the expectation down.
 
     Arguments:
         features: Number of traffic indicators.
@@ -133,19 +137,10 @@ class WorkloadModel:
 
     def observe(self, traffic: Float[ndarray, " features"], demand: float, limit: float = np.inf) -> None:
         """Learn from one step; `limit` is what the workload could use at most."""
-        inputs = self._inputs(traffic)
         if demand >= 0.98 * limit:
-            demand = self._above(inputs, limit)
+            demand = max(demand, self.expect(traffic))
         faded = self.posterior.forget(self.keep, self._prior)
-        self.posterior = faded.update(inputs, torch.tensor(float(demand), dtype=torch.float64))
-
-    def _above(self, inputs: torch.Tensor, limit: float) -> float:
-        """Expected demand given that it is above the limit, under a normal with the predictive's moments."""
-        from scipy.stats import truncnorm
-
-        told = self.posterior.predict(inputs)
-        mean, scale = told.location.item(), told.scale.item()
-        return float(truncnorm.mean((limit - mean) / scale, 40.0 + max(0.0, (limit - mean) / scale), mean, scale))
+        self.posterior = faded.update(self._inputs(traffic), torch.tensor(float(demand), dtype=torch.float64))
 
     def expect(self, traffic: Float[ndarray, " features"]) -> float:
         """Expected demand."""

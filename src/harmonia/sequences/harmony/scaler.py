@@ -22,7 +22,7 @@ MOST_LEVELS = 200
 _UNITS = {"ms": 0.001, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
 
-def seconds(duration: str | float) -> float:
+def seconds(duration: str | float | int) -> float:
     """A duration in seconds: a number of them, or words such as ``10min``, ``30s``, ``1h``, ``2d``.
 
     Raises:

@@ -1,0 +1,157 @@
+"""A trace taken through everything: fit on a warm-up, forecasts beside the rules, replay under all policies, a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from harmonia.core.errors import InputError
+from harmonia.core.progress import say
+from harmonia.media import Series
+from harmonia.parts.forecasting import Scores, baselines, evaluate
+from harmonia.sequences.harmony.demand import Demand
+from harmonia.sequences.harmony.forecaster import HarmonyForecaster
+from harmonia.sequences.harmony.planning import Prices
+from harmonia.sequences.harmony.replay import Harmony, Outcome, Setting, replay
+from harmonia.sequences.harmony.rules import HPA, VPA, Oracle, PointMargin, Policy, Static
+from harmonia.sequences.harmony.scaler import Recommendation, ResourceScaler, seconds
+
+DEMANDS = ("cpu", "demand", "cores", "calls", "memory", "load", "requests")
+"""Names that are taken for the demand when none is given, in this order."""
+
+_DAY = 86400.0
+
+
+def demand_column(trace: Series, column: str) -> int:
+    """Place of the demand in a trace.
+
+    Raises:
+        InputError: no such variable.
+    """
+    names = [str(name) for name in trace.names]
+    if column:
+        if column not in names:
+            raise InputError("the trace has no such variable", f"'{column}'", f"Variables: {', '.join(names)}.")
+        return names.index(column)
+    lowered = [name.lower() for name in names]
+    place = next((lowered.index(name) for name in DEMANDS if name in lowered), len(names) - 1)
+    if len(names) > 1:
+        say(f"Demand is taken to be '{names[place]}'; name another with --column.")
+    return place
+
+
+def interval_of(trace: Series, fallback: str) -> float:
+    """Seconds between two rows.
+
+    Raises:
+        InputError: rows that are not evenly spaced.
+    """
+    trace.step  # noqa: B018 (raises where the steps differ)
+    if trace.times.dtype.kind != "M":
+        return seconds(fallback)
+    return float((trace.times[1] - trace.times[0]) / np.timedelta64(1, "s"))
+
+
+def usable(trace: Series) -> Series:
+    """The trace without variables that never change; they say nothing and are told."""
+    constant = np.ptp(trace.values, axis=0) == 0
+    if constant.all():
+        raise InputError("every variable of the trace is constant", ", ".join(trace.names), "Pass one that varies.")
+    if constant.any():
+        left_out = [str(name) for name, same in zip(trace.names, constant) if same]
+        say(f"Left out, for they never change: {', '.join(left_out)}.")
+    names = [name for name, same in zip(trace.names, constant) if not same]
+    return Series(trace.values[:, ~constant], names, trace.times)
+
+
+@dataclass
+class Study:
+    """Settings of a study; `warmup` is the share of the trace that is fitted to.
+
+    Attributes:
+        trace: The whole trace.
+        column: Place of the demand.
+        scaler: Makes a decision maker for an SLA.
+        interval: Seconds between two rows.
+        forecaster: Makes a forecaster.
+        warmup: Share of the trace that is fitted to before anything is judged.
+        season: Steps of a day.
+    """
+
+    trace: Series
+    column: int
+    scaler: Callable[[float], ResourceScaler]
+    interval: float
+    forecaster: Callable[[], HarmonyForecaster]
+    season: int
+    sla: float
+    warmup: float = 2 / 3
+
+    def __post_init__(self) -> None:
+        self.first = int(self.warmup * len(self.trace))
+        self.past = Series(self.trace.values[: self.first], self.trace.names, self.trace.times[: self.first])
+        self.fitted = self.forecaster().fit([self.past])
+
+    @property
+    def name(self) -> str:
+        return str(self.trace.names[self.column])
+
+    def scores(self, *, classical: bool = True, stride: int = 12) -> dict[str, Scores]:
+        """Forecasts of the demand after the warm-up beside the simple rules, all from the same origins."""
+        alone = Series(self.trace.values[:, [self.column]], [self.name], self.trace.times)
+        past = Series(alone.values[: self.first], alone.names, alone.times[: self.first])
+        rules = baselines(self.season, self.fitted.horizon, classical=classical)
+        needed = {name: rule.lookback + rule.horizon for name, rule in rules.items()}
+        fitting = {name: rule.fit([past]) for name, rule in rules.items() if needed[name] <= self.first}
+        for name in set(rules) - set(fitting):
+            say(f"Left out: {name} needs {needed[name]} steps before the first forecast.")
+        found = evaluate(fitting, past, alone, season=min(self.season, self.first - 1), stride=stride)
+        options: dict[str, Any] = {"season": min(self.season, self.first - 1), "stride": stride}
+        ours = evaluate({"HARMONY": self.fitted}, self.past, self.trace, variables=[self.name], **options)
+        return found | ours
+
+    @property
+    def setting(self) -> Setting:
+        scaler = self.scaler(self.sla)
+        prices = Prices(scaler.cost_over, scaler.cost_under, scaler.cost_change, scaler.cost_switch)
+        delay = max(1, int(np.ceil(seconds(scaler.startup_delay) / self.interval)))
+        return Setting(scaler.unit_capacity, delay, self.interval / 3600, prices, scaler.min_units, scaler.max_units)
+
+    def harmony(self, sla: float, **changes: Any) -> Harmony:
+        """The method as a policy at an SLA."""
+        scaler = replace(self.scaler(sla), **changes) if changes else self.scaler(sla)
+        return Harmony(self.fitted, scaler, name=f"HARMONY at {sla:.1%}")
+
+    def rivals(self) -> list[Policy]:
+        """The rules of today in several settings, a point forecast with margins, a static size, an oracle."""
+        delay = self.setting.delay
+        day = _DAY / self.interval
+        stabilization = max(1, round(300 / self.interval))
+        return [
+            *(HPA(target, stabilization=stabilization) for target in (0.4, 0.5, 0.6, 0.7, 0.8, 0.9)),
+            *(
+                VPA(p, margin, halflife=day)
+                for p, margin in ((0.9, 0.15), (0.9, 0.0), (0.95, 0.15), (0.99, 0.15), (1.0, 0.15))
+            ),
+            *(PointMargin(self.fitted, 0, margin, delay) for margin in (0.1, 0.2, 0.35, 0.5)),
+            Static(1.0),
+            Static(0.99),
+            Oracle(delay),
+        ]
+
+    def play(self, policy: Policy) -> Outcome:
+        """Replay what follows the warm-up."""
+        return replay(self.trace, self.name, policy, self.setting, first=self.first)
+
+    def frontier(self, slas: tuple[float, ...]) -> list[Outcome]:
+        """All rivals, and the method at several SLAs."""
+        return [self.play(policy) for policy in (*(self.harmony(sla) for sla in slas), *self.rivals())]
+
+    def now(self, policy: Harmony, current: int) -> tuple[Demand, Recommendation]:
+        """What comes after the end of the trace, and what to do about it, with what the replay has taught."""
+        demand = Demand.of(self.fitted.predict_distribution(self.trace))[0]
+        policy.scaler.observe(float(self.trace.values[-1, self.column]))
+        return demand, policy.scaler.recommend(demand, current)

@@ -1,0 +1,363 @@
+"""Jobs: plan resources from a trace, replay it under many policies, fit and recommend, serve recommendations."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypedDict
+
+import numpy as np
+import polars
+
+from harmonia.core.errors import InputError
+from harmonia.core.progress import say, track
+from harmonia.core.task import Field
+from harmonia.core.weights import Checkpoint
+from harmonia.data.traces import synthetic_trace
+from harmonia.media import Figure, Series, Table, Text
+from harmonia.sequences.harmony import report
+from harmonia.sequences.harmony.demand import Demand
+from harmonia.sequences.harmony.forecaster import HarmonyForecaster
+from harmonia.sequences.harmony.recommender import Recommender, ServiceConfig, WorkloadConfig
+from harmonia.sequences.harmony.replay import Outcome, cheapest
+from harmonia.sequences.harmony.scaler import Recommendation, ResourceScaler, seconds
+from harmonia.sequences.harmony.server import serving
+from harmonia.sequences.harmony.study import Study, demand_column, interval_of, usable
+
+Distribution = Literal["spline", "realnvp", "normal", "studentt", "quantile"]
+
+_TRACE = Field("demand and other indicators, one row a step", example=synthetic_trace)
+_COLUMN = Field("variable that is the demand; cpu, demand, calls, ... unless given")
+_CAPACITY = Field("demand that one unit can take, in units of the demand", gt=0)
+_UTILIZATION = Field("share of a unit's capacity that may be used", gt=0, le=1)
+_SLA = Field("share of steps in which demand may exceed what is usable", gt=0, lt=0.5)
+_DELAY = Field("time until an added unit serves: 30s, 10min, 1h")
+_INTERVAL = Field("time between rows, where the trace has no dates")
+_DISTRIBUTION = Field("family of predictive distributions; realnvp is the paper's")
+_EPOCHS = Field("passes over the warm-up", gt=0, le=1000)
+
+
+class Planned(TypedDict):
+    plan: Annotated[Table, Field("coming steps: units, quantiles of demand, probability of a violation")]
+    policies: Annotated[Table, Field("the replay of what follows the warm-up: violations, waste and cost by policy")]
+    forecasts: Annotated[Table, Field("CRPS, MASE and coverage of the forecaster and of the simple rules")]
+    ahead: Annotated[Figure, Field("what may come, and what is planned for it")]
+    frontier: Annotated[Figure, Field("violations against spare capacity for all policies")]
+    skill: Annotated[Figure, Field("the forecaster beside the simple rules")]
+    target: Annotated[int, Field("units to order now")]
+    reason: Annotated[str, Field("why")]
+
+
+def plan(
+    trace: Annotated[Series, _TRACE],
+    *,
+    column: Annotated[str, _COLUMN] = "",
+    unit_capacity: Annotated[float, _CAPACITY] = 0.5,
+    target_utilization: Annotated[float, _UTILIZATION] = 1.0,
+    sla: Annotated[float, _SLA] = 0.01,
+    startup_delay: Annotated[str, _DELAY] = "10min",
+    cooldown: Annotated[str, Field("time after a change in which nothing is taken away")] = "0s",
+    max_units: Annotated[int, Field("most units", ge=1)] = 1000,
+    lookback: Annotated[int, Field("steps that a forecast sees; 0: a day, at least 48", ge=0)] = 0,
+    horizon: Annotated[int, Field("steps to plan", ge=1, le=288)] = 12,
+    distribution: Annotated[Distribution, _DISTRIBUTION] = "spline",
+    epochs: Annotated[float, _EPOCHS] = 8.0,
+    classical: Annotated[bool, Field("also compare with ETS and Theta, which take a fit an origin")] = True,
+    interval: Annotated[str, _INTERVAL] = "10min",
+    seed: Annotated[int, Field("random seed")] = 0,
+) -> Planned:
+    """Plan how much to run: forecast demand with its uncertainty, and choose units that keep an SLA at least cost.
+
+    Two thirds of the trace are fitted to; the rest is replayed under this method, Kubernetes' HPA and VPA rules, a
+    static size and an oracle, and the forecaster is scored beside simple rules. The plan is for what follows the end.
+    """
+    study = _study(
+        trace, column, unit_capacity, target_utilization, sla, startup_delay, cooldown, max_units, lookback, horizon,
+        distribution, epochs, interval, seed,
+    )  # fmt: skip
+    scores = study.scores(classical=classical, stride=max(12, (len(study.trace) - study.first) // 30))
+    policy = study.harmony(sla)
+    outcomes = [study.play(policy), *(study.play(study.harmony(each)) for each in _sweep(sla))]
+    outcomes += [study.play(each) for each in study.rivals()]
+    demand, found = study.now(policy, int(outcomes[0].units[-1]))
+    _judge(outcomes)
+    return {
+        "plan": Table(_plan_rows(study.trace, demand, found, study.scaler(sla).serves)),
+        "policies": Table(_policy_rows(outcomes)),
+        "forecasts": Table(polars.DataFrame([{"forecaster": k, **v._asdict()} for k, v in scores.items()])),
+        "ahead": report.plan_figure(study.trace, study.column, demand, found, study.scaler(sla).serves),
+        "frontier": report.frontier_figure(outcomes, sla, study.name),
+        "skill": report.scores_figure(scores, study.name),
+        "target": found.target,
+        "reason": found.reason,
+    }
+
+
+class Replayed(TypedDict):
+    policies: Annotated[Table, Field("violations, shortage, waste, changes and cost by policy")]
+    steps: Annotated[Table, Field("demand and the units that served at every step, by policy")]
+    picture: Annotated[Figure, Field("what served the demand under this method and its rivals")]
+    frontier: Annotated[Figure, Field("violations against spare capacity for all policies")]
+
+
+def replay(
+    trace: Annotated[Series, _TRACE],
+    *,
+    column: Annotated[str, _COLUMN] = "",
+    unit_capacity: Annotated[float, _CAPACITY] = 0.5,
+    target_utilization: Annotated[float, _UTILIZATION] = 1.0,
+    sla: Annotated[float, _SLA] = 0.01,
+    startup_delay: Annotated[str, _DELAY] = "10min",
+    cooldown: Annotated[str, Field("time after a change in which nothing is taken away")] = "0s",
+    max_units: Annotated[int, Field("most units", ge=1)] = 1000,
+    horizon: Annotated[int, Field("steps to plan", ge=1, le=288)] = 12,
+    distribution: Annotated[Distribution, _DISTRIBUTION] = "spline",
+    epochs: Annotated[float, _EPOCHS] = 8.0,
+    interval: Annotated[str, _INTERVAL] = "10min",
+    seed: Annotated[int, Field("random seed")] = 0,
+) -> Replayed:
+    """Replay a trace under this method at several SLAs, HPA and VPA rules, point forecasts, static sizes, an oracle."""
+    study = _study(
+        trace, column, unit_capacity, target_utilization, sla, startup_delay, cooldown, max_units, 0, horizon,
+        distribution, epochs, interval, seed,
+    )  # fmt: skip
+    first = study.play(study.harmony(sla))
+    outcomes = [first, *study.frontier(_sweep(sla))]
+    _judge(outcomes)
+    hpa = cheapest([each for each in outcomes if each.name.startswith("HPA")], max(sla, first.violations))
+    vpa = cheapest([each for each in outcomes if each.name.startswith("VPA")], max(sla, first.violations))
+    shown = [each for each in (first, hpa, vpa) if each is not None]
+    times = study.trace.times[study.first + 1 :][: len(first.demand)]
+    columns: dict[str, Any] = {"time": times, study.name: first.demand}
+    columns |= {each.name: each.units for each in outcomes}
+    return {
+        "policies": Table(_policy_rows(outcomes)),
+        "steps": Table(polars.DataFrame(columns)),
+        "picture": report.replay_figure(times, shown, unit_capacity, study.name),
+        "frontier": report.frontier_figure(outcomes, sla, study.name),
+    }
+
+
+class Fitted(TypedDict):
+    weights: Annotated[Checkpoint, Field("the forecaster, for `recommend`")]
+    loss: Annotated[float, Field("negative log density per number on the traces, in nats")]
+
+
+def fit(
+    traces: Annotated[list[Series], Field("traces with the same variables", example=lambda: [synthetic_trace()])],
+    *,
+    column: Annotated[str, _COLUMN] = "",
+    lookback: Annotated[int, Field("steps that a forecast sees", ge=2)] = 144,
+    horizon: Annotated[int, Field("steps to predict", ge=1, le=288)] = 12,
+    distribution: Annotated[Distribution, _DISTRIBUTION] = "spline",
+    epochs: Annotated[float, _EPOCHS] = 20.0,
+    keep: Annotated[str, Field("folder for checkpoints, so that training resumes")] = "",
+    seed: Annotated[int, Field("random seed")] = 0,
+) -> Fitted:
+    """Train one forecaster on many workloads."""
+    place = demand_column(traces[0], column)
+    forecaster = HarmonyForecaster(
+        lookback,
+        horizon,
+        target=[str(traces[0].names[place])],
+        distribution=distribution,
+        epochs=epochs,
+        random_state=seed,
+        folder=Path(keep) if keep else None,
+    ).fit(traces)
+    return {"weights": forecaster.checkpoint(), "loss": float(forecaster.trained_.history[-1]["loss"])}
+
+
+class Recommended(TypedDict):
+    recommendation: Annotated[Text, Field("what to run and why, as JSON")]
+    ahead: Annotated[Figure, Field("what may come, and what is planned for it")]
+    target: Annotated[int, Field("units to order now")]
+    reason: Annotated[str, Field("why")]
+
+
+def recommend(
+    trace: Annotated[Series, _TRACE],
+    *,
+    weights: Annotated[Path | None, Field("what `fit` wrote; trained on the trace unless given")] = None,
+    column: Annotated[str, _COLUMN] = "",
+    current: Annotated[int, Field("units that run now; 0: as many as the last demand takes", ge=0)] = 0,
+    unit_capacity: Annotated[float, _CAPACITY] = 0.5,
+    target_utilization: Annotated[float, _UTILIZATION] = 0.7,
+    sla: Annotated[float, _SLA] = 0.01,
+    startup_delay: Annotated[str, _DELAY] = "10min",
+    max_units: Annotated[int, Field("most units", ge=1)] = 1000,
+    interval: Annotated[str, _INTERVAL] = "10min",
+    seed: Annotated[int, Field("random seed")] = 0,
+) -> Recommended:
+    """Say once how many units to run after the end of a trace."""
+    if weights is None:
+        trace = usable(trace)
+        target = str(trace.names[demand_column(trace, column)])
+        lookback = min(144, len(trace) // 3)
+        forecaster = HarmonyForecaster(lookback, 12, target=[target], epochs=8.0, random_state=seed).fit([trace])
+    else:
+        forecaster = HarmonyForecaster.load(weights)
+        target = column or forecaster.targets_[0]
+    place = demand_column(trace, target)
+    if target not in forecaster.targets_:
+        got = f"'{target}'"
+        raise InputError("the forecaster does not predict this", got, f"It predicts {', '.join(forecaster.targets_)}.")
+    scaler = ResourceScaler(
+        unit_capacity,
+        target_utilization,
+        sla,
+        interval=interval_of(trace, interval),
+        startup_delay=startup_delay,
+        max_units=max_units,
+    )
+    demand = Demand.of(forecaster.predict_distribution(trace), forecaster.targets_.index(target))[0]
+    found = scaler.recommend(demand, current or scaler.units(float(trace.values[-1, place])))
+    return {
+        "recommendation": Text(json.dumps(found.__dict__, indent=1)),
+        "ahead": report.plan_figure(trace, place, demand, found, scaler.serves),
+        "target": found.target,
+        "reason": found.reason,
+    }
+
+
+class Served(TypedDict):
+    recommendations: Annotated[Table, Field("the last recommendation of each workload")]
+
+
+def serve(
+    *,
+    config: Annotated[Path | None, Field("YAML or TOML that lists workloads; two synthetic ones unless given")] = None,
+    port: Annotated[int, Field("port to listen on; 0 for any free one", ge=0, le=65535)] = 8080,
+    host: Annotated[str, Field("interface to listen on")] = "127.0.0.1",
+    interval: Annotated[str, Field("time between two looks at the measurements")] = "60s",
+    rounds: Annotated[int, Field("looks before it stops; 0: never", ge=0)] = 0,
+) -> Served:
+    """Serve recommendations over HTTP: JSON at /recommendations, metrics for Prometheus at /metrics.
+
+    Nothing is scaled: it only recommends. State survives restarts in the folder that the configuration names.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        settings = ServiceConfig.read(config) if config is not None else _example_service(Path(folder))
+        recommender = Recommender(settings)
+        with serving(recommender, host, port) as address:
+            say(f"Serving {len(settings.workloads)} workloads at {address}/recommendations and {address}/metrics.")
+            endless = iter(int, 1)
+            for done, _ in enumerate(track(range(rounds) if rounds else endless, "Looks"), start=1):
+                recommender.refresh()
+                if done != rounds:
+                    time.sleep(seconds(interval))
+    return {"recommendations": Table(_served_rows(recommender))}
+
+
+def _served_rows(recommender: Recommender) -> polars.DataFrame:
+    told = recommender.snapshot.recommendations.values()
+    keys = ("workload", "desiredReplicas", "violationProbability", "fallback", "reason")
+    return polars.DataFrame([{key: each[key] for key in keys} for each in told])
+
+
+def _example_service(folder: Path) -> ServiceConfig:
+    """Two synthetic workloads in files."""
+    workloads = []
+    for seed, name in enumerate(("checkout", "search")):
+        synthetic_trace(seed, days=10).write(folder / f"{name}.csv")
+        workloads.append(
+            WorkloadConfig(
+                name=name,
+                unit="cores",
+                unit_capacity=0.5,
+                demand="cpu",
+                indicators={"load": "load", "memory": "memory"},
+                file=str(folder / f"{name}.csv"),
+                target_utilization=1.0,
+            )
+        )
+    return ServiceConfig(workloads=workloads, state=str(folder / "state"), epochs=4.0)
+
+
+def _study(
+    trace: Series, column: str, unit_capacity: float, target_utilization: float, sla: float, startup_delay: str,
+    cooldown: str, max_units: int, lookback: int, horizon: int, distribution: Distribution, epochs: float,
+    interval: str, seed: int,
+) -> Study:  # fmt: skip
+    trace = usable(trace)
+    place = demand_column(trace, column)
+    step = interval_of(trace, interval)
+    if trace.values[:, place].min() < 0:
+        raise InputError("demand is not negative", trace.values[:, place].min(), "Choose another variable.")
+    season = max(2, round(86400 / step))
+    lookback = lookback or max(48, min(season, len(trace) // 6))
+    if len(trace) < 3 * (lookback + horizon):
+        got = f"{len(trace)} rows"
+        raise InputError(f"a plan needs {3 * (lookback + horizon)} rows", got, "Pass a longer trace, or less lookback.")
+
+    def scaler(level: float) -> ResourceScaler:
+        return ResourceScaler(
+            unit_capacity,
+            target_utilization,
+            level,
+            interval=step,
+            startup_delay=startup_delay,
+            cooldown=cooldown,
+            max_units=max_units,
+        )
+
+    def forecaster() -> HarmonyForecaster:
+        return HarmonyForecaster(
+            lookback,
+            horizon,
+            target=[str(trace.names[place])],
+            distribution=distribution,
+            epochs=epochs,
+            random_state=seed,
+        )
+
+    return Study(trace, place, scaler, step, forecaster, min(season, len(trace) // 4), sla)
+
+
+def _sweep(sla: float) -> tuple[float, ...]:
+    return tuple(each for each in (0.003, 0.01, 0.03, 0.1) if abs(each - sla) > 1e-9)
+
+
+def _judge(outcomes: list[Outcome]) -> None:
+    """Say how the method compares with the cheapest rule that keeps as few violations."""
+    ours = outcomes[0]
+    rules = [each for each in outcomes if each.name.startswith(("HPA", "VPA"))]
+    best = cheapest(rules, ours.violations)
+    said = f"{ours.name}: {ours.violations:.2%} of steps violated, {ours.waste:,.1f} unused"
+    if best is None:
+        say(f"{said}; no HPA or VPA setting has as few violations.")
+    else:
+        more = best.waste / max(ours.waste, 1e-9) - 1
+        way = f"{more:.0%} more" if more >= 0 else f"{-more:.0%} less"
+        say(f"{said}; the cheapest HPA or VPA setting with as few violations, {best.name}, leaves {way} unused.")
+
+
+def _plan_rows(trace: Series, demand: Demand, found: Recommendation, serves: float) -> polars.DataFrame:
+    ahead = trace.ahead(len(found.plan))
+    times = ahead.astype("datetime64[us]") if ahead.dtype.kind == "M" else ahead
+    beyond = [demand.exceedance(units * serves)[step] for step, units in enumerate(found.plan)]
+    quantiles = {f"{level:.0%}": demand.requirement(1 - level) for level in (0.05, 0.5, 0.95, 0.99)}
+    columns: dict[str, Any] = {"time": times, "units": np.array(found.plan), "required": np.array(found.requirement)}
+    return polars.DataFrame({**columns, **quantiles, "p_violation": np.array(beyond)})
+
+
+def _policy_rows(outcomes: list[Outcome]) -> polars.DataFrame:
+    return polars.DataFrame(
+        [
+            {
+                "policy": each.name,
+                "violations": each.violations,
+                "shortage_hours": each.shortage,
+                "unused_hours": each.waste,
+                "changes_a_day": each.changes,
+                "cost": each.cost,
+                "mean_units": float(each.units.mean()),
+            }
+            for each in outcomes
+        ]
+    )
+
+
+JOBS = (plan, replay, fit, recommend, serve)
