@@ -16,7 +16,15 @@ from harmonia.core.errors import InputError, WeightsError
 from harmonia.core.progress import watched
 
 SMALL = dataclasses.replace(
-    MERTConfig.tiny(), dim=128, layers=2, heads=2, feed_forward=48, conv_dim=(8,) * 7, pos_kernel=10, pos_groups=16
+    MERTConfig.tiny(),
+    norm="post",
+    dim=128,
+    layers=2,
+    heads=2,
+    feed_forward=48,
+    conv_dim=(8,) * 7,
+    pos_kernel=10,
+    pos_groups=16,
 )
 
 

@@ -17,7 +17,14 @@ from harmonia.audio.mert.stem import ConvStem
 from harmonia.core.errors import InputError
 
 SMALL = dataclasses.replace(
-    MERTConfig.tiny(), dim=32, layers=3, heads=4, feed_forward=48, conv_dim=(8, 8, 12, 16, 16, 16, 16), pos_kernel=10
+    MERTConfig.tiny(),
+    norm="post",
+    dim=32,
+    layers=3,
+    heads=4,
+    feed_forward=48,
+    conv_dim=(8, 8, 12, 16, 16, 16, 16),
+    pos_kernel=10,
 )
 
 
@@ -247,6 +254,16 @@ def test_bfloat16_is_near():
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         rough = model(audio)["hidden"][-1]
     assert (rough - exact).abs().mean() < 0.05 * exact.abs().mean()
+
+
+def test_weights_in_half_precision_take_sound_in_single():
+    model = seeded(lambda: MERTModel(SMALL))
+    audio = noise(1, 24000)
+    exact = model(audio)["hidden"][-1]
+    with torch.no_grad():
+        rough = model.to(torch.bfloat16)(audio)["hidden"][-1]
+    assert rough.dtype == torch.bfloat16
+    assert (rough - exact).abs().mean() < 0.1 * exact.abs().mean()
 
 
 def test_saved_weights_come_back(tmp_path):

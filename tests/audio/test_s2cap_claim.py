@@ -10,6 +10,8 @@ import pytest
 
 from harmonia.audio.s2cap import claim
 from harmonia.audio.s2cap.attributes import LEXICON
+from harmonia.audio.s2cap.claim import arms as compared
+from harmonia.audio.s2cap.claim import data_set, embedded
 from harmonia.audio.s2cap.manifest import Clip
 from harmonia.audio.s2cap.network import SmallConfig
 from harmonia.core.claim import claims_in
@@ -42,14 +44,14 @@ def few(tmp_path: Path) -> list[Clip]:
 
 
 def test_arms_can_be_compared_on_a_small_budget(monkeypatch: pytest.MonkeyPatch, few: list[Clip]) -> None:
-    monkeypatch.setattr(claim, "rendered", lambda *_: few)
+    monkeypatch.setattr(compared, "rendered", lambda *_: few)
     config = SmallConfig(dim=16, encoder_layers=1, decoder_layers=1, heads=2, vocabulary=300)
-    arms = claim.compare.__wrapped__(0, clips=4, tests=4, steps=2, seeds=2, config=config)
+    arms = compared.compare.__wrapped__(0, clips=4, tests=4, steps=2, seeds=2, config=config)
     assert list(arms) == ["base", "cre", "dem", "both", "vocals"]
     for arm in arms.values():
         assert [len(values) for values in arm] == [2, 2, 2, 2]
         assert np.isfinite(arm).all()
-    monkeypatch.setattr(claim, "compare", lambda seed: arms)
+    monkeypatch.setattr(compared, "compare", lambda seed: arms)
     for entry in (claim.additions_help, claim.additions_keep_cider, claim.demix_helps_in_noise, claim.gap_closed):
         assert entry.check().measured is not None
 
@@ -63,16 +65,17 @@ def test_agreement_is_that_of_the_worst(monkeypatch: pytest.MonkeyPatch) -> None
             "true_volume": ["low", "low"],
         }
     )
-    monkeypatch.setattr(claim, "built", lambda: frame)
-    measured = claim._agreement(("pitch", "volume"))
+    monkeypatch.setattr(data_set, "built", lambda: frame)
+    measured = data_set._agreement(("pitch", "volume"))
     assert measured is not None
     assert measured.value == 0.5
 
 
 def test_without_a_renderer_the_verdict_is_beyond_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(claim, "rendered", lambda *_: None)
-    claim.compare.cache_clear()
-    claim.built.cache_clear()
+    for module in (compared, data_set, embedded):
+        monkeypatch.setattr(module, "rendered", lambda *_: None)
+    compared.compare.cache_clear()
+    data_set.built.cache_clear()
     for entry in CLAIMS.values():
         if entry.tier == "full":
             assert entry.check().verdict == "beyond this machine"

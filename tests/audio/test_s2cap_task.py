@@ -187,7 +187,9 @@ def test_the_build_job_needs_no_separator_for_voices(songs: Path, tmp_path: Path
     folder = tmp_path / "voices"
     folder.mkdir()
     demo_truth().stems["vocals"].cut(2.0, 9.0).write(folder / "v.wav")
-    outputs = JOBS["build"].run({"folder": folder, "out": str(tmp_path / "set"), "separation": "none", "device": "cpu"})
+    outputs = JOBS["build"].run(
+        {"folder": folder, "dataset": str(tmp_path / "set"), "separation": "none", "device": "cpu"}
+    )
     assert outputs["captions"].frame.height == 1
     assert (tmp_path / "set" / "captions.csv").is_file()
     assert len(JOBS["build"].save(outputs, tmp_path, "x")) == 2

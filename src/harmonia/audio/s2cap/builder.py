@@ -243,7 +243,8 @@ def read_facts(metadata: str | Path) -> dict[str, SongFacts]:
 
 
 def _row(key: str, song: str, clip: Described, mix: Path, vocals: Path) -> dict[str, Any]:
-    numbers = {"f0_hz": round(clip.f0, 1), "volume_db": round(clip.volume_db, 1), "bpm": clip.bpm}
+    bpm = None if clip.bpm is None else round(clip.bpm, 1)
+    numbers = {"f0_hz": round(clip.f0, 1), "volume_db": round(clip.volume_db, 1), "bpm": bpm}
     place = {"begin": 0.0, "end": round(clip.stretch.end - clip.stretch.begin, 3), "song": song}
     where = {"song_begin": round(clip.stretch.begin, 3), "path": str(mix), "vocals_path": str(vocals)}
     return {"id": key, **place, **where, **clip.attributes, **numbers}

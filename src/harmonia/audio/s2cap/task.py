@@ -93,7 +93,7 @@ def caption(
 def build(
     folder: Annotated[Path, Field("songs, in any depth")],
     *,
-    out: Annotated[str, Field("folder for clips/ and captions.csv")] = "dataset",
+    dataset: Annotated[str, Field("folder for clips/ and captions.csv")] = "dataset",
     metadata: Annotated[Path | None, Field("csv with file and any of artist, genre, birth_year, duration")] = None,
     separation: Separation = "embedded",
     shortest: Annotated[float, Field("shortest clip", unit="s", ge=1)] = 5.0,
@@ -115,8 +115,8 @@ def build(
         without=unsaid,
         seed=seed,
     )
-    frame = builder.build(folder, Path(out).expanduser(), metadata)
-    say(f"{len(frame)} clips of {frame['song'].n_unique()} songs are in {out}.")
+    frame = builder.build(folder, Path(dataset).expanduser(), metadata)
+    say(f"{len(frame)} clips of {frame['song'].n_unique()} songs are in {dataset}.")
     return {"captions": Table(frame), "report": report.population(frame.to_dict(as_series=False))}
 
 
