@@ -102,6 +102,7 @@ class MERTConfig:
             layers=4,
             heads=4,
             feed_forward=512,
+            norm="pre",
             conv_dim=(32, 64, 96, 128, 128, 128, 128),
             pos_kernel=64,
             dropout=0.0,

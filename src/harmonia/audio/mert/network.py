@@ -144,7 +144,8 @@ class MERTModel(nn.Module):
         """What comes out of the convolutions, with constant-Q bins beside it where the model has them."""
         x: Tensor = self.feature_extractor(audio, lengths)
         if self.config.cqt_bins:
-            x = torch.cat([x, constant_q(self.config)(audio).abs().transpose(1, 2)[:, : x.shape[1]]], -1)
+            bins = constant_q(self.config)(audio).abs().transpose(1, 2)
+            x = torch.cat([x, bins[:, : x.shape[1]].to(x.dtype)], -1)
         return x
 
     def contextual(

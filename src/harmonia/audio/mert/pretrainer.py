@@ -58,6 +58,10 @@ class MERTPretrainer:
 
     Raises:
         InputError: unknown teachers, or several that give codes.
+
+    Example:
+        >>> learner = MERTPretrainer(teachers=("rvq", "cqt"), crop_seconds=3.0)
+        >>> learner.fit("music/", Plan(steps=1000)).save("mine.safetensors")  # doctest: +SKIP
     """
 
     def __init__(
@@ -71,7 +75,7 @@ class MERTPretrainer:
         mixture: float = 0.5,
         penalty: float = 10.0,
         cqt_weight: float = 1.0,
-        cqt_level: float | None = 0.1,
+        cqt_level: float | None = 1.0,
         continue_from: str | Path | None = None,
         trust_pickle: bool = False,
     ) -> None:

@@ -67,6 +67,7 @@ class ConvStem(nn.Module):
             lengths: How many samples of each count in its group norm; all when None.
         """
         weight, bias = self._normed(audio, lengths)
+        audio = audio.to(weight.dtype)
         frames = self.config.frames(audio.shape[1])
         if torch.is_grad_enabled() or audio.device.type != "cpu":
             return self._convolve(audio, weight, bias)
@@ -97,7 +98,7 @@ class ConvStem(nn.Module):
         norm = first.layer_norm
         scale = norm.weight / torch.sqrt(variance + norm.eps)
         weight, bias = scale[..., None] * kernels, norm.bias - centre * scale
-        return weight.to(audio.dtype), bias.to(audio.dtype)
+        return weight.to(norm.weight.dtype), bias.to(norm.weight.dtype)
 
     def _convolve(self, audio: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         windows = audio.unfold(1, self.config.conv_kernel[0], self.config.conv_stride[0])

@@ -173,7 +173,7 @@ class ConstantQTeacher:
         torch.Size([2, 74, 336])
     """
 
-    def __init__(self, config: MERTConfig, bins: int = 336, level: float | None = 0.1) -> None:
+    def __init__(self, config: MERTConfig, bins: int = 336, level: float | None = 1.0) -> None:
         self.bins, self.level = bins, level
         self._transform = constant_q(config, bins)
 
