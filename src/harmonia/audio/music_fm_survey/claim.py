@@ -240,7 +240,7 @@ def transposition(seed: int) -> Measured:
     differing = 0
     for _ in range(50):
         onsets = np.cumsum(rng.choice([0.25, 0.5, 1.0], 40))
-        tune = [(on, on + 0.2, pitch) for on, pitch in zip(onsets, rng.integers(48, 84, 40))]
+        tune = [(on, on + 0.2, pitch) for on, pitch in zip(onsets.tolist(), rng.integers(48, 84, 40).tolist())]
         differing += sum(a != b for a, b in zip(grams(tune), grams(_moved(tune, int(rng.integers(-9, 9)), 1.5))))
     return Measured(float(differing))
 

@@ -39,7 +39,7 @@ def read_features(path: Path) -> dict[str, Float[ndarray, "clips *layers d"]]:
 
 
 class TableEncoder(Encoder):
-    """Features that are already there: clip i is row i.
+    """Features that are already there: the clip called i is row i.
 
     Arguments:
         name: What they are.
@@ -58,12 +58,14 @@ class TableEncoder(Encoder):
         Raises:
             InputError: rows that are not finite; the first is named.
         """
-        rows = np.asarray(self.rows[np.asarray(clips)], dtype=np.float32)
+        rows = np.asarray(self.rows[[int(clip) for clip in clips]], dtype=np.float32)
         bad = np.flatnonzero(~np.isfinite(rows.reshape(len(rows), -1)).all(1))
         if len(bad):
-            raise InputError("features hold values that are not finite", f"row {clips[bad[0]] + 1}", "Drop or mend it.")
+            raise InputError(
+                "features hold values that are not finite", f"row {int(clips[bad[0]]) + 1}", "Drop or mend it."
+            )
         return rows
 
     def embed(self, windows: Float32[Tensor, "batch time"]) -> Float32[Tensor, "batch layers d"]:
         """Rows by number, as a batch of windows of one number each."""
-        return torch.from_numpy(self.transform([int(row) for row in windows[:, 0]]))
+        return torch.from_numpy(self.transform([str(int(row)) for row in windows[:, 0]]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -225,9 +225,9 @@ def _quantity(number: float) -> str:
     return f"{number:.3g}"
 
 
-def card(stated: TransparencyCard, findings: Sequence[Finding]) -> Figure:
-    """What the checks found, check by check, and where the data come from."""
-    figure, (left, right) = new_figure(1, 2, width=12, height=4.2, width_ratios=(1.5, 1), grid=False)
+def card(stated: TransparencyCard, findings: Sequence[Finding], unchecked: Collection[str] = ()) -> Figure:
+    """What the checks found, check by check, which could not be made, and where the data come from."""
+    figure, (left, right) = new_figure(1, 2, width=11, height=3.9, width_ratios=(1.6, 1), grid=False)
     total = f"{len(findings)} finding{'s' * (len(findings) != 1)}"
     figure.suptitle(f"{stated.name}: {total}", x=0.01, ha="left", fontsize=12, fontweight="bold", color=INK)
     left.set_axis_off()
@@ -235,9 +235,10 @@ def card(stated: TransparencyCard, findings: Sequence[Finding]) -> Figure:
     height = 0.97
     for check, name in CHECKS.items():
         own = [finding for finding in findings if finding.check == check]
-        colour = PALETTE[1] if own else PALETTE[2]
+        colour = MUTED if check in unchecked else PALETTE[1] if own else PALETTE[2]
+        words = "not checked, no pieces were given" if check in unchecked else f"{len(own) or 'nothing'} found"
         left.text(0.0, height, "●", color=colour, fontsize=12, va="top")
-        left.text(0.05, height, f"{name}: {len(own) or 'nothing'} found", color=INK, fontsize=10, va="top")
+        left.text(0.05, height, f"{name}: {words}", color=INK, fontsize=10, va="top")
         height -= 0.085
         for finding in own[:3]:
             words = f"{finding.what}: {', '.join(finding.parts)}"
@@ -284,7 +285,7 @@ def tools(schemas: Sequence[dict[str, Any]]) -> Figure:
     axis.set_yticks(range(len(schemas)), [tool["name"] for tool in schemas])
     axis.set_xticks(range(len(shown)), shown)
     axis.tick_params(axis="x", labeltop=True, labelbottom=False)
-    axis.invert_yaxis()
+    axis.set_ylim(len(schemas) - 0.4, -0.6)
     legend(axis, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return Figure(figure)
 
