@@ -1,7 +1,7 @@
 """A song heard from end to end: its voice separated, measured, cut into clips of one singer, and described.
 
 Pieces of half a minute are separated one after another and only 16 kHz mono is kept, so memory grows slowly: a song of
-ten minutes needs 80 MB beside the song itself.
+ten minutes needs 400 MB beside the song itself.
 """
 
 from __future__ import annotations

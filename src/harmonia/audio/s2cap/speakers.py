@@ -22,6 +22,9 @@ from harmonia.parts.spectral import STFT, MelSpectrogram, mel_filterbank
 
 WINDOW_S = 1.5
 COEFFICIENTS = 16
+PIECE = 30 * RATE
+"""Samples whose spectrum is in memory at once."""
+
 APART = 1.7
 """Mean distance of cepstra, in nepers, from which two windows are two singers."""
 
@@ -56,8 +59,12 @@ def embed(
     """
     filters = mel_filterbank(RATE, 512, 32, low_hz=80.0).float()
     log_mel = MelSpectrogram(STFT(512, round(HOP_S * RATE), pad_mode="constant"), filters, log_floor=1e-8)
-    levels = log_mel(torch.from_numpy(np.ascontiguousarray(vocals, dtype=np.float32))).double().numpy()
-    cepstra = scipy.fft.dct(levels, axis=0, norm="ortho")[1 : COEFFICIENTS + 1, : len(sung)].T / np.sqrt(32)
+    pieces = []
+    for start in range(0, len(vocals), PIECE):
+        sound = torch.from_numpy(np.ascontiguousarray(vocals[start : start + PIECE], dtype=np.float32))
+        levels = log_mel(sound)[:, : PIECE // log_mel.stft.hop_length].double().numpy()
+        pieces.append(scipy.fft.dct(levels, axis=0, norm="ortho")[1 : COEFFICIENTS + 1].T / np.sqrt(32))
+    cepstra = np.concatenate(pieces)[: len(sung)]
     size = round(WINDOW_S / HOP_S)
     means, middles = [], []
     for start in range(0, max(1, len(sung) - size // 2), size // 2):
