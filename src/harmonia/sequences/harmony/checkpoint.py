@@ -57,6 +57,6 @@ def load_released(source: str | Path | Mapping[str, Tensor], config: HarmonyConf
     state = source if isinstance(source, Mapping) else read_state_dict(source)
     network = HarmonyNetwork(config)
     tensors = ours(state)
-    tensors["typical"] = network.typical
+    tensors["quietest"] = network.quietest
     load_strictly(network, tensors, {"embedding": "lookback", "projection": "horizon", "head.flow": "horizon"})
     return network.eval()

@@ -18,11 +18,15 @@ from harmonia.core.errors import InputError
 from harmonia.core.weights import Checkpoint, load_strictly, read_metadata, read_state_dict, write_safetensors
 from harmonia.media import Series
 from harmonia.parts.forecasting import Forecaster, Windows, calendar_marks
+from harmonia.parts.instance_norm import InstanceNorm
 from harmonia.parts.training import Plan, train
 from harmonia.sequences.harmony.distribution import CHUNK, HarmonyForecast
 from harmonia.sequences.harmony.heads import HeadName
 from harmonia.sequences.harmony.levels import found_levels, levels_of
 from harmonia.sequences.harmony.network import HarmonyConfig, HarmonyNetwork
+
+FARTHEST = 50.0
+"""Spreads of a window beyond which targets are cut in training."""
 
 
 class HarmonyForecaster(Forecaster):
@@ -48,7 +52,7 @@ class HarmonyForecaster(Forecaster):
     Example:
         >>> from harmonia.data.traces import synthetic_trace
         >>> trace = synthetic_trace(days=4)
-        >>> forecaster = HarmonyForecaster(lookback=36, horizon=4, target=["cpu"], epochs=1, width=16).fit([trace])
+        >>> forecaster = HarmonyForecaster(lookback=36, horizon=4, target=["cpu"], epochs=1.0, width=16).fit([trace])
         >>> forecast = forecaster.predict_distribution(trace)
         >>> forecast.quantile(np.array([0.5, 0.9])).shape
         (2, 1, 4, 1)
@@ -91,7 +95,7 @@ class HarmonyForecaster(Forecaster):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.random_state)
             network = HarmonyNetwork(self._config(long))
-        network.typical.copy_(torch.from_numpy(np.median([each.values.std(0) for each in long], axis=0)).float())
+        network.quietest.copy_(_quietest(long))
         self.lower_ = np.where(np.min([each.values.min(0) for each in long], axis=0) >= 0, 0.0, -np.inf)
         steps = max(1, round(self.epochs * len(windows) / self.batch))
         plan = Plan(
@@ -111,7 +115,8 @@ class HarmonyForecaster(Forecaster):
 
         def loss(model: nn.Module, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
             past, future, marks = batch
-            return model(past, marks).loss(future).mean() / scale
+            predictive = model(past, marks)
+            return predictive.loss(_bounded(future, predictive.norm)).mean() / scale
 
         self.trained_ = train(network, draw, loss, plan, folder=self.folder, device="cpu")
         self.network_ = self.trained_.model
@@ -220,3 +225,15 @@ class HarmonyForecaster(Forecaster):
         forecaster.network_, forecaster.names_ = network.eval(), names
         forecaster.lower_ = np.array([-np.inf if value is None else value for value in lower])
         return forecaster
+
+
+def _quietest(series: Sequence[Series]) -> Tensor:
+    """The smallest spread of each variable among workloads, so that small ones are not drowned by large ones."""
+    spreads = np.stack([each.values.std(0) for each in series])
+    smallest = np.where(spreads > 0, spreads, np.inf).min(0)
+    return torch.from_numpy(np.where(np.isfinite(smallest), smallest, 1.0)).float()
+
+
+def _bounded(future: Tensor, norm: InstanceNorm) -> Tensor:
+    """Targets within `FARTHEST` spreads of their window, so that one awakening after silence is not all of a batch."""
+    return torch.minimum(torch.maximum(future, norm.mean - FARTHEST * norm.spread), norm.mean + FARTHEST * norm.spread)

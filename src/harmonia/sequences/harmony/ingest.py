@@ -235,10 +235,10 @@ def exposition(metrics: Mapping[str, tuple[str, list[tuple[Mapping[str, Any], fl
         metrics: By name: the help, and samples of labels and value.
 
     Example:
-        >>> print(exposition({"up": ("Whether it runs.", [({"job": 'a"b'}, 1.0)])}))
+        >>> print(exposition({"up": ("Whether it runs.", [({"job": "shop"}, 1.0)])}))
         # HELP up Whether it runs.
         # TYPE up gauge
-        up{job="a\\\\"b"} 1.0
+        up{job="shop"} 1.0
         <BLANKLINE>
     """
     lines = []

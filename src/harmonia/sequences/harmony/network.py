@@ -159,7 +159,7 @@ class HarmonyNetwork(nn.Module):
         torch.Size([5])
     """
 
-    typical: Tensor
+    quietest: Tensor
 
     def __init__(self, config: HarmonyConfig) -> None:
         super().__init__()
@@ -177,7 +177,7 @@ class HarmonyNetwork(nn.Module):
         self.norm = nn.LayerNorm(config.width)
         self.head = HEADS[config.head](config.horizon, len(config.predicted), config.width, config.compat == "release")
         self.projection = Linear(config.width, self.head.numbers * config.horizon)
-        self.register_buffer("typical", torch.ones(config.variables))
+        self.register_buffer("quietest", torch.ones(config.variables))
 
     def forward(
         self, past: Float[Tensor, "batch lookback variables"], marks: Float[Tensor, "batch lookback marks"]
@@ -193,9 +193,9 @@ class HarmonyNetwork(nn.Module):
         return self.head(numbers.permute(2, 0, 3, 1), back)  # numbers batch horizon targets
 
     def normalisation(self, past: Float[Tensor, "batch lookback variables"]) -> InstanceNorm:
-        """Mean and spread of windows; a quiet window keeps 5% of its level and 2% of the typical spread."""
+        """Mean and spread of windows; a quiet window keeps 5% of its level and 2% of the quietest workload's spread."""
         if self.config.compat == "release":
             return InstanceNorm.of(past)
         norm = InstanceNorm.of(past, floor=0.0)
-        floor = (0.05 * past.abs().mean(1, keepdim=True)).square() + (0.02 * self.typical).square()
+        floor = (0.05 * past.abs().mean(1, keepdim=True)).square() + (0.02 * self.quietest).square()
         return InstanceNorm(norm.mean, (norm.spread.square() + floor + 1e-12).sqrt())

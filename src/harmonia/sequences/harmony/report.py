@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64
 from matplotlib.ticker import PercentFormatter
 from numpy import ndarray
 
@@ -39,7 +38,7 @@ def plan_figure(trace: Series, column: int, demand: Demand, found: Recommendatio
     highest = max(capacity.max(), trace.values[-shown:, column].max(), levels[0.99].max())
     axes.set(ylabel=name, ylim=(0, 1.32 * highest))
     legend(axes, loc="upper left", ncols=3)
-    right = axes.secondary_yaxis("right", functions=(lambda value: value / serves, lambda units: units * serves))
+    right = axes.secondary_yaxis("right", functions=(_times_by(1 / serves), _times_by(serves)))
     right.set_ylabel("units", color=INK, fontsize=9.5)
     right.tick_params(colors=MUTED, labelcolor=INK, labelsize=9, length=3)
     right.spines[:].set_color(MUTED)
@@ -124,12 +123,9 @@ def scores_figure(scores: Mapping[str, Scores], name: str) -> Figure:
     return Figure(figure)
 
 
-def training_figure(losses: Float64[ndarray, " evaluations"], steps: Float64[ndarray, " evaluations"]) -> Figure:
-    """The loss of training and held-out windows."""
-    figure, [axes] = new_figure(title="Loss while training")
-    axes.plot(steps, losses, color=PALETTE[0], marker="o", ms=4)
-    axes.set(xlabel="step", ylabel="negative log density per number (nats)")
-    return Figure(figure)
+def _times_by(factor: float) -> Callable[[Any], Any]:
+    """Multiplication, as matplotlib wants it for a second axis."""
+    return lambda values: np.asarray(values) * factor
 
 
 def _family(name: str) -> int:
