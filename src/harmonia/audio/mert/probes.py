@@ -67,8 +67,8 @@ def key_gains() -> Float64[ndarray, "24 24"]:
 
     Example:
         >>> gains = key_gains()
-        >>> gains[0, 0], gains[0, 7], gains[0, 12 + 9], gains[0, 12]         # C major: C, G, a, c
-        (1.0, 0.5, 0.3, 0.2)
+        >>> gains[0, [0, 7, 12 + 9, 12]].tolist()         # C major beside C, G, a, c
+        [1.0, 0.5, 0.3, 0.2]
     """
     gains = np.eye(24)
     for tonic in range(12):
