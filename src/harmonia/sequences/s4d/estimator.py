@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from jaxtyping import Float64
 from scipy.special import softmax
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, MultiOutputMixin, RegressorMixin
 from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -177,7 +177,7 @@ class SequenceEstimator(BaseEstimator, ABC):
 
     def _read(self, X: Any, *, reset: bool) -> Sequences:
         """Sequences as they were in `fit`: rows of one length, or as many channels."""
-        table = hasattr(X, "iloc") or (not isinstance(X, (list, tuple, Tensor)) and np.ndim(X) <= 2)
+        table = not isinstance(X, (list, tuple, Tensor)) and len(getattr(X, "shape", ())) < 3
         if table and (reset or (self.flat_ and self.rate_ == 1)):
             # scikit-learn's checks of tables; ours say where a value is missing.
             found = validate_data(self, X, reset=reset, dtype="numeric", ensure_all_finite=False)
@@ -393,7 +393,7 @@ class S4DClassifier(ClassifierMixin, SequenceEstimator):
         self.classes_ = np.array(described["classes"])
 
 
-class S4DRegressor(RegressorMixin, SequenceEstimator):
+class S4DRegressor(MultiOutputMixin, RegressorMixin, SequenceEstimator):
     """Predict numbers from sequences by a network of diagonal state space models.
 
     As `S4DClassifier`, with the squared error of standardised targets as its loss; several targets a sequence are

@@ -14,8 +14,8 @@ from harmonia.media.figure import INK, MUTED, PALETTE, SEQUENTIAL, colour_bar, c
 from harmonia.sequences.s4d.kernel import S4DKernel
 from harmonia.sequences.s4d.network import S4DModel
 
-HEADS = 6
-"""Kernels drawn a layer."""
+SHOWN = ("slowest head", "middle", "fastest")
+"""Kernels drawn a layer, by their step."""
 
 
 def listening(
@@ -87,27 +87,29 @@ def model_kernels(model: S4DModel, rate_hz: float = 0.0) -> Figure:
             pole = dt * kernel.pole()
             memory = -1 / pole.real
             length = int(min(4 * float(memory.quantile(0.9)), 20_000)) + 16
-            chosen = dt[:, 0].argsort()[torch.linspace(0, len(dt) - 1, min(HEADS, len(dt))).long()]
+            chosen = dt[:, 0].argsort()[torch.linspace(0, len(dt) - 1, len(SHOWN)).long()]
             responses = kernel.kernel(length)[0, chosen].cpu().numpy()
             lags = np.arange(length) * unit
-            for response in responses:
+            for name, response in zip(SHOWN, responses):
                 scale = np.abs(response).max() or 1.0
-                left.plot(lags, response / scale, linewidth=0.9)
+                left.plot(lags, response / scale, linewidth=1, label=name)
                 total = np.cumsum(response)
-                right.plot(lags, total / (np.abs(total).max() or 1.0), linewidth=0.9)
+                right.plot(lags, total / (np.abs(total).max() or 1.0), linewidth=1)
             turns = pole.imag.abs() / (2 * np.pi * unit)
             middle.scatter(memory.flatten() * unit, turns.flatten(), s=7, alpha=0.35, linewidth=0, color=PALETTE[0])
             middle.axhline(0.5 / unit, color=MUTED, linewidth=1, linestyle="--")
             middle.set_xscale("log")
             middle.set_yscale("symlog", linthresh=0.5 / unit / 100)
+            middle.set_ylim(bottom=-0.05 / unit / 100)
             left.set_ylabel(f"layer {row + 1}")
             for axis in (left, right):
                 axis.set_xscale("symlog", linthresh=max(unit * 10, lags[-1] / 200))
                 axis.set_xlim(0, lags[-1])
     clock = "s" if rate_hz else "samples"
-    axes[0].set_title(f"Kernels of {min(HEADS, kernels[0].d_model)} heads (largest = 1)", loc="left")
-    axes[1].set_title("Eigenvalues: memory and frequency (dashed: Nyquist)", loc="left")
-    axes[2].set_title("Answer to a step (largest = 1)", loc="left")
+    axes[0].set_title("Kernels, the largest weight at 1", loc="left")
+    axes[1].set_title("Eigenvalues (dashed: Nyquist rate)", loc="left")
+    axes[2].set_title("Answer to a step, the largest at 1", loc="left")
+    legend(axes[0], loc="lower right", fontsize=8)
     axes[-3].set_xlabel(f"lag ({clock})")
     axes[-2].set_xlabel(f"memory ({clock})")
     axes[-1].set_xlabel(f"time after the step ({clock})")
@@ -157,7 +159,7 @@ def forecasts(
     """
     shown = min(past.values.shape[1], 3)
     figure, axes = new_figure(
-        shown, 2, title="What comes next", width=11, height=max(3.2, 2.6 * shown), width_ratios=(2.4, 1)
+        shown, 2, title="What comes next", width=11.5, height=max(3.2, 2.6 * shown), width_ratios=(2.2, 1)
     )
     tail = slice(max(0, len(past) - 5 * len(ahead)), None)
     for i in range(shown):
@@ -175,5 +177,5 @@ def forecasts(
     names = sorted(rivals, key=lambda name: -rivals[name])
     colours = [PALETTE[0] if name == "S4D" else MUTED for name in names]
     axes[1].barh(names, [rivals[name] for name in names], color=colours)
-    axes[1].set_xlabel("CRPS on the held-out end (lower is better)")
+    axes[1].set_xlabel("CRPS, held-out end (lower is better)")
     return Figure(figure)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from io import BufferedIOBase
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, Literal, TypedDict
+from typing import Annotated, Any, Literal, TypedDict
 
 import numpy as np
 import polars
@@ -318,7 +319,7 @@ def _word_table(words: list[tuple[float, float, str, float]]) -> Table:
 def _blocks(source: str, size: int) -> Iterator[Float64[ndarray, " time"]]:
     """Clips of samples from -1 to 1, as they come; a last one that is shorter than half is dropped."""
 
-    def read(file: BinaryIO) -> Iterator[ndarray]:
+    def read(file: BufferedIOBase) -> Iterator[ndarray]:
         while raw := file.read(2 * size):
             samples = np.frombuffer(raw[: len(raw) // 2 * 2], "<i2") / 32768
             if 2 * len(samples) >= size:
