@@ -40,7 +40,7 @@ def hear(song: Audio, report: Report, encoders: Mapping[str, Encoder], tasks: tu
             continue
         best = max((report.cell(encoder, name) for encoder in report.encoders), key=lambda c: c.probed.score.score)
         encoder, task, layer = encoders[best.encoder], best.task, best.probed.layer
-        train = np.asarray(task.clips.features(encoder)[:, min(layer, len(best.probed.curve) - 1)], dtype=np.float64)
+        train = np.asarray(task.clips.features(encoder)[:, layer], dtype=np.float64)
         heard = encoder.transform(pieces)[:, layer].astype(np.float64)
         row = {"task": name, "encoder": best.encoder, "score": best.probed.score.score, "metric": task.score.name}
         if task.targets.goal == "regression":
