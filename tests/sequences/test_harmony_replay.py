@@ -8,6 +8,7 @@ import pytest
 from harmonia.core.errors import InputError
 from harmonia.media import Series
 from harmonia.parts.forecasting import RidgeAR, future_leak
+from harmonia.sequences.harmony.foresight import Foresight
 from harmonia.sequences.harmony.replay import Harmony, Setting, cheapest, frontier, outcome, replay
 from harmonia.sequences.harmony.rules import HPA, VPA, Oracle, PointMargin, Policy, Static
 from harmonia.sequences.harmony.scaler import ResourceScaler
@@ -82,7 +83,7 @@ class TestRules:
 
 def harmony(trace, first, **changes):
     rule = RidgeAR(6, order=6, season=48).fit([Series(trace.values[:first], trace.names)])
-    return Harmony(rule, ResourceScaler(0.5, 1.0, 0.02, **changes))
+    return Harmony(Foresight(rule), ResourceScaler(0.5, 1.0, 0.02, **changes))
 
 
 class TestPolicies:
@@ -95,7 +96,7 @@ class TestPolicies:
             lambda: HPA(0.8),
             lambda: VPA(),
             lambda: Static(),
-            lambda: PointMargin(harmony(self.trace, 200)._forecaster),
+            lambda: PointMargin(harmony(self.trace, 200)._foresight),
             Oracle,
         ]
         found = {each.name: each for each in frontier(self.trace, "cpu", policies, self.setting, first=200)}
@@ -121,7 +122,7 @@ class TestPolicies:
         def decided(values):
             trace = Series(np.abs(values), self.trace.names)
             policy = harmony(trace, 200)
-            policy._refit, policy._make = 20, lambda: RidgeAR(6, order=6, season=48)
+            policy._foresight._refit, policy._foresight._make = 20, lambda: RidgeAR(6, order=6, season=48)
             return replay(trace, "cpu", policy, self.setting, first=200, last=260).units[:40]
 
         assert future_leak(decided, self.trace.values, 240) == 0

@@ -6,6 +6,7 @@ from harmonia.sequences.harmony.checkpoint import load_released
 from harmonia.sequences.harmony.demand import Demand, WorkloadModel, newsvendor
 from harmonia.sequences.harmony.distribution import HarmonyForecast
 from harmonia.sequences.harmony.forecaster import HarmonyForecaster
+from harmonia.sequences.harmony.foresight import Foresight
 from harmonia.sequences.harmony.ingest import read_prometheus
 from harmonia.sequences.harmony.levels import found_levels
 from harmonia.sequences.harmony.network import CascadingAttention, HarmonyConfig, HarmonyNetwork
@@ -22,6 +23,7 @@ __all__ = [
     "AdaptiveLevel",
     "CascadingAttention",
     "Demand",
+    "Foresight",
     "Harmony",
     "HarmonyConfig",
     "HarmonyForecast",

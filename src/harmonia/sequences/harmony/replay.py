@@ -18,8 +18,7 @@ from numpy import ndarray
 from harmonia.core.errors import InputError
 from harmonia.core.progress import track
 from harmonia.media import Series
-from harmonia.parts.forecasting import Forecaster
-from harmonia.sequences.harmony.demand import Demand
+from harmonia.sequences.harmony.foresight import Foresight
 from harmonia.sequences.harmony.planning import Prices
 from harmonia.sequences.harmony.rules import Policy
 from harmonia.sequences.harmony.scaler import Recommendation, ResourceScaler
@@ -135,50 +134,22 @@ class Harmony(Policy):
     """The method as a policy: forecast, plan, adapt.
 
     Arguments:
-        forecaster: Fitted to the warm-up; each step is predicted from the window that ends with it.
+        foresight: Forecasts for each step.
         scaler: Decides.
-        target: Place of the demand among what the forecaster predicts.
-        refit: Steps after which it is fitted anew to all that was seen; 0 for never.
-        make: Makes a forecaster for a refit.
+        name: For tables and pictures.
     """
 
-    def __init__(
-        self,
-        forecaster: Forecaster,
-        scaler: ResourceScaler,
-        *,
-        target: int = 0,
-        refit: int = 0,
-        make: Callable[[], Forecaster] | None = None,
-        name: str = "HARMONY",
-    ) -> None:
-        self._forecaster, self.scaler, self._target, self.name = forecaster, scaler, target, name
-        self._refit, self._make = refit, make
+    def __init__(self, foresight: Foresight, scaler: ResourceScaler, name: str = "HARMONY") -> None:
+        self._foresight, self.scaler, self.name = foresight, scaler, name
         self.recommendations: list[Recommendation] = []
 
     def begin(self, trace: Series, column: int, first: int, capacity: float) -> None:
         super().begin(trace, column, first, capacity)
-        if self._forecaster.lookback > first:
-            got = f"{first} steps before the first decision"
-            raise InputError(f"a forecast needs {self._forecaster.lookback} steps", got, "Start later.")
-        self._trace, self._first, self._until = trace, first, first
-        self._demands: list[Demand] = []
-
-    def _predict(self, start: int) -> None:
-        """Forecasts of the next steps, each from the window that ends with its step."""
-        trace = self._trace
-        if self._refit and self._make is not None and start > self._first:
-            seen = Series(trace.values[: start + 1], trace.names, trace.times[: start + 1])
-            self._forecaster = self._make().fit([seen])
-        self._until = min(len(trace), start + (self._refit or len(trace)))
-        rows = np.arange(start, self._until)[:, None] + np.arange(1 - self._forecaster.lookback, 1)
-        self._demands += Demand.of(self._forecaster.forecast(trace.values[rows], trace.times[rows]), self._target)
+        self._foresight.begin(trace, first)
 
     def decide(self, step: int, seen: Float64[ndarray, " seen"], current: int) -> int:
-        if step >= self._until or not self._demands:
-            self._predict(step)
         self.scaler.observe(float(seen[-1]))
-        found = self.scaler.recommend(self._demands[step - self._first], current)
+        found = self.scaler.recommend(self._foresight.at(step), current)
         self.recommendations.append(found)
         return found.target
 

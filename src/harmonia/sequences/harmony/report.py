@@ -60,9 +60,8 @@ def replay_figure(times: ndarray, outcomes: Sequence[Outcome], capacity: float, 
         each.plot(times, found.demand, color=INK, lw=0.8, label=name)
         wrong = found.violated(capacity)
         each.scatter(times[wrong], found.demand[wrong], s=14, color=PALETTE[1], zorder=4, label="above capacity")
-        each.set_title(
-            f"{found.violations:.2%} of steps violated, {found.waste:,.0f} unit-capacity hours unused", loc="left"
-        )
+        said = f"{found.violations:.2%} of steps violated, {found.waste:,.0f} {name} hours unused"
+        each.set_title(said, loc="left", fontsize=10, color=INK)
         each.set_ylabel(name)
         each.margins(x=0.01)
         legend(each, loc="upper right", ncols=3, fontsize=8.5)

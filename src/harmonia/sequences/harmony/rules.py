@@ -15,7 +15,7 @@ from numpy import ndarray
 
 from harmonia.core.errors import InputError
 from harmonia.media import Series
-from harmonia.parts.forecasting import Forecaster
+from harmonia.sequences.harmony.foresight import Foresight
 
 
 class Policy(ABC):
@@ -167,22 +167,19 @@ class PointMargin(Policy):
     """A point forecast and a fixed margin: what is done when forecasts come without uncertainty.
 
     Arguments:
-        forecaster: Fitted to the warm-up.
-        target: Place of the demand among what it predicts.
+        foresight: Forecasts; their medians are used.
         margin: On top of the median.
         delay: Steps until an order serves.
     """
 
-    def __init__(self, forecaster: Forecaster, target: int = 0, margin: float = 0.2, delay: int = 1) -> None:
-        self._forecaster, self._target, self.margin, self._delay = forecaster, target, margin, delay
+    def __init__(self, foresight: Foresight, margin: float = 0.2, delay: int = 1) -> None:
+        self._foresight, self.margin, self._delay = foresight, margin, delay
         self.name = f"point forecast + {margin:.0%}"
 
     def begin(self, trace: Series, column: int, first: int, capacity: float) -> None:
         super().begin(trace, column, first, capacity)
-        rows = np.arange(first, len(trace))[:, None] + np.arange(1 - self._forecaster.lookback, 1)
-        forecast = self._forecaster.forecast(trace.values[rows], trace.times[rows])
-        median = forecast.quantile(np.array([0.5]))[0, :, : self._delay, self._target]
-        self._first, self._needs = first, median.max(1) * (1 + self.margin)
+        self._foresight.begin(trace, first)
 
     def decide(self, step: int, seen: Float64[ndarray, " seen"], current: int) -> int:
-        return max(1, math.ceil(self._needs[step - self._first] / self.capacity - 1e-9))
+        median = self._foresight.at(step).requirement(0.5)[: self._delay].max()
+        return max(1, math.ceil(median * (1 + self.margin) / self.capacity - 1e-9))

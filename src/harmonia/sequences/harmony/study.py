@@ -14,6 +14,7 @@ from harmonia.media import Series
 from harmonia.parts.forecasting import Scores, baselines, evaluate
 from harmonia.sequences.harmony.demand import Demand
 from harmonia.sequences.harmony.forecaster import HarmonyForecaster
+from harmonia.sequences.harmony.foresight import Foresight
 from harmonia.sequences.harmony.planning import Prices
 from harmonia.sequences.harmony.replay import Harmony, Outcome, Setting, replay
 from harmonia.sequences.harmony.rules import HPA, VPA, Oracle, PointMargin, Policy, Static
@@ -78,6 +79,7 @@ class Study:
         interval: Seconds between two rows.
         forecaster: Makes a forecaster.
         warmup: Share of the trace that is fitted to before anything is judged.
+        refit: Steps after which the forecaster is fitted anew to all that was seen; 0 for never.
         season: Steps of a day.
     """
 
@@ -89,11 +91,13 @@ class Study:
     season: int
     sla: float
     warmup: float = 2 / 3
+    refit: int = 0
 
     def __post_init__(self) -> None:
         self.first = int(self.warmup * len(self.trace))
         self.past = Series(self.trace.values[: self.first], self.trace.names, self.trace.times[: self.first])
         self.fitted = self.forecaster().fit([self.past])
+        self.foresight = Foresight(self.fitted, refit=self.refit, make=self.forecaster)
 
     @property
     def name(self) -> str:
@@ -123,7 +127,7 @@ class Study:
     def harmony(self, sla: float, **changes: Any) -> Harmony:
         """The method as a policy at an SLA."""
         scaler = replace(self.scaler(sla), **changes) if changes else self.scaler(sla)
-        return Harmony(self.fitted, scaler, name=f"HARMONY at {sla:.1%}")
+        return Harmony(self.foresight, scaler, name=f"HARMONY at {sla:.1%}")
 
     def rivals(self) -> list[Policy]:
         """The rules of today in several settings, a point forecast with margins, a static size, an oracle."""
@@ -136,7 +140,7 @@ class Study:
                 VPA(p, margin, halflife=day)
                 for p, margin in ((0.9, 0.15), (0.9, 0.0), (0.95, 0.15), (0.99, 0.15), (1.0, 0.15))
             ),
-            *(PointMargin(self.fitted, 0, margin, delay) for margin in (0.1, 0.2, 0.35, 0.5)),
+            *(PointMargin(self.foresight, margin, delay) for margin in (0.1, 0.2, 0.35, 0.5)),
             Static(1.0),
             Static(0.99),
             Oracle(delay),

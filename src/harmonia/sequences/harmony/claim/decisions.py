@@ -20,6 +20,7 @@ from harmonia.sequences.harmony.scaler import ResourceScaler
 from harmonia.sequences.harmony.study import Study
 
 _SLA, _UNIT = 0.01, 0.25
+_WARMUP = 7 * 144
 
 
 def _scaler(sla: float) -> ResourceScaler:
@@ -31,7 +32,7 @@ def _study(trace: Series, seed: int, epochs: float = 8.0) -> Study:
         return HarmonyForecaster(144, 12, target=["cpu"], epochs=epochs, random_state=seed)
 
     column = list(trace.names).index("cpu")
-    return Study(trace, column, _scaler, 600.0, forecaster, 144, _SLA, warmup=1 / 3)
+    return Study(trace, column, _scaler, 600.0, forecaster, 144, _SLA, warmup=_WARMUP / len(trace), refit=144)
 
 
 class _Played(NamedTuple):
