@@ -54,7 +54,7 @@ def test_listen_hears_digits_in_the_demo(tmp_path):
     heard = words["class"].to_list()
     assert set(heard) <= set(WORDS)
     # Far above the one in ten of chance; the embedded network is small.
-    assert sum(word == WORDS[digit] for word, digit in zip(heard, DIGITS)) >= 4
+    assert sum(word == WORDS[digit] for word, digit in zip(heard, DIGITS)) >= 6
     assert {path.suffix for path in JOBS["listen"].save(outputs, tmp_path, "pi")} == {".csv", ".png"}
 
 

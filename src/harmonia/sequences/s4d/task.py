@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from io import BufferedIOBase
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict
 
@@ -319,20 +318,20 @@ def _word_table(words: list[tuple[float, float, str, float]]) -> Table:
 def _blocks(source: str, size: int) -> Iterator[Float64[ndarray, " time"]]:
     """Clips of samples from -1 to 1, as they come; a last one that is shorter than half is dropped."""
 
-    def read(file: BufferedIOBase) -> Iterator[ndarray]:
-        while raw := file.read(2 * size):
+    def clips(read: Callable[[int], bytes]) -> Iterator[ndarray]:
+        while raw := read(2 * size):
             samples = np.frombuffer(raw[: len(raw) // 2 * 2], "<i2") / 32768
             if 2 * len(samples) >= size:
                 yield samples
 
     if source == "-":
-        yield from read(sys.stdin.buffer)
+        yield from clips(sys.stdin.buffer.read)
         return
     path = Path(source).expanduser()
     if not path.is_file():
         raise InputError("there is no such file", path, "Give a file of raw samples, or - for standard input.")
     with path.open("rb") as file:
-        yield from read(file)
+        yield from clips(file.read)
 
 
 JOBS = (listen, train, predict, forecast, stream, kernels)
