@@ -102,6 +102,12 @@ def test_many_workloads_and_the_calendar():
         forecaster.forecast(traces[0].values[None, :24])
 
 
+def test_training_goes_on_from_a_network(fitted):
+    further = small(steps=1, start=fitted, learning_rate=1e-9).fit([waves()])
+    first, second = (each.predict_distribution(waves()).quantile(LEVELS) for each in (fitted, further))
+    np.testing.assert_allclose(first, second, rtol=1e-4)
+
+
 class TestBadInput:
     def test_windows(self, fitted):
         with pytest.raises(InputError, match="shape"):

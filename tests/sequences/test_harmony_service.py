@@ -60,7 +60,7 @@ def workload(name="shop", **changes):
 
 
 def config(folder, *workloads, **changes):
-    settings = {"lookback": 48, "horizon": 4, "epochs": 1.0}
+    settings = {"lookback": 48, "horizon": 4, "steps": 8}
     return ServiceConfig(workloads=list(workloads) or [workload()], state=str(folder), **settings | changes)
 
 
@@ -269,7 +269,7 @@ def test_files_are_read(tmp_path):
         f"state: {tmp_path / 'state'}",
         "lookback: 48",
         "horizon: 4",
-        "epochs: 1",
+        "steps: 4",
     ]
     (tmp_path / "service.yaml").write_text("\n".join(lines))
     found = Recommender(ServiceConfig.read(tmp_path / "service.yaml")).refresh().recommendations["shop"]
@@ -309,7 +309,7 @@ def test_bad_configurations(text, what, tmp_path):
 
 def test_a_hundred_workloads_share_a_network(tmp_path):
     many = [workload(f"w{i}") for i in range(100)]
-    found = recommender(tmp_path, Prometheus(), *many, epochs=0.02)
+    found = recommender(tmp_path, Prometheus(), *many, steps=2)
     found.refresh()
     assert len(found._forecasters) == 1
     start = time.process_time()

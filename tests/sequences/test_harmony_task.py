@@ -27,7 +27,7 @@ def trace():
 
 @pytest.fixture(scope="module")
 def planned(trace):
-    options = {"epochs": "1", "lookback": "48", "horizon": "6", "classical": "false"}
+    options = {"steps": "8", "lookback": "48", "horizon": "6", "classical": "false"}
     return find_job(JOBS, "plan").run({"trace": trace, **options})
 
 
@@ -58,7 +58,7 @@ def test_fit_and_recommend(trace, tmp_path):
 
 
 def test_replay_writes_every_step(trace):
-    found = find_job(JOBS, "replay").run({"trace": trace, "epochs": "0.5", "horizon": "4"})
+    found = find_job(JOBS, "replay").run({"trace": trace, "steps": "4", "horizon": "4"})
     steps = found["steps"].frame
     assert steps.height == len(trace) - int(2 / 3 * len(trace)) - 1
     assert "HPA at 70%" in steps.columns
@@ -68,7 +68,7 @@ def test_replay_writes_every_step(trace):
 def test_serve_stops_after_its_rounds(tmp_path):
     synthetic_trace(0, days=3).write(tmp_path / "a.csv")
     lines = ["workloads: [{name: a, unit: cores, unit_capacity: 1, demand: cpu, file: a.csv}]", "lookback: 36"]
-    lines += ["horizon: 3", "epochs: 0.5", f"state: {tmp_path / 'state'}"]
+    lines += ["horizon: 3", "steps: 4", f"state: {tmp_path / 'state'}"]
     (tmp_path / "c.yaml").write_text("\n".join(lines))
     given = {"config": str(tmp_path / "c.yaml"), "port": "0", "interval": "0s", "rounds": "2"}
     rows = find_job(JOBS, "serve").run(given)["recommendations"].frame
@@ -78,7 +78,7 @@ def test_serve_stops_after_its_rounds(tmp_path):
 
 def test_traces_without_dates_have_an_interval():
     values = 5 + 2 * np.sin(2 * np.pi * np.arange(400) / 24) + 0.1 * np.random.default_rng(0).standard_normal(400)
-    found = task.plan(Series(values, ("calls",)), interval="1h", epochs=0.5, horizon=3, lookback=24, classical=False)
+    found = task.plan(Series(values, ("calls",)), interval="1h", steps=4, horizon=3, lookback=24, classical=False)
     assert found["plan"].frame["time"].to_list() == [400.0, 401.0, 402.0]
 
 
@@ -120,13 +120,13 @@ class TestBadInput:
     def test_traces(self, trace, change, what):
         values = change(trace.values)
         with pytest.raises(InputError, match=what):
-            task.plan(Series(values, trace.names, trace.times[: len(values)]), epochs=0.1)
+            task.plan(Series(values, trace.names, trace.times[: len(values)]), steps=1)
 
     def test_uneven_times(self, trace):
         times = trace.times.copy()
         times[-1] += np.timedelta64(1, "m")
         with pytest.raises(InputError, match="evenly"):
-            task.plan(Series(trace.values, trace.names, times), epochs=0.1)
+            task.plan(Series(trace.values, trace.names, times), steps=1)
 
     def test_constant_variables_are_left_out(self, trace):
         from harmonia.sequences.harmony.study import usable

@@ -68,9 +68,7 @@ class AdaptiveLevel:
             self._seen.append(level)
             if self.rate_above(3 * self.sla) > 0.99:
                 self.drifts += 1
-                kept = list(self._seen)[-self.recent // 3 :]
                 self._seen.clear()
-                self._seen.extend(kept)
                 self._violated.clear()
             self.value = self._solved()
 
@@ -87,6 +85,8 @@ class AdaptiveLevel:
 
     def _solved(self) -> float:
         """The largest level whose posterior mean is at most the SLA, by bisection; the mean rises with the level."""
+        if not self._seen:
+            return self.sla
         levels = np.array(self._seen)
         weights = 0.5 ** (np.arange(len(levels))[::-1] / self.halflife)
         order = np.argsort(levels)

@@ -41,6 +41,8 @@ class HarmonyForecaster(Forecaster):
         levels: Level of variables by name; ``auto`` finds them from leads and lags; names decide otherwise.
         distribution: The family, see `harmonia.sequences.harmony.heads`.
         epochs: Passes over all windows, as a measure of the number of steps.
+        steps: Steps of training, instead of passes, where not 0.
+        start: A fitted forecaster of the same sizes to go on from.
         batch: Windows of a batch.
         learning_rate: Peak of the schedule.
         width, layers, hidden: Sizes of the network.
@@ -69,6 +71,8 @@ class HarmonyForecaster(Forecaster):
         levels: Mapping[str, int] | Literal["auto"] | None = None,
         distribution: HeadName = "spline",
         epochs: float = 20.0,
+        steps: int = 0,
+        start: HarmonyForecaster | None = None,
         batch: int = 128,
         learning_rate: float = 1e-3,
         width: int = 64,
@@ -83,6 +87,7 @@ class HarmonyForecaster(Forecaster):
         self.distribution, self.epochs, self.batch, self.learning_rate = distribution, epochs, batch, learning_rate
         self.width, self.layers, self.hidden, self.dropout = width, layers, hidden, dropout
         self.calendar, self.random_state, self.folder = calendar, random_state, folder
+        self.steps, self.start = steps, start
 
     def fit(self, series: Sequence[Series]) -> HarmonyForecaster:
         """Train on all windows of all series."""
@@ -97,7 +102,9 @@ class HarmonyForecaster(Forecaster):
             network = HarmonyNetwork(self._config(long))
         network.quietest.copy_(_quietest(long))
         self.lower_ = np.where(np.min([each.values.min(0) for each in long], axis=0) >= 0, 0.0, -np.inf)
-        steps = max(1, round(self.epochs * len(windows) / self.batch))
+        if self.start is not None:
+            load_strictly(network, self.start.network_.state_dict())
+        steps = self.steps or max(1, round(self.epochs * len(windows) / self.batch))
         plan = Plan(
             steps=steps,
             learning_rate=self.learning_rate,

@@ -19,7 +19,7 @@ class Foresight:
         forecaster: Fitted to the warm-up.
         target: Place of the demand among what it predicts.
         refit: Steps after which a new one is fitted to all that was seen; 0 for never.
-        make: Makes the new one.
+        make: Makes the new one, given the last.
     """
 
     def __init__(
@@ -28,12 +28,13 @@ class Foresight:
         target: int = 0,
         *,
         refit: int = 0,
-        make: Callable[[], Forecaster] | None = None,
+        make: Callable[[Forecaster], Forecaster] | None = None,
     ) -> None:
         self._forecaster, self._target, self._refit, self._make = forecaster, target, refit, make
         self._trace: Series | None = None
         self._first = 0
         self._demands: list[Demand] = []
+        self._latest = forecaster
 
     def begin(self, trace: Series, first: int) -> None:
         """Look at a trace from step `first` on; what is known of the same replay is kept.
@@ -45,7 +46,7 @@ class Foresight:
             got = f"{first} steps before the first decision"
             raise InputError(f"a forecast needs {self._forecaster.lookback} steps", got, "Start later.")
         if trace is not self._trace or first != self._first:
-            self._trace, self._first, self._demands = trace, first, []
+            self._trace, self._first, self._demands, self._latest = trace, first, [], self._forecaster
 
     def at(self, step: int) -> Demand:
         """Demand of the steps that follow `step`, as known at it; steps are asked for in order."""
@@ -55,11 +56,12 @@ class Foresight:
 
     def _predict(self, start: int) -> None:
         """All steps until the next refit; each forecast sees only its own window."""
-        trace, forecaster = self._trace, self._forecaster
+        trace = self._trace
         assert trace is not None
+        forecaster = self._latest
         if self._refit and self._make is not None and start > self._first:
             seen = Series(trace.values[: start + 1], trace.names, trace.times[: start + 1])
-            forecaster = self._make().fit([seen])
+            forecaster = self._latest = self._make(forecaster).fit([seen])
         until = min(len(trace), start + (self._refit or len(trace)))
         rows = np.arange(start, until)[:, None] + np.arange(1 - forecaster.lookback, 1)
         self._demands += Demand.of(forecaster.forecast(trace.values[rows], trace.times[rows]), self._target)

@@ -110,7 +110,7 @@ class ServiceConfig(_Strict, frozen=True):
         prometheus: Address of the server that measures.
         state: Folder in which state survives restarts.
         lookback, horizon: Steps of the forecaster.
-        epochs: Of training.
+        steps: Of training; more for many workloads.
         refit: After which a forecaster is trained anew.
     """
 
@@ -119,7 +119,7 @@ class ServiceConfig(_Strict, frozen=True):
     state: str = "harmony-state"
     lookback: int = 144
     horizon: int = 12
-    epochs: float = 10.0
+    steps: int = 400
     refit: str = "1d"
 
     @classmethod
@@ -264,7 +264,7 @@ class Recommender:
                 levels = {"demand": 2} | dict(members[0][0].config.levels)
                 config = self.config
                 forecaster = HarmonyForecaster(
-                    config.lookback, config.horizon, target=["demand"], levels=levels, epochs=config.epochs
+                    config.lookback, config.horizon, target=["demand"], levels=levels, steps=config.steps
                 ).fit(long)
                 self._forecasters[key] = (forecaster, now)
                 forecaster.save(self.folder / f"forecaster-{key}.safetensors")

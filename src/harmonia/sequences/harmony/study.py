@@ -11,7 +11,7 @@ import numpy as np
 from harmonia.core.errors import InputError
 from harmonia.core.progress import say
 from harmonia.media import Series
-from harmonia.parts.forecasting import Scores, baselines, evaluate
+from harmonia.parts.forecasting import Forecaster, Scores, baselines, evaluate
 from harmonia.sequences.harmony.demand import Demand
 from harmonia.sequences.harmony.forecaster import HarmonyForecaster
 from harmonia.sequences.harmony.foresight import Foresight
@@ -77,7 +77,7 @@ class Study:
         column: Place of the demand.
         scaler: Makes a decision maker for an SLA.
         interval: Seconds between two rows.
-        forecaster: Makes a forecaster.
+        forecaster: Makes a forecaster; for a refit it is given the last one.
         warmup: Share of the trace that is fitted to before anything is judged.
         refit: Steps after which the forecaster is fitted anew to all that was seen; 0 for never.
         season: Steps of a day.
@@ -87,7 +87,7 @@ class Study:
     column: int
     scaler: Callable[[float], ResourceScaler]
     interval: float
-    forecaster: Callable[[], HarmonyForecaster]
+    forecaster: Callable[[HarmonyForecaster | None], HarmonyForecaster]
     season: int
     sla: float
     warmup: float = 2 / 3
@@ -96,8 +96,12 @@ class Study:
     def __post_init__(self) -> None:
         self.first = int(self.warmup * len(self.trace))
         self.past = Series(self.trace.values[: self.first], self.trace.names, self.trace.times[: self.first])
-        self.fitted = self.forecaster().fit([self.past])
-        self.foresight = Foresight(self.fitted, refit=self.refit, make=self.forecaster)
+        self.fitted = self.forecaster(None).fit([self.past])
+        self.foresight = Foresight(self.fitted, refit=self.refit, make=self._anew)
+
+    def _anew(self, last: Forecaster) -> HarmonyForecaster:
+        assert isinstance(last, HarmonyForecaster)
+        return self.forecaster(last)
 
     @property
     def name(self) -> str:

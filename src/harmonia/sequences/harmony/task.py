@@ -36,7 +36,8 @@ _SLA = Field("share of steps in which demand may exceed what is usable", gt=0, l
 _DELAY = Field("time until an added unit serves: 30s, 10min, 1h")
 _INTERVAL = Field("time between rows, where the trace has no dates")
 _DISTRIBUTION = Field("family of predictive distributions; realnvp is the paper's")
-_EPOCHS = Field("passes over the warm-up", gt=0, le=1000)
+_EPOCHS = Field("passes over the traces", gt=0, le=1000)
+_STEPS = Field("steps of training", ge=1, le=1_000_000)
 
 
 class Planned(TypedDict):
@@ -63,7 +64,7 @@ def plan(
     lookback: Annotated[int, Field("steps that a forecast sees; 0: a day, at least 48", ge=0)] = 0,
     horizon: Annotated[int, Field("steps to plan", ge=1, le=288)] = 12,
     distribution: Annotated[Distribution, _DISTRIBUTION] = "spline",
-    epochs: Annotated[float, _EPOCHS] = 8.0,
+    steps: Annotated[int, _STEPS] = 250,
     classical: Annotated[bool, Field("also compare with ETS and Theta, which take a fit an origin")] = True,
     interval: Annotated[str, _INTERVAL] = "10min",
     seed: Annotated[int, Field("random seed")] = 0,
@@ -75,7 +76,7 @@ def plan(
     """
     study = _study(
         trace, column, unit_capacity, target_utilization, sla, startup_delay, cooldown, max_units, lookback, horizon,
-        distribution, epochs, interval, seed,
+        distribution, steps, interval, seed,
     )  # fmt: skip
     scores = study.scores(classical=classical, stride=max(12, (len(study.trace) - study.first) // 30))
     policy = study.harmony(sla)
@@ -114,14 +115,14 @@ def replay(
     max_units: Annotated[int, Field("most units", ge=1)] = 1000,
     horizon: Annotated[int, Field("steps to plan", ge=1, le=288)] = 12,
     distribution: Annotated[Distribution, _DISTRIBUTION] = "spline",
-    epochs: Annotated[float, _EPOCHS] = 8.0,
+    steps: Annotated[int, _STEPS] = 250,
     interval: Annotated[str, _INTERVAL] = "10min",
     seed: Annotated[int, Field("random seed")] = 0,
 ) -> Replayed:
     """Replay a trace under this method at several SLAs, HPA and VPA rules, point forecasts, static sizes, an oracle."""
     study = _study(
         trace, column, unit_capacity, target_utilization, sla, startup_delay, cooldown, max_units, 0, horizon,
-        distribution, epochs, interval, seed,
+        distribution, steps, interval, seed,
     )  # fmt: skip
     first = study.play(study.harmony(sla))
     outcomes = [first, *study.frontier(_sweep(sla))]
@@ -188,6 +189,7 @@ def recommend(
     sla: Annotated[float, _SLA] = 0.01,
     startup_delay: Annotated[str, _DELAY] = "10min",
     max_units: Annotated[int, Field("most units", ge=1)] = 1000,
+    steps: Annotated[int, _STEPS] = 250,
     interval: Annotated[str, _INTERVAL] = "10min",
     seed: Annotated[int, Field("random seed")] = 0,
 ) -> Recommended:
@@ -196,7 +198,7 @@ def recommend(
         trace = usable(trace)
         target = str(trace.names[demand_column(trace, column)])
         lookback = min(144, len(trace) // 3)
-        forecaster = HarmonyForecaster(lookback, 12, target=[target], epochs=8.0, random_state=seed).fit([trace])
+        forecaster = HarmonyForecaster(lookback, 12, target=[target], steps=steps, random_state=seed).fit([trace])
     else:
         forecaster = HarmonyForecaster.load(weights)
         target = column or forecaster.targets_[0]
@@ -273,12 +275,12 @@ def _example_service(folder: Path) -> ServiceConfig:
                 target_utilization=1.0,
             )
         )
-    return ServiceConfig(workloads=workloads, state=str(folder / "state"), epochs=4.0)
+    return ServiceConfig(workloads=workloads, state=str(folder / "state"), steps=100)
 
 
 def _study(
     trace: Series, column: str, unit_capacity: float, target_utilization: float, sla: float, startup_delay: str,
-    cooldown: str, max_units: int, lookback: int, horizon: int, distribution: Distribution, epochs: float,
+    cooldown: str, max_units: int, lookback: int, horizon: int, distribution: Distribution, steps: int,
     interval: str, seed: int,
 ) -> Study:  # fmt: skip
     trace = usable(trace)
@@ -303,13 +305,14 @@ def _study(
             max_units=max_units,
         )
 
-    def forecaster() -> HarmonyForecaster:
+    def forecaster(last: HarmonyForecaster | None) -> HarmonyForecaster:
         return HarmonyForecaster(
             lookback,
             horizon,
             target=[str(trace.names[place])],
             distribution=distribution,
-            epochs=epochs,
+            steps=steps,
+            start=last,
             random_state=seed,
         )
 

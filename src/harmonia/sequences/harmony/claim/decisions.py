@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,9 +27,14 @@ def _scaler(sla: float) -> ResourceScaler:
     return ResourceScaler(_UNIT, 1.0, sla, interval=600.0, startup_delay="10min", max_units=1000)
 
 
-def _study(trace: Series, seed: int, epochs: float = 8.0) -> Study:
-    def forecaster() -> HarmonyForecaster:
-        return HarmonyForecaster(144, 12, target=["cpu"], epochs=epochs, random_state=seed)
+def _study(trace: Series, seed: int) -> Study:
+    """Fitted to the first week, refitted every day: 300 steps at first, 40 steps from the last network then."""
+
+    def forecaster(last: HarmonyForecaster | None) -> HarmonyForecaster:
+        options: dict[str, Any] = (
+            {"steps": 300} if last is None else {"steps": 40, "start": last, "learning_rate": 3e-4}
+        )
+        return HarmonyForecaster(144, 12, target=["cpu"], random_state=seed, **options)
 
     column = list(trace.names).index("cpu")
     return Study(trace, column, _scaler, 600.0, forecaster, 144, _SLA, warmup=_WARMUP / len(trace), refit=144)

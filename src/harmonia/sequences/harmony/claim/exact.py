@@ -180,7 +180,7 @@ def plan_is_best(seed: int) -> Measured:
         start, waiting = int(generator.integers(5)), int(generator.integers(0, 3))
         _, cost = best_plan(stage, usable, start, prices, limits, waiting)
         worst = max(worst, abs(cost - _brute_force(stage, usable, start, prices, limits, waiting)))
-    return Measured(worst, note="40 random problems of 4 steps and 5 allocations, against all 625 plans each")
+    return Measured(float(worst), note="40 random problems of 4 steps and 5 allocations, against all 625 plans each")
 
 
 def _brute_force(
