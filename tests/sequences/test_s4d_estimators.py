@@ -19,7 +19,7 @@ TINY = {"d_model": 8, "n_layers": 1, "d_state": 8, "dropout": 0.0, "device": "cp
 @parametrize_with_checks(
     [
         S4DClassifier(**TINY, epochs=6, batch_size=16, learning_rate=0.05),
-        S4DRegressor(**TINY, pooling="last", dt_min=0.05, dt_max=1.0, epochs=25, batch_size=16, learning_rate=0.05),
+        S4DRegressor(**TINY, pooling="last", dt_min=0.05, dt_max=1.0, epochs=30, batch_size=40, learning_rate=0.05),
     ]
 )
 def test_scikit_learn(estimator, check):

@@ -248,6 +248,25 @@ def test_forward_state_is_steps():
     torch.testing.assert_close(kernel.forward_state(u, kernel.default_state(2)), state, atol=1e-5, rtol=1e-4)
 
 
+def test_uneven_samples_are_even_ones_that_are_held():
+    kernel = made(3, d_state=8, channels=2).double()
+    generator = torch.Generator().manual_seed(0)
+    u = torch.randn(2, 3, 30, dtype=torch.float64, generator=generator)
+    even = kernel.irregular(u, torch.ones(2, 30, dtype=torch.float64))
+    system = kernel.system()
+    torch.testing.assert_close(even, system.run(u, system.rest(2))[0])
+    # Held for 1, 2, 3 or 0 samples: the dense signal's outputs at the ends.
+    times = torch.randint(0, 4, (30,), generator=generator)
+    dense = system.run(u.repeat_interleave(times, -1), system.rest(2))[0]
+    ends = times.cumsum(0) - 1
+    found = kernel.irregular(u, times.double().expand(2, 30))
+    torch.testing.assert_close(found[..., ends >= 0], dense[..., ends[ends >= 0]])
+    with pytest.raises(InputError, match="not negative"):
+        kernel.irregular(u, -torch.ones(2, 30, dtype=torch.float64))
+    with pytest.raises(InputError, match="zero-order hold"):
+        made(3, d_state=8, discretization="bilinear").double().irregular(u, torch.ones(2, 30, dtype=torch.float64))
+
+
 # ---------------------------------------------------------------------------------------------------------- bad input
 
 

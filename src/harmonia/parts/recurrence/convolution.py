@@ -83,7 +83,7 @@ class _Circular(torch.autograd.Function):
                 to_u[rows, heads] = torch.fft.irfft((grads * spectrum[:, heads]).sum(1), size)[..., :length]
             if to_spectrum is not None:
                 inputs = torch.fft.rfft(u[rows, heads], size).conj()
-                to_spectrum[:, heads] += torch.einsum("bchf,bhf->chf", grads, inputs)
+                to_spectrum[:, heads] += (grads * inputs.unsqueeze(1)).sum(0)
         return to_u, None if to_spectrum is None else torch.fft.irfft(to_spectrum, size)
 
 

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from harmonia.core.errors import InputError
 from harmonia.core.progress import say
-from harmonia.parts.recurrence import DiagonalSystem, bilinear, diagonal_kernel, zero_order_hold
+from harmonia.parts.recurrence import DiagonalSystem, bilinear, diagonal_kernel, linear_scan, zero_order_hold
 from harmonia.sequences.s4d.initialization import DriveInit, Init, initial_drive, initial_poles
 
 Transform = Literal["exp", "softplus", "relu", "sigmoid", "none"]
@@ -274,6 +274,30 @@ class S4DKernel(nn.Module):
     ) -> Complex[Tensor, "batch heads modes"]:
         """The state after a whole piece of input."""
         return self.recurrent(rate).carry(u, state)
+
+    def irregular(
+        self, u: Float[Tensor, "batch heads time"], intervals: Float[Tensor, "batch time"]
+    ) -> Float[Tensor, "batch channels heads time"]:
+        """The outputs for samples that are not evenly spaced: exact where each is held for its interval.
+
+        ``s_k = e^{d_k dt a} s_{k-1} + B (e^{d_k dt a} - 1) / a u_k``, ``y_k = 2 Re(C s_k)``, by the scan of what
+        changes over time. Even intervals of 1 give what the convolution gives.
+
+        Arguments:
+            u: Inputs.
+            intervals: How long each is held, in sampling intervals of training; at 0 nothing happens.
+
+        Raises:
+            InputError: intervals that are negative or not finite, bidirectional kernels, or not zero-order hold.
+        """
+        if self.config.discretization != "zoh" or self.config.bidirectional:
+            raise InputError("uneven samples need causal kernels by zero-order hold", self.config, "Use zoh.")
+        if not bool(((intervals >= 0) & torch.isfinite(intervals)).all()):
+            raise InputError("intervals are finite and not negative", float(intervals.min()), "Sort the times.")
+        found = zero_order_hold(self.pole(), self.step_size() * intervals[..., None, None])
+        driven = found.gain * self._drive() * u.transpose(1, 2).unsqueeze(-1)
+        states = linear_scan(torch.exp(found.log_multiplier), driven)
+        return 2 * torch.einsum("bthn,chn->bcht", states, self._readout(1.0)).real
 
     def _warn_of_aliases(self, rate: float) -> None:
         if rate <= 1 or self._warned:
