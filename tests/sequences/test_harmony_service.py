@@ -102,7 +102,7 @@ class TestHttp:
         assert headers["Content-Type"].startswith("text/plain; version=0.0.4")
         target = running.snapshot.recommendations["shop"]["desiredReplicas"]
         assert f'harmony_recommended_replicas{{workload="shop",quantile="0.99"}} {float(target)}' in body
-        assert 'harmony_forecast{workload="shop",quantile="0.5025",step="4"}' in body
+        assert 'harmony_forecast{workload="shop",quantile="0.5",step="4"}' in body
         assert 'harmony_fallback{workload="shop"} 0.0' in body
 
     def test_unknown_addresses(self, running):
@@ -149,7 +149,7 @@ def test_a_real_prometheus_scrapes_it_and_gives_it_back(running, tmp_path):
             found = queried(
                 f"http://127.0.0.1:{port}/api/v1/query_range", 'harmony_recommended_replicas{quantile="0.99"}'
             )
-            steps = queried(f"http://127.0.0.1:{port}/api/v1/query_range", 'harmony_forecast{quantile="0.5025"}')
+            steps = queried(f"http://127.0.0.1:{port}/api/v1/query_range", 'harmony_forecast{quantile="0.5"}')
         finally:
             process.terminate()
             process.wait(timeout=20)

@@ -33,7 +33,7 @@ class AdaptiveLevel:
     Arguments:
         sla: Allowed rate.
         method: ``bayes``, ``conformal`` or ``none``.
-        halflife: Steps after which an observation counts half.
+        halflife: Steps after which an observation counts half; a week of ten minutes.
         gain: Step of the conformal rule.
 
     Example:
@@ -77,11 +77,6 @@ class AdaptiveLevel:
         count, total = sum(self._violated), len(self._violated)
         weight = 5.0  # a weak prior, since the question is about the last steps only
         return float(betaincc(weight * self.sla + count, weight * (1 - self.sla) + total - count, rate))
-
-    @property
-    def recent_rate(self) -> float:
-        """Share of violations among the last steps."""
-        return float(np.mean(self._violated)) if self._violated else 0.0
 
     def _solved(self) -> float:
         """The largest level whose posterior mean is at most the SLA, by bisection; the mean rises with the level."""

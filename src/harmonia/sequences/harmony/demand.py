@@ -19,6 +19,9 @@ from harmonia.parts.forecasting import Forecast
 LEVELS = np.r_[(np.arange(200) + 0.5) / 200, 0.999, 0.9995, 0.9999]
 """Levels of the table: the middles of 200 equally likely parts, and three further into the upper tail."""
 
+_MIDDLE = 100
+"""Row of the table beside the median."""
+
 _DEPTH = 0.08
 """How far below zero the level runs while the requirement grows by another distance from median to top."""
 
@@ -52,7 +55,7 @@ class Demand:
         Levels below zero, to which adaptation may come when a forecast is too narrow, ask for more than the top of
         the table: by its distance from the median for every 0.08 below zero.
         """
-        top, middle = self.values[-1], self.values[100]
+        top, middle = self.values[-1], self.values[_MIDDLE]
         smallest = 1 - LEVELS[-1]
         if level < smallest:
             return top + (top - middle) * (smallest - level) / _DEPTH
@@ -62,7 +65,7 @@ class Demand:
         """The level whose requirement is exactly `demand`: the inverse of `requirement` at one step."""
         column = self.values[:, step]
         if demand > column[-1]:
-            spread = max(float(column[-1] - column[100]), 1e-9 * max(1.0, abs(float(column[-1]))))
+            spread = max(float(column[-1] - column[_MIDDLE]), 1e-9 * max(1.0, abs(float(column[-1]))))
             return float(1 - LEVELS[-1] - _DEPTH * (demand - column[-1]) / spread)
         return float(1 - np.interp(demand, column, LEVELS))
 

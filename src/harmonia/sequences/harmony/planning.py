@@ -99,7 +99,7 @@ def best_plan(
     down = np.where(np.tri(count, dtype=bool).T, np.inf, move)
     cooldown = max(limits.cooldown, waiting)
     value = np.zeros((cooldown + 1, count))
-    choices: list[tuple[ndarray, ndarray, ndarray, ndarray]] = []
+    choices: list[tuple[ndarray, ndarray, ndarray]] = []
     for step in range(horizon - 1, -1, -1):
         value = value + stage[step]
         after = value[limits.cooldown]  # a move starts the cool-down
@@ -109,10 +109,10 @@ def best_plan(
         best, choice = np.minimum(stay, raise_cost), np.where(raise_cost < stay, 1, 0)
         free = lower_cost < best[0]
         best[0], choice[0] = np.where(free, lower_cost, best[0]), np.where(free, 2, choice[0])
-        choices.append((choice, raise_to, lower_to, stay))
+        choices.append((choice, raise_to, lower_to))
         value = best
     path, place, left = [], start, waiting
-    for choice, raise_to, lower_to, _ in reversed(choices):
+    for choice, raise_to, lower_to in reversed(choices):
         taken = choice[left, place]
         if taken:
             place, left = int((raise_to if taken == 1 else lower_to)[place]), limits.cooldown

@@ -303,8 +303,8 @@ class Recommender:
             fallback.append((name, float(last.fallback)))
             age.append((name, each.age))
             if each.demand is not None:
-                for row, level in ((10, 0.0525), (100, 0.5025), (189, 0.9475), (197, 0.9875)):
-                    for step, value in enumerate(each.demand.values[row], start=1):
+                for level in (0.05, 0.5, 0.95, 0.99):
+                    for step, value in enumerate(each.demand.requirement(1 - level), start=1):
                         forecast.append((name | {"quantile": f"{level:g}", "step": step}, float(value)))
         return exposition(
             {

@@ -136,7 +136,7 @@ class ResourceScaler:
         self.level = AdaptiveLevel(self.sla, self.adaptation)
         self._told: deque[Demand] = deque(maxlen=self._delay)
         self._changed: float | None = None
-        self._recent: deque[tuple[float, int]] = deque(maxlen=64)
+        self._last: float | None = None
 
     @property
     def serves(self) -> float:
@@ -187,21 +187,21 @@ class ResourceScaler:
         plan = tuple(int(grid[place]) for place in path)
         target = max(plan[: self._delay])
         covered = slice(0, self._delay)
-        beyond = demand.exceedance(target * self.serves)[covered]
+        beyond, median = demand.exceedance(target * self.serves)[covered], demand.requirement(0.5)[covered]
         wanted = max(self._whole(value) for value in requirement[covered])
         if target != current:
             self._changed = now
         binding = self._binding(target, wanted, current, waiting)
         return Recommendation(
             target=target,
-            lower=self.units(float(demand.values[100, covered].max())),
-            upper=self.units(float(demand.values[200, covered].max())),
+            lower=self.units(float(median.max())),
+            upper=self.units(float(demand.requirement(0.001)[covered].max())),
             uncapped=wanted,
             plan=plan,
             requirement=tuple(map(float, requirement)),
             p_violation=float(beyond.max()),
             expected_cost=cost,
-            expected_waste=float((target * self.serves - demand.values[100, covered]).clip(min=0).mean()),
+            expected_waste=float(demand.expected_costs(np.array([target * self.serves]), 1.0, 0.0)[covered].mean()),
             level=self.level.value,
             binding=binding,
             fallback=False,
@@ -254,9 +254,9 @@ class ResourceScaler:
         return violated
 
     def _now(self, now: float | None) -> float:
-        last = self._recent[-1][0] if self._recent else 0.0
-        now = last + self._step if now is None else now
-        self._recent.append((now, 0))
+        if now is None:
+            now = 0.0 if self._last is None else self._last + self._step
+        self._last = now
         return now
 
     def _waiting(self, now: float) -> int:
@@ -266,8 +266,8 @@ class ResourceScaler:
 
     def _grid(self, demand: Demand, requirement: np.ndarray, current: int) -> np.ndarray:
         """Units to choose from: all that may matter, thinned where they are too many."""
-        low = min(self._whole(float(demand.values[60].min())), current)
-        high = max(self._whole(float(max(requirement.max(), demand.values[200].max()))), current)
+        low = min(self._whole(float(demand.requirement(0.7).min())), current)
+        high = max(self._whole(float(max(requirement.max(), demand.requirement(0.001).max()))), current)
         bounds = np.clip([low, high + 1], self.min_units, self.max_units)
         grid = np.unique(np.linspace(bounds[0], bounds[1], MOST_LEVELS).round().astype(np.int64))
         inside = int(np.clip(current, self.min_units, self.max_units))
@@ -312,7 +312,7 @@ class ResourceScaler:
         return {
             "level": self.level.state(),
             "changed": self._changed,
-            "now": self._recent[-1][0] if self._recent else None,
+            "now": self._last,
             "told": [demand.values.tolist() for demand in self._told],
         }
 
@@ -325,8 +325,7 @@ class ResourceScaler:
         try:
             self.level.restore(state["level"])
             self._changed = None if state["changed"] is None else float(state["changed"])
-            if state["now"] is not None:
-                self._recent.append((float(state["now"]), 0))
+            self._last = None if state["now"] is None else float(state["now"])
             tables = [np.array(values, dtype=np.float64) for values in state["told"]]
         except (KeyError, TypeError, ValueError) as error:
             raise InputError("this is no saved state of a scaler", error, "Delete it to start afresh.") from error

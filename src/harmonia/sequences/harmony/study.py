@@ -139,7 +139,7 @@ class Study:
         day = _DAY / self.interval
         stabilization = max(1, round(300 / self.interval))
         return [
-            *(HPA(target, stabilization=stabilization) for target in (0.4, 0.5, 0.6, 0.7, 0.8, 0.9)),
+            *(HPA(target, stabilization=stabilization) for target in (0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9)),
             *(
                 VPA(p, margin, halflife=day)
                 for p, margin in ((0.9, 0.15), (0.9, 0.0), (0.95, 0.15), (0.99, 0.15), (1.0, 0.15))
