@@ -25,6 +25,11 @@ def test_names_differ_and_every_full_claim_has_a_bound_or_a_baseline():
     assert sum(each.tier == "full" for each in CLAIMS) == 6
 
 
+def test_pictures_are_beyond_a_machine_without_them(monkeypatch):
+    monkeypatch.delenv(claim.pictures.FOLDER, raising=False)
+    assert claim.pictures.sequential_cifar.check().verdict == "beyond this machine"
+
+
 def test_the_dense_kernel_is_s4s():
     """Against HiPPO's own real matrices, discretised by the bilinear rule and run step by step."""
     with torch.random.fork_rng():
