@@ -17,13 +17,18 @@ SECONDS = 180
 
 
 def song():
-    """Three minutes of stereo noise with a swell, as a 16-bit wav file, made once."""
+    """Three minutes of stereo noise below 6.5 kHz with a swell, as a 16-bit wav file, made once.
+
+    Resamplers differ near half their rate; there is nothing there, so that the outputs can be compared.
+    """
     import soundfile
 
     path = Path(tempfile.gettempdir()) / "harmonia-sonics-song.wav"
     if not path.is_file():
         time = np.arange(SECONDS * RATE) / RATE
-        sound = np.random.default_rng(0).standard_normal((len(time), 2)) * (0.1 + 0.05 * np.sin(time))[:, None]
+        spectrum = np.fft.rfft(np.random.default_rng(0).standard_normal((len(time), 2)), axis=0)
+        spectrum[6500 * SECONDS :] = 0
+        sound = np.fft.irfft(spectrum, axis=0) * (0.1 + 0.05 * np.sin(time))[:, None]
         unfinished = path.with_suffix(".part.wav")
         soundfile.write(unfinished, sound, RATE)
         unfinished.rename(path)

@@ -21,7 +21,7 @@ def test_quick_claims_hold(name):
 
 
 def test_every_claim_is_listed():
-    assert len(CLAIMS) == 25
+    assert len(CLAIMS) == 24
     assert {entry.tier for entry in CLAIMS.values()} == {"quick", "full"}
 
 

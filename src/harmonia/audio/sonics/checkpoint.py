@@ -66,12 +66,10 @@ class Loaded:
 
     Attributes:
         model: The network, in evaluation mode.
-        extras: Tensors beside the network's, of our own files only.
-        metadata: Notes of our own files: how they were made, calibration.
+        metadata: Notes of our own files: what they learnt from, calibration.
     """
 
     model: SpecTTTra
-    extras: dict[str, Tensor]
     metadata: dict[str, str]
 
 
@@ -100,12 +98,11 @@ def read_detector(source: str | Path, config: SpecTTTraConfig | Mapping[str, Any
     elif config is None and (beside := path.with_name("config.json")).is_file():
         config = read_config(beside)
     _check_buffers(state)
-    extras = {key: value for key, value in state.items() if key.startswith("extra.")} if metadata else {}
-    own = {key: value for key, value in state.items() if key not in extras and not key.startswith(_BUFFERS)}
+    own = {key: value for key, value in state.items() if not key.startswith(_BUFFERS)}
     with torch.device("meta"):
         model = SpecTTTra(infer_config(own) if config is None else config)
     load_strictly(model, {key: value.float() for key, value in own.items()}, _FIELDS)
-    return Loaded(model.eval(), {key.removeprefix("extra."): value.float() for key, value in extras.items()}, metadata)
+    return Loaded(model.eval(), metadata)
 
 
 def weights_file(source: str | Path) -> Path:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ from harmonia.audio.sonics.front_end import RATE, SonicsFrontEnd, resized
 from harmonia.audio.sonics.network import SpecTTTra, SpecTTTraConfig
 from harmonia.audio.sonics.training import mel_levels, train_detector
 from harmonia.audio.sonics.verdict import Verdict
-from harmonia.audio.sonics.windows import Song, Source, WindowLevels, listening, silent_share, window_starts
+from harmonia.audio.sonics.windows import Song, Songs, Source, WindowLevels, listening, silent_share, window_starts
 from harmonia.core.card import Card
 from harmonia.core.errors import InputError
 from harmonia.core.progress import track
@@ -72,7 +72,7 @@ class SyntheticSongDetector(ClassifierMixin, BaseEstimator):
         >>> from harmonia.data import demo_song
         >>> verdict = detector.explain(demo_song())
         >>> verdict.synthetic, len(verdict.logits)
-        (False, 8)
+        (False, 7)
         >>> detector.features([demo_song()]).shape     # songs, layers, width
         (1, 5, 96)
     """
@@ -129,13 +129,13 @@ class SyntheticSongDetector(ClassifierMixin, BaseEstimator):
 
     def fit(
         self,
-        X: Sequence[Song],
+        X: Songs,
         y: ArrayLike,
-        groups: Sequence[Any] | None = None,
+        groups: ArrayLike | None = None,
         sr: int | None = None,
         *,
         folder: Path | None = None,
-    ) -> Self:
+    ) -> SyntheticSongDetector:
         """Train on labelled songs; a fifth of the groups is kept apart to calibrate the probabilities.
 
         Arguments:
@@ -213,22 +213,22 @@ class SyntheticSongDetector(ClassifierMixin, BaseEstimator):
         begins = np.array(starts) / RATE
         return Verdict(seconds, window, begins, logits, self.calibration_, self.trained_on_, tuple(notes))
 
-    def decision_function(self, X: Sequence[Song], sr: int | None = None) -> Float[ndarray, " songs"]:
+    def decision_function(self, X: Songs, sr: int | None = None) -> Float[ndarray, " songs"]:
         """Logits of songs, before calibration; NaN for silence."""
         return np.array([self.explain(song, sr).logit for song in track(X, "Listening")])
 
-    def predict_proba(self, X: Sequence[Song], sr: int | None = None) -> Float[ndarray, "songs 2"]:
+    def predict_proba(self, X: Songs, sr: int | None = None) -> Float[ndarray, "songs 2"]:
         """Probabilities of real and of synthetic; NaN for silence."""
         synthetic = self.calibration_.probability(self.decision_function(X, sr))
         return np.stack([1 - synthetic, synthetic], axis=1)
 
-    def predict(self, X: Sequence[Song], sr: int | None = None) -> Int64[ndarray, " songs"]:
+    def predict(self, X: Songs, sr: int | None = None) -> Int64[ndarray, " songs"]:
         """1 for songs above the threshold, 0 for others and for silence."""
         return (self.decision_function(X, sr) > self.calibration_.threshold).astype(np.int64)
 
     def calibrate(
-        self, X: Sequence[Song], y: ArrayLike | None = None, sr: int | None = None, *, false_alarms: float = 0.05
-    ) -> Self:
+        self, X: Songs, y: ArrayLike | None = None, sr: int | None = None, *, false_alarms: float = 0.05
+    ) -> SyntheticSongDetector:
         """Fit probabilities and threshold to songs the network has not seen.
 
         Arguments:
@@ -251,7 +251,7 @@ class SyntheticSongDetector(ClassifierMixin, BaseEstimator):
             self.calibration_ = Calibration.of_both(logits[heard], labels[heard], f"Platt's scaling on {note}")
         return self
 
-    def features(self, X: Sequence[Song], sr: int | None = None) -> Float[ndarray, "songs layers dim"]:
+    def features(self, X: Songs, sr: int | None = None) -> Float[ndarray, "songs layers dim"]:
         """What the network makes of songs: means of its tokens before and after each block, over all windows.
 
         Raises:
@@ -333,7 +333,7 @@ class SyntheticSongDetector(ClassifierMixin, BaseEstimator):
         levels = WindowLevels(front_end.log_mel, samples)(source, starts)
         yield from track(zip(starts, levels, strict=True), "Listening", len(starts))
 
-    def _with(self, model: SpecTTTra, calibration: Calibration, trained_on: str) -> Self:
+    def _with(self, model: SpecTTTra, calibration: Calibration, trained_on: str) -> SyntheticSongDetector:
         _check(self)
         self.model_ = model.to(_device(self.device)).eval()
         self.calibration_, self.trained_on_, self.classes_ = calibration, trained_on, np.array([0, 1])

@@ -12,6 +12,7 @@ from numpy import ndarray
 
 from harmonia.audio.sonics.efficiency import Cost, crossover
 from harmonia.audio.sonics.front_end import RATE
+from harmonia.audio.sonics.network import CLIPS
 from harmonia.audio.sonics.verdict import WARNING, Verdict
 from harmonia.media import Audio, Figure
 from harmonia.media.figure import (
@@ -68,6 +69,7 @@ def detection(song: Audio, verdict: Verdict, evidence: Float[ndarray, "bands fra
         axes[2].text(0, 0.5, "No window sounds enough to be explained.", color=INK)
     else:
         _evidence(axes[2], evidence, start, verdict.window)
+        axes[0].axvspan(start, start + verdict.window, fill=False, edgecolor="white", linestyle="--", linewidth=1)
     notes = " ".join([*verdict.notes, f"Trained on: {verdict.trained_on}.", WARNING])
     figure.supxlabel(_wrapped(notes, 130), x=0.01, ha="left", fontsize=8.5, color=INK)
     return Figure(figure)
@@ -105,12 +107,16 @@ def _evidence(axes: Any, evidence: Float[ndarray, "bands frames"], start: float,
     axes.set_yticklabels([_hertz(hz) for hz in TICKS_HZ])
     axes.set_ylabel("frequency (Hz)")
     axes.set_xlabel("time (s)")
-    axes.set_title("Evidence in the window with the highest score: red speaks for synthetic, blue for real", loc="left")
+    axes.set_title(
+        "Evidence in the window with the highest score (dashed above): red for synthetic, blue for real", loc="left"
+    )
     colour_bar(axes, image, "share of the logit")
 
 
 def efficiency(costs: Sequence[Cost]) -> Figure:
     """Time and memory of each network over the length of a window, with the crossovers beside the ViT."""
+    from matplotlib.ticker import FuncFormatter, LogLocator
+
     figure, (left, right) = new_figure(
         1, 2, width=11, height=4.4, title="Fewer tokens pay for long windows, and not for short ones"
     )
@@ -119,7 +125,7 @@ def efficiency(costs: Sequence[Cost]) -> Figure:
         own = [cost for cost in costs if cost.name == name]
         windows = [cost.window for cost in own]
         style: dict[str, Any] = {"color": PALETTE[number], "label": name, "marker": "o", "markersize": 4}
-        style["linestyle"] = "-" if name in ("alpha", "beta", "gamma") else "--"
+        style["linestyle"] = "-" if name in CLIPS else "--"
         left.plot(windows, [cost.seconds for cost in own], **style)
         right.plot(windows, [cost.memory / 1e6 for cost in own], **style)
     for axes, label in ((left, "seconds a window, forward"), (right, "MB kept for the backward pass")):
@@ -127,18 +133,17 @@ def efficiency(costs: Sequence[Cost]) -> Figure:
         axes.set_yscale("log")
         ticks = sorted({cost.window for cost in costs})
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.minorticks_off()
         axes.set_xlabel("length of a window (s)")
         axes.set_ylabel(label)
     legend(right)
     if {"alpha", "ViT"} <= set(names):
         longest = max(cost.window for cost in costs)
-        told = [f"{name}: {_from(crossover(costs, name, 'ViT'), longest)}" for name in names if name in _OURS]
+        told = [f"{name}: {_from(crossover(costs, name, 'ViT'), longest)}" for name in names if name in CLIPS]
         left.set_title("faster than the ViT:  " + ",  ".join(told), loc="left")
     return Figure(figure)
-
-
-_OURS = ("alpha", "beta", "gamma")
 
 
 def _from(seconds: float, longest: float) -> str:

@@ -64,8 +64,7 @@ def resynthesise(song: Audio, kind: str, *, seed: int = 0) -> Audio:
     if len(sound) < RATE // 4:
         got = f"{len(sound) / RATE:.2f} s"
         raise InputError("the song is too short to be made again", got, "Pass at least a quarter of a second.")
-    made = KINDS[kind](sound, seed)[: len(sound)]
-    made = np.pad(made, (0, len(sound) - len(made)))
+    made = KINDS[kind](sound, seed)
     loudness = float(np.sqrt(np.mean(np.square(made)))) + 1e-12
     return Audio(made * np.float32(np.sqrt(np.mean(np.square(sound))) / loudness), RATE)
 
@@ -101,7 +100,7 @@ def _griffin_lim(sound: Sound, seed: int) -> Sound:
     for _ in range(_STEPS):
         consistent = stft(stft.inverse(magnitude * _unit(target), len(padded)))
         target, before = consistent + 0.99 * (consistent - before), consistent
-    return stft.inverse(magnitude * _unit(target), len(padded)).numpy()
+    return stft.inverse(magnitude * _unit(target), len(padded)).numpy()[: len(sound)]
 
 
 def _unit(spectrum: Tensor) -> Tensor:
@@ -123,7 +122,8 @@ def _world(sound: Sound, seed: int) -> Sound:
     f0 = pyworld.stonemask(signal, coarse, times, RATE)
     envelope = pyworld.cheaptrick(signal, f0, times, RATE)
     aperiodicity = pyworld.d4c(signal, f0, times, RATE)
-    return pyworld.synthesize(f0, envelope, aperiodicity, RATE).astype(np.float32)
+    # WORLD rounds up to whole frames of 5 ms
+    return pyworld.synthesize(f0, envelope, aperiodicity, RATE)[: len(sound)].astype(np.float32)
 
 
 def _compressed(sound: Sound, seed: int, *, form: str, subtype: str, level: float) -> Sound:
@@ -135,7 +135,8 @@ def _compressed(sound: Sound, seed: int, *, form: str, subtype: str, level: floa
             for start in range(0, len(sound), RATE):  # libvorbis overflows its stack on long blocks
                 file.write(sound[start : start + RATE] * (0.9 / peak))
         memory.seek(0)
-        return soundfile.read(memory, dtype="float32")[0] * np.float32(peak / 0.9)
+        again = soundfile.read(memory, dtype="float32")[0][: len(sound)]
+        return np.pad(again, (0, len(sound) - len(again))) * np.float32(peak / 0.9)
 
 
 KINDS: dict[str, Machine] = {

@@ -40,6 +40,9 @@ def spliced_song() -> Audio:
     return Audio(samples, RATE)
 
 
+MOST_WINDOWS = 200
+"""Windows of a long song, as long as they overlap by half."""
+
 Song = Annotated[Audio, Field("the song; any rate and number of channels", example=spliced_song)]
 Weights = Annotated[
     str,
@@ -89,7 +92,9 @@ def detect(
     song: Song,
     *,
     weights: Weights = "embedded",
-    hop: Annotated[float, Field("time between windows; 0 for a tenth of a window", unit="s", ge=0)] = 0.0,
+    hop: Annotated[
+        float, Field("time between windows; 0 for a tenth of one, more in long songs", unit="s", ge=0)
+    ] = 0.0,
     compat: Annotated[Literal["none", "sonics"], Field("sonics: one window, placed as in the official evaluation")] = (
         "none"
     ),
@@ -102,7 +107,8 @@ def detect(
     know neither Suno nor Udio, nor real recordings. For those give released weights. A score is no proof.
     """
     detector = SyntheticSongDetector.from_pretrained(weights, compat=compat, dtype=precision, device=device)
-    detector.hop = hop or detector.model_.config.seconds / 10
+    window = detector.model_.config.seconds
+    detector.hop = hop or min(window / 2, max(window / 10, song.seconds / MOST_WINDOWS))
     verdict = detector.explain(song)
     evidence, start = None, 0.0
     if verdict.synthetic is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from jaxtyping import Float
@@ -86,12 +86,16 @@ class Verdict(Media):
         """The verdict in words."""
         if self.synthetic is None:
             return "Nothing can be said: the song is silent."
-        share = sum(end - begin for begin, end in self.flagged) / self.seconds
-        kind = "like the synthetic songs" if self.synthetic else "like the real songs"
-        return f"Sounds {kind} of the training data (score {self.probability:.2f}); {share:.0%} of the time is flagged."
+        kind = "synthetic" if self.synthetic else "real"
+        said = f"Sounds like the {kind} songs of the training data (score {self.probability:.2f})"
+        if not self.flagged:
+            return f"{said}; nothing is flagged."
+        shown = " and ".join(f"{begin:.1f} to {end:.1f} s" for begin, end in self.flagged[:3])
+        more = f" and {len(self.flagged) - 3} more" if len(self.flagged) > 3 else ""
+        return f"{said}; flagged: {shown}{more}."
 
     @classmethod
-    def read(cls, path: str | Path) -> Self:
+    def read(cls, path: str | Path) -> Verdict:
         """A verdict is given by a job, not read.
 
         Raises:

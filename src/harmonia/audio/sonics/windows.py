@@ -32,6 +32,9 @@ SILENT_DB = -99.9
 Song: TypeAlias = str | Path | Audio | np.ndarray
 """A file, a sound, or samples of shape (time) or (channels, time)."""
 
+Songs: TypeAlias = Sequence[Song] | np.ndarray
+"""Songs one after another, or clips of one length as the rows of an array."""
+
 _STREAMED = ("wav", "w64", "flac", "ogg", "mp3", "aiff", "au", "caf")
 
 
