@@ -18,8 +18,9 @@ import pytest
 from harmonia.core.errors import InputError
 from harmonia.data.traces import synthetic_trace
 from harmonia.media import Series
+from harmonia.sequences.harmony.configuration import ServiceConfig, WorkloadConfig
 from harmonia.sequences.harmony.ingest import clean, exposition, http_get, read_prometheus
-from harmonia.sequences.harmony.recommender import Recommender, ServiceConfig, WorkloadConfig
+from harmonia.sequences.harmony.recommender import Recommender
 from harmonia.sequences.harmony.server import serving
 
 STEP = 600

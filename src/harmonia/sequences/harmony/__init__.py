@@ -3,6 +3,7 @@
 from harmonia.data.traces import fisher, rate, resample, synthetic_trace
 from harmonia.sequences.harmony.adaptation import AdaptiveLevel
 from harmonia.sequences.harmony.checkpoint import load_released
+from harmonia.sequences.harmony.configuration import ServiceConfig, WorkloadConfig
 from harmonia.sequences.harmony.demand import Demand, WorkloadModel, newsvendor
 from harmonia.sequences.harmony.distribution import HarmonyForecast
 from harmonia.sequences.harmony.forecaster import HarmonyForecaster
@@ -11,7 +12,7 @@ from harmonia.sequences.harmony.ingest import read_prometheus
 from harmonia.sequences.harmony.levels import found_levels
 from harmonia.sequences.harmony.network import CascadingAttention, HarmonyConfig, HarmonyNetwork
 from harmonia.sequences.harmony.planning import Limits, Prices, best_plan
-from harmonia.sequences.harmony.recommender import Recommender, ServiceConfig
+from harmonia.sequences.harmony.recommender import Recommender
 from harmonia.sequences.harmony.replay import Harmony, Outcome, Setting, frontier, replay
 from harmonia.sequences.harmony.rules import HPA, VPA, Oracle, PointMargin, Static
 from harmonia.sequences.harmony.scaler import Recommendation, ResourceScaler
@@ -40,6 +41,7 @@ __all__ = [
     "ServiceConfig",
     "Setting",
     "Static",
+    "WorkloadConfig",
     "WorkloadModel",
     "best_plan",
     "fisher",

@@ -18,9 +18,10 @@ from harmonia.core.weights import Checkpoint
 from harmonia.data.traces import synthetic_trace
 from harmonia.media import Figure, Series, Table, Text
 from harmonia.sequences.harmony import report
+from harmonia.sequences.harmony.configuration import ServiceConfig, WorkloadConfig
 from harmonia.sequences.harmony.demand import Demand
 from harmonia.sequences.harmony.forecaster import HarmonyForecaster
-from harmonia.sequences.harmony.recommender import Recommender, ServiceConfig, WorkloadConfig
+from harmonia.sequences.harmony.recommender import Recommender
 from harmonia.sequences.harmony.replay import Outcome, cheapest
 from harmonia.sequences.harmony.scaler import Recommendation, ResourceScaler, seconds
 from harmonia.sequences.harmony.server import serving
