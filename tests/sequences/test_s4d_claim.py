@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 import torch
@@ -22,7 +24,7 @@ def test_quick_claims_hold(each):
 
 def test_names_differ_and_every_full_claim_has_a_bound_or_a_baseline():
     assert len({each.name for each in CLAIMS}) == len(CLAIMS)
-    assert sum(each.tier == "full" for each in CLAIMS) == 6
+    assert sum(each.tier == "full" for each in CLAIMS) == 7
 
 
 def test_pictures_are_beyond_a_machine_without_them(monkeypatch):
@@ -68,3 +70,10 @@ def test_s4_and_the_ablations_run_small(monkeypatch):
     monkeypatch.setattr(small_tasks, "SEEDS", (0,))
     found = small_tasks.accuracies.__wrapped__(epochs=1)
     assert list(found) == ["S4", *small_tasks.ABLATIONS]
+
+
+@pytest.mark.skipif(find_spec("aeon") is None, reason="needs the data of aeon: pip install --no-deps aeon")
+def test_real_series_run_small(monkeypatch):
+    monkeypatch.setattr(small_tasks, "REAL", ("BasicMotions",))
+    found = small_tasks.real_series.__wrapped__(epochs=1)
+    assert list(found) == ["lin", "inv", "legs", "rand", "real"]
