@@ -36,6 +36,7 @@ _UTILIZATION = Field("share of a unit's capacity that may be used", gt=0, le=1)
 _SLA = Field("share of steps in which demand may exceed what is usable", gt=0, lt=0.5)
 _DELAY = Field("time until an added unit serves: 30s, 10min, 1h")
 _INTERVAL = Field("time between rows, where the trace has no dates")
+_SEASON = Field("steps of a day, for the rules that are compared; 0: from the time between rows", ge=0)
 _DISTRIBUTION = Field("family of predictive distributions; realnvp is the paper's")
 _EPOCHS = Field("passes over the traces", gt=0, le=1000)
 _STEPS = Field("steps of training", ge=1, le=1_000_000)
@@ -68,6 +69,7 @@ def plan(
     steps: Annotated[int, _STEPS] = 250,
     classical: Annotated[bool, Field("also compare with ETS and Theta, which take a fit an origin")] = True,
     interval: Annotated[str, _INTERVAL] = "10min",
+    season: Annotated[int, _SEASON] = 0,
     seed: Annotated[int, Field("random seed")] = 0,
 ) -> Planned:
     """Plan how much to run: forecast demand with its uncertainty, and choose units that keep an SLA at least cost.
@@ -77,7 +79,7 @@ def plan(
     """
     study = _study(
         trace, column, unit_capacity, target_utilization, sla, startup_delay, cooldown, max_units, lookback, horizon,
-        distribution, steps, interval, seed,
+        distribution, steps, interval, season, seed,
     )  # fmt: skip
     scores = study.scores(classical=classical, stride=max(12, (len(study.trace) - study.first) // 30))
     policy = study.harmony(sla)
@@ -118,12 +120,13 @@ def replay(
     distribution: Annotated[Distribution, _DISTRIBUTION] = "spline",
     steps: Annotated[int, _STEPS] = 250,
     interval: Annotated[str, _INTERVAL] = "10min",
+    season: Annotated[int, _SEASON] = 0,
     seed: Annotated[int, Field("random seed")] = 0,
 ) -> Replayed:
     """Replay a trace under this method at several SLAs, HPA and VPA rules, point forecasts, static sizes, an oracle."""
     study = _study(
         trace, column, unit_capacity, target_utilization, sla, startup_delay, cooldown, max_units, 0, horizon,
-        distribution, steps, interval, seed,
+        distribution, steps, interval, season, seed,
     )  # fmt: skip
     first = study.play(study.harmony(sla))
     outcomes = [first, *study.frontier(_sweep(sla))]
@@ -282,14 +285,14 @@ def _example_service(folder: Path) -> ServiceConfig:
 def _study(
     trace: Series, column: str, unit_capacity: float, target_utilization: float, sla: float, startup_delay: str,
     cooldown: str, max_units: int, lookback: int, horizon: int, distribution: Distribution, steps: int,
-    interval: str, seed: int,
+    interval: str, season: int, seed: int,
 ) -> Study:  # fmt: skip
     trace = usable(trace)
     place = demand_column(trace, column)
     step = interval_of(trace, interval)
     if trace.values[:, place].min() < 0:
         raise InputError("demand is not negative", trace.values[:, place].min(), "Choose another variable.")
-    season = max(2, round(86400 / step))
+    season = season or max(2, round(86400 / step))
     lookback = lookback or max(48, min(season, len(trace) // 6))
     if len(trace) < 3 * (lookback + horizon):
         got = f"{len(trace)} rows"
