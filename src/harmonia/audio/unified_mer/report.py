@@ -82,6 +82,7 @@ def _plane(axes: Axes, whole: EmotionResult, curve: EmotionResult) -> None:
     # Away from the nearest borders.
     aside = (-14 if place[0] > CENTRE else 14, -14 if place[1] > CENTRE else 14)
     note = axes.annotate("whole song", place, aside, textcoords="offset points", color=PALETTE[1], fontsize=9.5)
+    note.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 1.5, "alpha": 0.8})
     note.set_horizontalalignment("right" if place[0] > CENTRE else "left")
     note.set_verticalalignment("top" if place[1] > CENTRE else "bottom")
     axes.set(xlim=(1, 9), ylim=(1, 9), xlabel="valence: unpleasant to pleasant", ylabel="arousal: calm to excited")

@@ -139,7 +139,11 @@ class _Run:
 
 
 class _Best:
-    """The averaged weights at the lowest validation loss; kept on disk too, so that a resumed run knows them."""
+    """The averaged weights at the lowest validation loss; kept on disk too, so that a resumed run knows them.
+
+    Squared points and cross-entropies have different units, so each set's loss counts relative to that of saying the
+    same of every song. (The release keeps two checkpoints instead, one for tags and one for ratings.)
+    """
 
     def __init__(self, run: _Run, validation: Sequence[EmotionDataset], folder: Path | None) -> None:
         self.run, self.validation = run, validation
@@ -150,12 +154,14 @@ class _Best:
 
     def __call__(self, network: Any) -> dict[str, float]:
         device = next(network.parameters()).device
-        losses = {}
+        losses, total = {}, 0.0
         for each in self.validation:
             outputs = network(*(column.to(device) for column in _table(each).inputs()))
             target = torch.from_numpy(each.labels).to(device)
-            losses[f"validation_{each.name}"] = float(self.run.task(each, _head(outputs, each), target))
-        total = sum(losses.values())
+            same = target.mean(0).expand_as(target) if each.kind == "va" else torch.zeros_like(target)
+            found, constant = (float(self.run.task(each, said, target)) for said in (_head(outputs, each), same))
+            losses[f"validation_{each.name}"] = found
+            total += found / max(constant, 1e-9)
         if self.validation and total < self.lowest:
             self.lowest = total
             self.state = {key: value.detach().cpu().clone() for key, value in network.state_dict().items()}

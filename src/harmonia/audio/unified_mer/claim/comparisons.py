@@ -73,6 +73,11 @@ def joint_helps_ratings(seed: int) -> Measured | None:
     gate=-0.005,
 )
 def joint_keeps_tags(seed: int) -> Measured | None:
+    """One network is kept for tags and ratings, from one moment of the run; the release keeps one for each.
+
+    Squared points weigh ten times what the tags' cross-entropy does in the sum of losses, and the ratings are learnt
+    last: at the moment that suits them, the tags of a small world are overfitted already.
+    """
     runs = compare(seed)
     if runs is None:
         return None
