@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 DEBIAN := festival festvox-kallpc16k festvox-kdlpc16k festvox-us-slt-hts flite espeak-ng fluidsynth timgm6mb-soundfont chromium chromium-driver
 
 # Peers whose own requirements would replace torch; their needs are in the `peers` extra.
-PEERS_ALONE := melband-roformer-infer==0.1.5 geoclip==1.3.0 islp==0.6.0 ctgan==0.12.1 rdt==2.0.0 Faker==40.54.0
+PEERS_ALONE := melband-roformer-infer==0.1.5 geoclip==1.3.0 islp==0.6.0 ctgan==0.12.1 rdt==2.0.0 Faker==40.54.0 clearvoice==0.1.2 pycocoevalcap==1.2
 
 .PHONY: help demo test lint types docs verify bench web report fuzz slow clean
 help: ## Show this help
@@ -60,7 +60,7 @@ $(VENV)/demo.done: pyproject.toml | $(BIN)/python
 	@touch $@
 
 $(VENV)/test.done: pyproject.toml Makefile | $(BIN)/python
-	$(BIN)/python -m pip install -q -e '.[demo,video,graphs,render,web,scale,peers,dev]'
+	$(BIN)/python -m pip install -q -e '.[demo,song,chords,forecasting,video,graphs,render,web,scale,peers,dev]'
 	$(BIN)/python -m pip install -q --no-deps $(PEERS_ALONE)
 	@touch $@ $(VENV)/demo.done
 
