@@ -219,6 +219,8 @@ def test_it_is_an_estimator():
     again = clone(made, safe=False)
     assert again.get_params()["gate_db"] == 20.0
     assert again.sample_rate == RATE
+    other = MossFormer2(MossFormer2Config(**{**vars(CONFIG), "sample_rate": 16000}))
+    assert again.set_params(weights=other).sample_rate == 16000
 
 
 def test_the_official_decoder_swaps_and_drops():

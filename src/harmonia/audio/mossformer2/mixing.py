@@ -95,8 +95,8 @@ class DynamicMix:
     seconds: float
     n_speakers: int = 2
     gain_db: float = 5.0
-    speed: float = 0.12
-    pause_s: float = 0.6
+    speed: float = 0.25
+    pause_s: float = 1.0
     reverb: float = 0.2
     noise: float = 0.2
 

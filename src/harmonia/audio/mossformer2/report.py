@@ -89,7 +89,7 @@ def _joints(axis: Any, result: Separation, seconds: float) -> None:
         axis.text(
             seconds / 2,
             0.5,
-            "separated in one piece: nothing to join",
+            "no pieces were matched",
             ha="center",
             va="center",
             color=MUTED,

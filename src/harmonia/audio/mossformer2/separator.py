@@ -20,7 +20,6 @@ import torch
 from jaxtyping import Float32
 from scipy.ndimage import uniform_filter1d
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted
 
 from harmonia.audio.mossformer2.checkpoint import load_checkpoint
 from harmonia.audio.mossformer2.compat import official_decode
@@ -261,10 +260,13 @@ class SpeechSeparator(BaseEstimator):
         return load_checkpoint(self.weights)
 
     def _model(self) -> MossFormer2:
-        if not hasattr(self, "model_"):
-            self.model_ = self._prepared(self._loaded())
-        check_is_fitted(self, "model_")
-        return self.model_
+        """What was fitted, or else what the parameters name, read once."""
+        if hasattr(self, "model_"):
+            return self.model_
+        named = (self.weights, self.dtype, self.device)
+        if not hasattr(self, "_ready") or self._ready[0] != named:
+            self._ready: tuple[tuple[object, ...], MossFormer2] = (named, self._prepared(self._loaded()))
+        return self._ready[1]
 
     def _prepared(self, model: MossFormer2) -> MossFormer2:
         dtype = torch.bfloat16 if self.dtype == "bfloat16" else torch.float32
