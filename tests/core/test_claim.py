@@ -79,7 +79,7 @@ def test_claims_are_found_in_order():
     module = types.ModuleType("claims")
     declare = claim("b", place="", unit="", better="zero", tier="quick")
     module.second = declare(lambda seed: Measured(0.0))
-    module.first = declare(lambda seed: Measured(1.0))
+    module.first = claim("a", place="", unit="", better="zero", tier="quick")(lambda seed: Measured(1.0))
     module.other = 3
     assert claims_in(module) == [module.second, module.first]
 
@@ -89,6 +89,8 @@ def test_the_claims_of_a_package_are_those_of_its_modules():
     theory.one = claim("b", place="", unit="", better="zero", tier="quick")(lambda seed: Measured(0.0))
     package.theory, package.elsewhere = theory, types.ModuleType("numpy")
     package.elsewhere.two = theory.one
+    assert claims_in(package) == [theory.one]
+    package.one = theory.one
     assert claims_in(package) == [theory.one]
 
 

@@ -188,10 +188,10 @@ def verdict(
 
 def claims_in(module: ModuleType) -> Sequence[Claim]:
     """The claims of a method's ``claim`` module, in the order they are written; of a package, those of its modules."""
-    found: list[Claim] = []
+    found: dict[str, Claim] = {}
     for value in vars(module).values():
         if isinstance(value, Claim):
-            found.append(value)
+            found[value.name] = value
         elif isinstance(value, ModuleType) and value.__name__.startswith(f"{module.__name__}."):
-            found.extend(claims_in(value))
-    return found
+            found |= {one.name: one for one in claims_in(value)}
+    return list(found.values())
