@@ -69,6 +69,7 @@ def test_joints_tell_what_was_reordered():
     assert [joint.swapped for joint in result.joints] == [True, False, True, False]
     assert all(joint.confidence > 0.9 for joint in result.joints)
     assert separator().separate(sound(3.0), RATE).joints == ()
+    assert separator(chunk_seconds=None).separate(sound(20.0), RATE).joints == ()
     untouched = separator(chunk_seconds=1.0, stitch="none").separate(sound(3.0), RATE)
     assert untouched.joints == ()
     assert np.abs(untouched.speakers - result.speakers).max() > 0.05

@@ -36,8 +36,6 @@ from harmonia.parts.sound_stream import new_sound, open_sound
 from harmonia.parts.training import Plan
 
 EMBEDDED = Path(__file__).parent / "weights" / "speech.safetensors"
-WHOLE_S = 24.0
-CHUNK_S = 8.0
 
 Samples = Float32[np.ndarray, " time"]
 Speakers = Float32[np.ndarray, "speakers time"]
@@ -81,7 +79,9 @@ class SpeechSeparator(BaseEstimator):
     Arguments:
         weights: A `MossFormer2`, or where its weights are: ``embedded`` (small, trained on synthetic voices), a file or
             folder of a release, or ``hub:<repo>/<file>``. `fit` trains what this gives further.
-        chunk_seconds: Length of a chunk; None takes recordings of up to 24 s whole, longer ones in chunks of 8 s.
+        chunk_seconds: Length of a chunk; None takes every recording whole. Networks are trained on a few seconds and
+            lose what they learnt over more: the embedded one gains 7.7 dB on mixtures of 16 s in chunks of 8 s, 3.3 dB
+            whole.
         overlap: Overlap of neighbouring chunks as a fraction of a chunk, from 0 to below 1; 0.5 takes twice the time
             of 0, but without any, nothing tells who is who.
         stitch: ``correlation`` matches the speakers of neighbouring chunks; ``none`` leaves them as they come.
@@ -109,7 +109,7 @@ class SpeechSeparator(BaseEstimator):
         self,
         weights: MossFormer2 | str | Path = "embedded",
         *,
-        chunk_seconds: float | None = None,
+        chunk_seconds: float | None = 8.0,
         overlap: float = 0.5,
         stitch: Literal["correlation", "none"] = "correlation",
         match: Literal["mixture_ls", "none"] = "mixture_ls",
@@ -278,8 +278,8 @@ class SpeechSeparator(BaseEstimator):
     def _blocks(self, total: int, read: Callable[[int, int], Samples], joints: list[Joint]) -> Iterator[Speakers]:
         """Neighbouring pieces of the speakers; notes in `joints` where chunks met."""
         rate, count = self.sample_rate, self._model().config.n_speakers
-        seconds = self.chunk_seconds or (total / rate if total <= WHOLE_S * rate else CHUNK_S)
-        chunks = even_chunks(total, max(1, round(seconds * rate)), self.overlap)
+        size = total if self.chunk_seconds is None else round(self.chunk_seconds * rate)
+        chunks = even_chunks(total, size, self.overlap)
         stitcher, joined = Stitcher(count, rate), OverlapAdd()
         for number, chunk in enumerate(track(chunks, "Separating")):
             speakers = self._chunk(np.ascontiguousarray(read(chunk.start, chunk.stop)))

@@ -72,9 +72,7 @@ def separate(
     sample_rate: Annotated[
         int, Field("rate the weights were trained at; 0 for what their file or layout says", unit="Hz", ge=0)
     ] = 0,
-    chunk: Annotated[
-        float, Field("length of the pieces of a long recording; 0 takes up to 24 s whole, else 8 s", unit="s", ge=0)
-    ] = 0.0,
+    chunk: Annotated[float, Field("length of the pieces of a long recording; 0 takes it whole", unit="s", ge=0)] = 8.0,
     overlap: Annotated[
         float, Field("overlap of neighbouring pieces; tells who is who", unit="fraction", ge=0, lt=1)
     ] = 0.5,
