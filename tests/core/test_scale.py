@@ -11,10 +11,6 @@ from harmonia.core.scale import Ledger, map_blocks
 BLOCKS = [0.1, 0.7, 2.5, 3.3, 9.1]
 
 
-def work(block: float) -> float:
-    return math.sin(block) ** 3
-
-
 def slow_first(block: int) -> int:
     time.sleep(0.05 if block == 0 else 0)
     return block
@@ -33,6 +29,9 @@ def test_a_slow_block_keeps_its_place():
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs ray (extra `scale`)")
 def test_ray_gives_the_same_bits_in_order():
     import ray
+
+    def work(block: float) -> float:  # local, so that it travels by value: packages bring modules named `tests` too
+        return math.sin(block) ** 3
 
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:

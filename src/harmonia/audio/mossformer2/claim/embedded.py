@@ -26,7 +26,12 @@ RATE = 8000
     tolerance=5.0,
 )
 def embedded_conversation(seed: int) -> Measured:
-    """Two unseen voices, mean over both; the baseline, to be beaten by 5 dB, is the mixture."""
+    """Two unseen voices, mean over both; the baseline, to be beaten by 5 dB, is the mixture.
+
+    It is not, with 16 people to learn from and 40 min of training on a core: what leaks is heard where
+    one person talks alone, and these two are among the pairs that the network separates least (3.6 dB where both talk,
+    7 dB over all pairs of unseen people).
+    """
     speakers, mixture = _conversation()
     score, gain = improvement(mixture, speakers, SpeechSeparator(device="cpu").predict(mixture, RATE))
     return Measured(score, score - gain, RENDERED)
@@ -41,7 +46,12 @@ def embedded_conversation(seed: int) -> Measured:
     tolerance=3.0,
 )
 def long_conversation(seed: int) -> Measured:
-    """42 s in chunks of 8 s; the baseline, to be beaten by 3 dB, is the same network under the official decoder."""
+    """42 s in chunks of 8 s; the baseline, to be beaten by 3 dB, is the same network under the official decoder.
+
+    It is ahead by less than that: this network has learnt to give deep voices to one output and high ones to the other,
+    so a man and a woman come in the same order in most windows even when nobody aligns them. With an oracle that has no
+    such habit the official decoder keeps 44 % of the pieces in order, ours all (`orders_recovered`).
+    """
     speakers, mixture = (np.tile(each, 3) for each in _conversation())
     ours, official = (
         improvement(mixture, speakers, SpeechSeparator(device="cpu", compat=compat).predict(mixture, RATE))[0]
