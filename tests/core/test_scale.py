@@ -50,9 +50,9 @@ def test_errors_keep_their_words(engine):
 
 def test_bad_arguments():
     with pytest.raises(InputError, match="Use one of: serial, threads, processes, ray"):
-        map_blocks(work, BLOCKS, engine="cloud")  # type: ignore[arg-type]
+        map_blocks(math.sin, BLOCKS, engine="cloud")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="at least 1"):
-        map_blocks(work, BLOCKS, workers=0)
+        map_blocks(math.sin, BLOCKS, workers=0)
 
 
 def test_a_ledger_survives(tmp_path):
