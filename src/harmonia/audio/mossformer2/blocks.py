@@ -25,6 +25,8 @@ from harmonia.parts.linear import Linear, matmul
 TAPS = 17
 ROTARY = 32
 
+Heads = tuple[Tensor, Tensor, Tensor, Tensor]
+
 # Without gradients, wide activations are made for so many frames at a time, which stay in the processor's cache.
 _FRAMES_AT_ONCE = 512
 
@@ -113,23 +115,27 @@ class GatedAttention(nn.Module):
         shifted = torch.cat([F.pad(x[..., :half], (0, 0, 1, -1)), x[..., half:]], dim=-1)
         heads = self._queries_and_keys(self.to_qk(shifted))
         vu = self.to_hidden(shifted)
+        del shifted  # a tenth of the memory of a separation
         gated = self._attend(heads, vu) if torch.is_grad_enabled() else self._attend_in_place(heads, vu)
         return _added(self.to_out(gated), x)
 
-    def _queries_and_keys(self, qk: Tensor) -> Float[Tensor, "batch time four width"]:
+    def _queries_and_keys(self, qk: Tensor) -> Heads:
         """Queries and keys of groups and of everything: (local q, global q, local k, global k), with positions."""
-        heads = qk.unsqueeze(2) * self.gamma + self.beta
-        width = min(ROTARY, heads.shape[-1])
-        turned = rotate(heads[..., :width], pairing="adjacent")
-        return torch.cat([turned, heads[..., width:]], dim=-1)
+        width = min(ROTARY, qk.shape[-1])
+        heads = []
+        for gamma, beta in zip(self.gamma, self.beta, strict=True):
+            head = torch.addcmul(beta, qk, gamma)
+            turned = rotate(head[..., None, :width], pairing="adjacent").squeeze(-2)
+            heads.append(torch.cat([turned, head[..., width:]], dim=-1))
+        local_q, global_q, local_k, global_k = heads
+        return local_q, global_q, local_k, global_k
 
-    def _attend(self, heads: Tensor, vu: Tensor) -> Float[Tensor, "batch time hidden"]:
+    def _attend(self, heads: Heads, vu: Tensor) -> Float[Tensor, "batch time hidden"]:
         """All groups at once, differentiable."""
         length, group = vu.shape[1], self.group
-        missing = -length % group
-        grouped = F.pad(heads, (0, 0, 0, 0, 0, missing)).unflatten(1, (-1, group))
-        local_q, global_q, local_k, global_k = grouped.unbind(3)
-        values = F.pad(vu, (0, 0, 0, missing)).unflatten(1, (-1, group))
+        missing = (0, 0, 0, -length % group)
+        local_q, global_q, local_k, global_k = (F.pad(head, missing).unflatten(1, (-1, group)) for head in heads)
+        values = F.pad(vu, missing).unflatten(1, (-1, group))
         weights = self.dropout(F.relu(local_q @ local_k.transpose(-1, -2) / group).square())
         if self.causal:
             weights = weights.tril()
@@ -140,13 +146,13 @@ class GatedAttention(nn.Module):
         attended = (weights @ values + global_q @ summary).flatten(1, 2)[:, :length]
         return _gated(attended, vu)
 
-    def _attend_in_place(self, heads: Tensor, vu: Tensor) -> Float[Tensor, "batch time hidden"]:
-        """Group by group, without any array of the size of all attention weights or all that was attended to."""
-        out = vu.new_empty(*vu.shape[:2], vu.shape[2] // 2)
+    def _attend_in_place(self, heads: Heads, vu: Tensor) -> Float[Tensor, "batch time hidden"]:
+        """Group by group, in the memory of `vu`: no array of all attention weights, or of all that was attended to."""
+        out = vu[..., : vu.shape[2] // 2]
         for batch in range(len(vu)):
-            local_q, global_q, local_k, global_k = heads[batch].transpose(0, 1).contiguous()
+            local_q, global_q, local_k, global_k = (head[batch] for head in heads)
             if self.causal:
-                summary = vu.new_zeros(heads.shape[-1], vu.shape[2])
+                summary = vu.new_zeros(global_k.shape[-1], vu.shape[2])
             else:
                 summary = matmul(global_k.t(), vu[batch]) / vu.shape[1]
             for start in range(0, vu.shape[1], self.group):
@@ -156,9 +162,9 @@ class GatedAttention(nn.Module):
                 if self.causal:
                     weights = weights.tril_()
                 attended = matmul(weights, values).add_(matmul(global_q[at], summary))
-                out[batch, at] = _gated(attended, values)
                 if self.causal:
                     summary += matmul(global_k[at].t(), values) / self.group
+                out[batch, at] = _gated(attended, values)
         return out
 
 

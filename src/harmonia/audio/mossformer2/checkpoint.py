@@ -21,7 +21,6 @@ from harmonia.core.errors import InputError, WeightsError
 from harmonia.core.progress import say
 from harmonia.core.weights import load_strictly, locate, read_metadata, read_state_dict
 from harmonia.parts.attention import rotary_frequencies
-from harmonia.parts.gram.allocator import keep_freed_memory
 
 Layout = Literal["standalone", "clearvoice"]
 
@@ -105,8 +104,6 @@ def load_checkpoint(
 ) -> MossFormer2:
     """A model with the weights of a checkpoint; every key and shape must agree.
 
-    The C library is asked to keep freed memory, for the whole process: a seventh of the time of a separation.
-
     Arguments:
         path: A file (our own ``.safetensors``, or a release's), ``hub:<repo>/<file>``, or the folder of a release: with
             ``encoder.ckpt``, ``decoder.ckpt`` and ``masknet.ckpt``, or with a text ``last_best_checkpoint`` that names
@@ -145,7 +142,6 @@ def load_checkpoint(
     with torch.device("meta"):
         model = MossFormer2(config)
     load_strictly(model, own)
-    keep_freed_memory()
     return model.float().eval()
 
 

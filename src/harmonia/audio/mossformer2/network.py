@@ -161,33 +161,37 @@ class MossFormer2(
         time, kernel = mixture.shape[1], self.config.kernel
         padded = F.pad(mixture, (0, max(0, kernel - time))).to(self.encoder.dtype)
         frames = padded.unfold(1, kernel, kernel // 2)
-        code = F.relu(frames @ self.encoder.t())
-        z = self._blocks(code)
-        speakers = [self._speaker(code, z, number) for number in range(self.config.n_speakers)]
+        z = self._blocks(self._code(frames))
+        speakers = [self._speaker(frames, z, number) for number in range(self.config.n_speakers)]
         sounds = torch.stack([_overlap_added(each) for each in speakers], dim=1)
         return F.pad(sounds, (0, max(0, time - sounds.shape[-1])))[..., :time]
 
+    def _code(self, frames: Float[Tensor, "batch frames kernel"]) -> Float[Tensor, "batch frames dim"]:
+        """The code of the mixture; made again for the masks, which is cheaper than to keep it."""
+        return F.relu(frames @ self.encoder.t())
+
     def _blocks(self, code: Tensor) -> Float[Tensor, "batch frames dim"]:
         x = self.project(self.norm_in(code))
+        del code
         first = x + self.position_scale * _sinusoids(x.shape[1], x.shape[2], x.device).to(x.dtype)
         x = first
         for block in self.blocks:
             x = block(x)
         return prelu(self.norm_out(self.norm_blocks(x)) + first, self.prelu)
 
-    def _speaker(self, code: Tensor, z: Tensor, number: int) -> Float[Tensor, "batch frames kernel"]:
+    def _speaker(self, frames: Tensor, z: Tensor, number: int) -> Float[Tensor, "batch frames kernel"]:
         """The decoded frames of one speaker; without gradients some frames at a time, so that masks take no memory."""
         if torch.is_grad_enabled() or z.shape[1] <= _FRAMES_AT_ONCE:
-            return self._decoded(code, z, number)
-        pieces = zip(code.split(_FRAMES_AT_ONCE, 1), z.split(_FRAMES_AT_ONCE, 1), strict=True)
+            return self._decoded(frames, z, number)
+        pieces = zip(frames.split(_FRAMES_AT_ONCE, 1), z.split(_FRAMES_AT_ONCE, 1), strict=True)
         return torch.cat([self._decoded(*piece, number) for piece in pieces], dim=1)
 
-    def _decoded(self, code: Tensor, z: Tensor, number: int) -> Float[Tensor, "batch frames kernel"]:
+    def _decoded(self, frames: Tensor, z: Tensor, number: int) -> Float[Tensor, "batch frames kernel"]:
         dim = self.config.n_filters
         rows = slice(number * dim, (number + 1) * dim)
         own = linear(z, self.to_speakers.weight[rows], self.to_speakers.bias[rows])
         mask = self.to_mask(self.value(own) * torch.sigmoid(self.gate(own)))
-        return (mask if self.config.mapping else mask * code) @ self.decoder
+        return (mask if self.config.mapping else mask * self._code(frames)) @ self.decoder
 
 
 class Block(nn.Module):

@@ -180,7 +180,7 @@ def _attention_error(seed: int, length: int, local: bool) -> float:
     attention.beta[[1, 3] if local else [0, 2]] = 0
     qk, vu = noise((1, length, TINY.qk_dim), seed), noise((1, length, 8 * TINY.n_filters), seed + 1)
     heads = attention._queries_and_keys(qk)
-    local_q, global_q, local_k, global_k = heads[0].double().unbind(1)
+    local_q, global_q, local_k, global_k = (head[0].double() for head in heads)
     weights = (local_q @ local_k.T / TINY.group).clamp(min=0) ** 2 if local else global_q @ global_k.T / length
     attended = weights @ vu[0].double()
     (av, au), (v, u) = attended.chunk(2, -1), vu[0].double().chunk(2, -1)
