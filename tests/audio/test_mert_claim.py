@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from harmonia.audio.mert import MERTConfig, claim, pretrainer
-from harmonia.audio.mert.claim import features, teachers
+from harmonia.audio.mert.claims import features, teachers
 from harmonia.audio.mert.probes import ProbeTask, constant_q, key_gains, log_mel, note_tasks
 from harmonia.core.claim import claims_in
 from harmonia.parts.probing import Gain
@@ -26,7 +26,7 @@ def test_identities_hold(name: str) -> None:
 
 
 def test_half_precision_stays_finite_only_when_queries_are_divided() -> None:
-    finding = claim.half_precision.check(seed=1)
+    finding = claim.identities.half_precision.check(seed=1)
     assert finding.measured == 1.0
     assert finding.baseline == 0.0
 
@@ -96,7 +96,7 @@ def test_unseen_roots_are_unseen() -> None:
 
 
 @pytest.mark.debian
-@pytest.mark.parametrize("entry", [claim.embedded_notes, claim.embedded_families], ids=lambda entry: entry.name)
+@pytest.mark.parametrize("entry", [features.embedded_notes, features.embedded_families], ids=lambda entry: entry.name)
 def test_the_embedded_weights_can_be_measured(entry) -> None:
     finding = entry.check(seed=1)
     assert finding.measured is not None

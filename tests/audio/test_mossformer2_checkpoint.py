@@ -9,7 +9,7 @@ import torch
 
 from harmonia.audio.mossformer2 import MossFormer2, MossFormer2Config, load_checkpoint
 from harmonia.audio.mossformer2.checkpoint import layout_of, official_name, renamed
-from harmonia.audio.mossformer2.claim.released import released_shapes, released_state
+from harmonia.audio.mossformer2.claims.released import released_shapes, released_state
 from harmonia.core.errors import InputError, WeightsError
 from harmonia.core.weights import write_safetensors
 

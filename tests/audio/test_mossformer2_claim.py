@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from harmonia.audio.mossformer2 import MossFormer2Config, Speaker, claim
-from harmonia.audio.mossformer2.claim import embedded, memory
+from harmonia.audio.mossformer2.claims import embedded, memory
 from harmonia.core.claim import Claim, claims_in
 
 CLAIMS = {entry.name: entry for entry in claims_in(claim)}
@@ -21,12 +21,16 @@ def test_identities_hold(name: str) -> None:
     assert finding.verdict == "exact", finding
 
 
-@pytest.mark.parametrize("entry", [claim.large_size, claim.orders_recovered], ids=lambda entry: entry.name)
+@pytest.mark.parametrize(
+    "entry", [claim.identities.large_size, claim.stitching.orders_recovered], ids=lambda entry: entry.name
+)
 def test_what_needs_no_training_holds(entry: Claim) -> None:
     assert entry.check(seed=1).verdict in ("reproduced", "direction holds")
 
 
-@pytest.mark.parametrize("entry", [claim.embedded_conversation, claim.long_conversation], ids=lambda entry: entry.name)
+@pytest.mark.parametrize(
+    "entry", [embedded.embedded_conversation, embedded.long_conversation], ids=lambda entry: entry.name
+)
 def test_the_embedded_weights_beat_the_trivial(entry: Claim) -> None:
     finding = entry.check(seed=1)
     assert finding.measured is not None

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from harmonia.audio.mossformer2 import MossFormer2, MossFormer2Config, SpeechSeparator
 from harmonia.audio.mossformer2.activity import Activity, residual_db, speakers_heard
-from harmonia.audio.mossformer2.claim.stitching import Oracle, Truth, conversation
+from harmonia.audio.mossformer2.claims.stitching import Oracle, Truth, conversation
 from harmonia.audio.mossformer2.separator import gated
 from harmonia.core.errors import InputError, WeightsError
 from harmonia.core.progress import watched

@@ -11,7 +11,7 @@ import soundfile
 import torch
 
 from harmonia.audio.mossformer2 import MossFormer2Config, SpeechSeparator, load_checkpoint, task
-from harmonia.audio.mossformer2.claim.released import released_state
+from harmonia.audio.mossformer2.claims.released import released_state
 from harmonia.core.errors import InputError
 from harmonia.core.progress import watched
 from harmonia.core.task import jobs_in

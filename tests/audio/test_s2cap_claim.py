@@ -10,8 +10,8 @@ import pytest
 
 from harmonia.audio.s2cap import claim
 from harmonia.audio.s2cap.attributes import LEXICON
-from harmonia.audio.s2cap.claim import arms as compared
-from harmonia.audio.s2cap.claim import data_set, embedded
+from harmonia.audio.s2cap.claims import arms as compared
+from harmonia.audio.s2cap.claims import data_set, embedded
 from harmonia.audio.s2cap.manifest import Clip
 from harmonia.audio.s2cap.network import SmallConfig
 from harmonia.core.claim import claims_in
@@ -52,7 +52,12 @@ def test_arms_can_be_compared_on_a_small_budget(monkeypatch: pytest.MonkeyPatch,
         assert [len(values) for values in arm] == [2, 2, 2, 2]
         assert np.isfinite(arm).all()
     monkeypatch.setattr(compared, "compare", lambda seed: arms)
-    for entry in (claim.additions_help, claim.additions_keep_cider, claim.demix_helps_in_noise, claim.gap_closed):
+    for entry in (
+        compared.additions_help,
+        compared.additions_keep_cider,
+        compared.demix_helps_in_noise,
+        compared.gap_closed,
+    ):
         assert entry.check().measured is not None
 
 

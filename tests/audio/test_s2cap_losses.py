@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from harmonia.audio.s2cap.claim.identities import spread_after_alignment
+from harmonia.audio.s2cap.claims.identities import spread_after_alignment
 from harmonia.audio.s2cap.losses import (
     attribute_loss,
     caption_loss,

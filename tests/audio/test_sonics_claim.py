@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from harmonia.audio.sonics import claim
-from harmonia.audio.sonics.claim import costs, hearing
+from harmonia.audio.sonics.claims import costs, hearing
 from harmonia.audio.sonics.efficiency import Cost
 from harmonia.core.claim import HOLDS, claims_in
 from harmonia.data import demo_truth

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from harmonia.audio.unified_mer import claim
-from harmonia.audio.unified_mer.claim import comparisons
+from harmonia.audio.unified_mer.claims import comparisons
 from harmonia.audio.unified_mer.statistics import WIDTH
 from harmonia.audio.unified_mer.world import TAGS, World, emotion_of, rated, tagged
 from harmonia.core.claim import claims_in

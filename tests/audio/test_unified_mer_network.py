@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from harmonia.audio.unified_mer.claim.identities import public_layout
+from harmonia.audio.unified_mer.claims.identities import public_layout
 from harmonia.audio.unified_mer.losses import distillation_loss, tag_loss, tag_weights
 from harmonia.audio.unified_mer.network import EmotionConfig, EmotionNetwork, TeacherNetwork, _positions
 from harmonia.core.errors import InputError

@@ -69,10 +69,6 @@ def test_status_follows_from_what_is_there(house):
     (folder / "claim.py").unlink()
     assert method.status == "planned"
 
-    (folder / "claim").mkdir()
-    (folder / "claim" / "__init__.py").write_text("")
-    assert method.built
-
 
 def test_a_planned_method_says_so(house):
     plan(house, "sheep")

@@ -17,7 +17,7 @@ from harmonia.core.task import find_job, jobs_in
 from harmonia.core.weights import Checkpoint
 from harmonia.media import Figure, Table, Text
 from harmonia.networks.effective_theory import claim, network_of, task
-from harmonia.networks.effective_theory.claim import theory
+from harmonia.networks.effective_theory.claims import theory
 
 JOBS = jobs_in(task)
 QUICK = {"width": 16, "depth": 3, "nets": 60}

@@ -14,7 +14,7 @@ from scipy import stats
 from harmonia.core.errors import InputError
 from harmonia.parts.forecasting import SampleForecast
 from harmonia.sequences.harmony.adaptation import AdaptiveLevel
-from harmonia.sequences.harmony.claim.exact import _brute_force
+from harmonia.sequences.harmony.claims.exact import _brute_force
 from harmonia.sequences.harmony.demand import LEVELS, Demand, WorkloadModel, newsvendor
 from harmonia.sequences.harmony.levels import found_levels, levels_of
 from harmonia.sequences.harmony.planning import Limits, Prices, best_plan, budget_plan

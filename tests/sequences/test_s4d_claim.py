@@ -11,7 +11,7 @@ import torch
 from harmonia.core.claim import HOLDS, claims_in
 from harmonia.data.render.digits import SpokenDigits
 from harmonia.sequences.s4d import claim
-from harmonia.sequences.s4d.claim import initializations, small_tasks
+from harmonia.sequences.s4d.claims import initializations, small_tasks
 from harmonia.sequences.s4d.initialization import hippo_legs
 
 CLAIMS = claims_in(claim)

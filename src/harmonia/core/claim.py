@@ -1,8 +1,8 @@
 """What a paper says beside what we measured.
 
-A method's ``claim.py``, or the modules of its ``claim/``, hold functions decorated with `claim`. Each measures one
-headline of the paper and returns a `Measured`; the decorator knows the paper's number and turns both into a `Finding`.
-The verdict follows from the numbers alone (`verdict`), so nobody can type it.
+A method's ``claim.py``, or the modules of its ``claims/`` that it imports, hold functions decorated with `claim`. Each
+measures one headline of the paper and returns a `Measured`; the decorator knows the paper's number and turns both into
+a `Finding`. The verdict follows from the numbers alone (`verdict`), so nobody can type it.
 """
 
 from __future__ import annotations
@@ -187,11 +187,11 @@ def verdict(
 
 
 def claims_in(module: ModuleType) -> Sequence[Claim]:
-    """The claims of a method's ``claim`` module, in the order they are written; of a package, those of its modules."""
-    found: dict[str, Claim] = {}
+    """The claims of a method's ``claim`` module and of the modules of ``claims/`` it imports, in the order written."""
+    found: list[Claim] = []
     for value in vars(module).values():
         if isinstance(value, Claim):
-            found[value.name] = value
-        elif isinstance(value, ModuleType) and value.__name__.startswith(f"{module.__name__}."):
-            found |= {one.name: one for one in claims_in(value)}
-    return list(found.values())
+            found.append(value)
+        elif isinstance(value, ModuleType) and value.__name__.startswith(f"{module.__package__}.claims."):
+            found.extend(claims_in(value))
+    return found

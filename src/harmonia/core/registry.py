@@ -40,9 +40,7 @@ class Method(msgspec.Struct, frozen=True):
     @property
     def built(self) -> bool:
         folder = self.folder
-        if folder is None or not all((folder / name).is_file() for name in ("__init__.py", "task.py")):
-            return False
-        return (folder / "claim.py").is_file() or (folder / "claim" / "__init__.py").is_file()
+        return folder is not None and all((folder / name).is_file() for name in ("__init__.py", "task.py", "claim.py"))
 
     @property
     def results(self) -> Results | None:

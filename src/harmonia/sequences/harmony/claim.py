@@ -1,5 +1,5 @@
 """The paper's claims, measured: exact parts, densities, forecasts, decisions."""
 
-from harmonia.sequences.harmony.claim import decisions, density, exact, forecasts
+from harmonia.sequences.harmony.claims import decisions, density, exact, forecasts
 
 __all__ = ["decisions", "density", "exact", "forecasts"]

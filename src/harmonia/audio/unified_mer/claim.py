@@ -4,6 +4,6 @@ The data sets' audio is not free, so the comparisons are made in a world of rend
 (`harmonia.audio.unified_mer.world`): numbers there are not comparable with the paper's, directions are.
 """
 
-from harmonia.audio.unified_mer.claim import comparisons, identities
+from harmonia.audio.unified_mer.claims import comparisons, identities
 
 __all__ = ["comparisons", "identities"]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from harmonia.audio.mossformer2.checkpoint import infer_config, layout_of, renamed
-from harmonia.audio.mossformer2.claim.released import released_shapes, released_state
+from harmonia.audio.mossformer2.claims.released import released_shapes, released_state
 from harmonia.audio.mossformer2.network import Block, MossFormer2, MossFormer2Config
 from harmonia.core.claim import Measured, claim
 from harmonia.parts.metrics import si_sdr

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from harmonia.audio.unified_mer.claim.identities import RENDERED
+from harmonia.audio.unified_mer.claims.identities import RENDERED
 from harmonia.audio.unified_mer.datasets import EmotionDataset
 from harmonia.audio.unified_mer.embedded import CHORDS, PIECES, TEST
 from harmonia.audio.unified_mer.features import FeatureTable

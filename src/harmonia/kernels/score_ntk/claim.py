@@ -4,6 +4,6 @@ The paper of ICLR 2024 has theorems and no experiments, so there are no numbers 
 gates were set before measuring.
 """
 
-from harmonia.kernels.score_ntk.claim import regression, samples, tables
+from harmonia.kernels.score_ntk.claims import regression, samples, tables
 
 __all__ = ["regression", "samples", "tables"]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from harmonia.audio.s2cap.captioner import sentence
-from harmonia.audio.s2cap.claim.clips import RENDERED, TESTS, rendered
+from harmonia.audio.s2cap.claims.clips import RENDERED, TESTS, rendered
 from harmonia.audio.s2cap.decoding import beam_search
 from harmonia.audio.s2cap.manifest import Clip
 from harmonia.audio.s2cap.network import Captioner, LogMelEncoder, SmallConfig, SmallDecoder

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from harmonia.audio.mossformer2.blocks import prelu
-from harmonia.audio.mossformer2.claim.embedded import RENDERED, plain, rendered
+from harmonia.audio.mossformer2.claims.embedded import RENDERED, plain, rendered
 from harmonia.audio.mossformer2.mixing import DynamicMix, fixed_mixtures
 from harmonia.audio.mossformer2.network import MossFormer2, MossFormer2Config
 from harmonia.audio.mossformer2.training import improvement, separation_scores, train_separator

@@ -12,7 +12,7 @@ import numpy as np
 from harmonia.core.claim import Measured, claim
 from harmonia.data.traces import fisher, synthetic_trace
 from harmonia.media import Series
-from harmonia.sequences.harmony.claim.forecasts import FISHER
+from harmonia.sequences.harmony.claims.forecasts import FISHER
 from harmonia.sequences.harmony.demand import Demand
 from harmonia.sequences.harmony.forecaster import HarmonyForecaster
 from harmonia.sequences.harmony.replay import Outcome, cheapest

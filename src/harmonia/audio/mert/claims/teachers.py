@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from harmonia.audio.mert.claim.features import measure
+from harmonia.audio.mert.claims.features import measure
 from harmonia.audio.mert.config import MERTConfig
 from harmonia.audio.mert.pretrainer import MERTPretrainer, TeacherName
 from harmonia.audio.mert.probes import ProbeTask, all_tasks, mert

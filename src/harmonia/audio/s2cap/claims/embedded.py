@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harmonia.audio.s2cap.captioner import SingingStyleCaptioner
-from harmonia.audio.s2cap.claim.clips import RENDERED, TESTS, rendered
+from harmonia.audio.s2cap.claims.clips import RENDERED, TESTS, rendered
 from harmonia.audio.s2cap.measures import RATE, hear
 from harmonia.audio.s2cap.models import AttributeModels
 from harmonia.audio.s2cap.scores import attribute_scores

@@ -9,7 +9,7 @@ import polars
 
 from harmonia.audio.s2cap.attributes import LEXICON
 from harmonia.audio.s2cap.builder import StyleDatasetBuilder, faults
-from harmonia.audio.s2cap.claim.clips import RENDERED, TESTS, rendered
+from harmonia.audio.s2cap.claims.clips import RENDERED, TESTS, rendered
 from harmonia.core.claim import Measured, claim
 from harmonia.media import Audio
 

@@ -3,6 +3,6 @@
 The gates were set before measuring.
 """
 
-from harmonia.networks.effective_theory.claim import theory, training
+from harmonia.networks.effective_theory.claims import theory, training
 
 __all__ = ["theory", "training"]
