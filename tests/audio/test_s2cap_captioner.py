@@ -10,9 +10,11 @@ import torch
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
+from harmonia.audio.s2cap.assembly import SMALLEST
 from harmonia.audio.s2cap.attributes import LEXICON, parse_attributes
-from harmonia.audio.s2cap.captioner import NOBODY, SMALLEST, SingingStyleCaptioner, _windows, sentence
+from harmonia.audio.s2cap.captioner import NOBODY, SingingStyleCaptioner, sentence
 from harmonia.audio.s2cap.decoding import Grounding
+from harmonia.audio.s2cap.hearing import _windows
 from harmonia.audio.s2cap.manifest import Clip, read_manifest
 from harmonia.audio.s2cap.network import LogMelEncoder, SmallConfig
 from harmonia.audio.s2cap.training import Drawer, Examples, prepare

@@ -119,7 +119,7 @@ def test_models_are_fitted_kept_and_read(tmp_path: Path) -> None:
 
 
 def test_other_files_and_clips_without_vocals_are_refused(tmp_path: Path) -> None:
-    from harmonia.audio.s2cap.captioner import EMBEDDED
+    from harmonia.audio.s2cap.checkpoint import EMBEDDED
 
     with pytest.raises(WeightsError, match="attribute models"):
         AttributeModels.from_pretrained(str(EMBEDDED))

@@ -17,8 +17,9 @@ from numpy import ndarray
 from harmonia.audio.mel_roformer import ChunkedSeparator
 from harmonia.audio.mel_roformer.task import load_separator
 from harmonia.audio.s2cap.attributes import LEXICON, MANDATORY
-from harmonia.audio.s2cap.captioner import NOBODY, Belief, SingingStyleCaptioner
+from harmonia.audio.s2cap.captioner import NOBODY, SingingStyleCaptioner
 from harmonia.audio.s2cap.grammar import caption_of, plain_caption
+from harmonia.audio.s2cap.hearing import Belief
 from harmonia.audio.s2cap.measures import HOP_S, RATE, RENDERED, Reference, Voice, hear, tempo_of
 from harmonia.audio.s2cap.models import PRESENCE, AttributeModels, Odds
 from harmonia.audio.s2cap.speakers import Singers, Stretch, cut, find_singers

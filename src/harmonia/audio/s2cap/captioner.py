@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -15,50 +13,29 @@ from jaxtyping import Float
 from numpy import ndarray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor
 
-from harmonia.audio.s2cap.attributes import LEXICON, MANDATORY
+from harmonia.audio.s2cap.assembly import SMALLEST, assemble, frozen_text_encoder
+from harmonia.audio.s2cap.attributes import MANDATORY
+from harmonia.audio.s2cap.checkpoint import EMBEDDED, load_captioner, save_captioner
 from harmonia.audio.s2cap.decoding import Grounding, beam_search
 from harmonia.audio.s2cap.grammar import plain_caption
+from harmonia.audio.s2cap.hearing import Belief, hear
 from harmonia.audio.s2cap.manifest import Clip, read_manifest
-from harmonia.audio.s2cap.network import (
-    PRESENCE,
-    AudioEncoder,
-    CaptionDecoder,
-    Captioner,
-    LogMelEncoder,
-    SmallConfig,
-    SmallDecoder,
-)
+from harmonia.audio.s2cap.network import AudioEncoder, CaptionDecoder, Captioner, LogMelEncoder, SmallConfig
 from harmonia.audio.s2cap.scores import caption_metrics
 from harmonia.audio.s2cap.tokens import Tokenizer
-from harmonia.audio.s2cap.training import Examples, Objective, Weights, prepare, train_captioner, train_text_encoder
-from harmonia.core.errors import InputError, WeightsError
+from harmonia.audio.s2cap.training import Objective, Weights, prepare, train_captioner
+from harmonia.core.errors import InputError
 from harmonia.core.progress import say
-from harmonia.core.weights import Checkpoint, load_strictly, locate, read_metadata, read_state_dict
+from harmonia.core.weights import Checkpoint, locate
 from harmonia.media import Audio
 from harmonia.parts.training import Plan, Trained
 
-EMBEDDED = Path(__file__).parent / "weights" / "captioner.safetensors"
 NOBODY = "No lead vocal found."
 WINDOW = 6.0
 """Seconds that the encoder hears at once; longer clips are several windows whose embeddings stand side by side."""
 
-SMALLEST = SmallConfig(dim=128, encoder_layers=2, decoder_layers=3)
-"""Sizes of the embedded captioner."""
-
 Sound: TypeAlias = str | Path | Audio
-
-
-@runtime_checkable
-class Words(Protocol):
-    """Text to token ids and back."""
-
-    def __len__(self) -> int: ...
-
-    def encode(self, text: str) -> Sequence[int]: ...
-
-    def decode(self, tokens: Sequence[int]) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -76,26 +53,6 @@ class Caption:
     attributes: dict[str, str]
     scores: dict[str, float]
     voice: float
-
-
-@dataclass(frozen=True)
-class Belief:
-    """What the attribute head makes of a clip, and the embedding it judged from.
-
-    Attributes:
-        memory: The audio embedding, ``[frames, dim]``.
-        attributes: For each attribute the probability of each value, in the lexicon's order.
-        voice: Probability that somebody sings.
-    """
-
-    memory: Tensor
-    attributes: dict[str, dict[str, float]]
-    voice: float
-
-    def best(self) -> tuple[dict[str, str], dict[str, float]]:
-        """The likeliest value of each attribute and its probability."""
-        values = {name: max(odds, key=lambda value: odds[value]) for name, odds in self.attributes.items()}
-        return values, {name: self.attributes[name][value] for name, value in values.items()}
 
 
 class SingingStyleCaptioner(BaseEstimator):
@@ -210,7 +167,10 @@ class SingingStyleCaptioner(BaseEstimator):
         if not clips:
             raise InputError("there is nothing to learn from", "0 clips", "Pass captioned clips.")
         captions = [caption for clip in clips for caption in clip.captions]
-        network, self.tokenizer_ = self._fresh(captions)
+        config = self.config or SMALLEST
+        network, self.tokenizer_ = assemble(
+            self.encoder, self.decoder, self.tokenizer, config, captions, self.random_state
+        )
         examples = prepare(
             network.encoder,
             clips,
@@ -218,7 +178,10 @@ class SingingStyleCaptioner(BaseEstimator):
             seconds=self.seconds,
             max_length=network.decoder.max_length,
         )
-        text = self._text_encoder(network, examples)
+        say("First the text encoder of the alignment, which is then frozen.")
+        text = frozen_text_encoder(
+            network, len(self.tokenizer_), examples, config, self.steps, self.random_state, self.device
+        )
         weights = Weights(self.crescendo, self.demix, self.attributes)
         pretrained = not isinstance(network.encoder, LogMelEncoder)
         plan = Plan(
@@ -280,7 +243,9 @@ class SingingStyleCaptioner(BaseEstimator):
             rows = [number for number, signal in enumerate(signals) if len(signal) == length]
             for start in range(0, len(rows), 16):
                 part = rows[start : start + 16]
-                found |= zip(part, self._heard(np.stack([signals[row] for row in part])), strict=True)
+                found |= zip(
+                    part, hear(self.network_, np.stack([signals[row] for row in part]), self.seconds), strict=True
+                )
         return [found[number] for number in range(len(signals))]
 
     def captions(self, beliefs: Sequence[Belief], measured: Sequence[Mapping[str, str]] | None = None) -> list[str]:
@@ -336,106 +301,10 @@ class SingingStyleCaptioner(BaseEstimator):
             InputError: a captioner around pretrained models, which keep their own format.
         """
         check_is_fitted(self, "network_")
-        tokenizer = self.tokenizer_
-        if not isinstance(self.network_.encoder, LogMelEncoder) or not isinstance(tokenizer, Tokenizer):
+        if not isinstance(self.network_.encoder, LogMelEncoder) or not isinstance(self.tokenizer_, Tokenizer):
             kind = f"{self.encoder} and {self.decoder}"
             raise InputError("only the from-scratch captioner is kept in one file", kind, "Use torch.save on network_.")
-        state = {name: value.detach().cpu() for name, value in self.network_.state_dict().items()}
-        tensors = {name: value.half() if value.ndim > 1 else value for name, value in state.items()}
-        config = dataclasses.asdict(self.network_.encoder.config)
-        texts = {"config": config, "merges": tokenizer.merges, "made": dict(made)}
-        return Checkpoint(tensors, {name: json.dumps(value) for name, value in texts.items()})
-
-    @torch.inference_mode()
-    def _heard(self, signals: Float[ndarray, "batch time"]) -> list[Belief]:
-        """Beliefs about signals of equal length: embeddings of windows side by side, the head's mean over them."""
-        network = self.network_.eval()
-        sound = torch.from_numpy(signals).to(next(network.parameters()).device)
-        windows = torch.stack(_windows(sound, round(self.seconds * network.encoder.sample_rate)))
-        count, batch = windows.shape[:2]
-        memory = network.memory(network.encoder.features(windows.flatten(0, 1)))
-        logits = network.head(memory.mean(1))
-        odds = {name: value.softmax(-1).unflatten(0, (count, batch)).mean(0) for name, value in logits.items()}
-        joined = memory.unflatten(0, (count, batch)).transpose(0, 1).flatten(1, 2)
-        beliefs = []
-        for row in range(batch):
-            told = {name: dict(zip(LEXICON[name], odds[name][row].tolist(), strict=True)) for name in LEXICON}
-            voice = float(odds[PRESENCE][row, 1]) if bool(sound[row].any()) else 0.0
-            beliefs.append(Belief(joined[row], told, voice))
-        return beliefs
-
-    def _fresh(self, captions: Sequence[str]) -> tuple[Captioner, Words]:
-        """A captioner to be trained, and its tokenizer."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.random_state)
-            tokenizer: Words | None = self.tokenizer
-            config = self.config or SMALLEST
-            if self.decoder == "small":
-                tokenizer = Tokenizer.train(captions, config.vocabulary)
-                config = dataclasses.replace(config, vocabulary=len(tokenizer))
-            network = Captioner(self._audio_encoder(config), self._caption_decoder(config))
-            if self.decoder == "bart" and tokenizer is None:
-                from harmonia.audio.s2cap.pretrained import BartTokenizer
-
-                tokenizer = BartTokenizer()
-        if tokenizer is None:
-            raise InputError("a decoder of one's own needs its tokenizer", "none", "Pass tokenizer=.")
-        return network, tokenizer
-
-    def _audio_encoder(self, config: SmallConfig) -> AudioEncoder:
-        if isinstance(self.encoder, AudioEncoder):
-            return self.encoder
-        if self.encoder == "logmel":
-            return LogMelEncoder(config)
-        from harmonia.audio.s2cap.pretrained import ASTEncoder, MERTEncoder
-
-        if self.encoder == "ast":
-            return ASTEncoder.from_pretrained()
-        if self.encoder == "mert":
-            return MERTEncoder.from_pretrained("hub:m-a-p/MERT-v1-95M")
-        raise InputError("there is no such encoder", self.encoder, "Use logmel, ast or mert.")
-
-    def _caption_decoder(self, config: SmallConfig) -> CaptionDecoder:
-        if isinstance(self.decoder, CaptionDecoder):
-            return self.decoder
-        if self.decoder == "small":
-            return SmallDecoder(config)
-        if self.decoder != "bart":
-            raise InputError("there is no such decoder", self.decoder, "Use small or bart.")
-        from harmonia.audio.s2cap.pretrained import BartDecoder
-
-        return BartDecoder.from_pretrained()
-
-    def _text_encoder(self, network: Captioner, examples: Examples) -> torch.nn.Module:
-        """The frozen side of CRESCENDO: BART's text encoder, or a small one trained as a caption autoencoder."""
-        from harmonia.audio.s2cap.pretrained import BartDecoder, BartText
-
-        if isinstance(network.decoder, BartDecoder):
-            return BartText(network.decoder)
-        config = dataclasses.replace(
-            self.config or SMALLEST, vocabulary=len(self.tokenizer_), dim=network.decoder.dim, dropout=0.0
-        )
-        steps = max(1, min(300, self.steps // 2))
-        say("First a text encoder, as a caption autoencoder; then it is frozen.")
-        captions = [words for one in examples.captions for words in one]
-        plan = Plan(steps=steps, learning_rate=2e-3, warmup=1 + steps // 20, ema_decay=0.98, seed=self.random_state)
-        return train_text_encoder(captions, config, plan, device=self.device)
-
-
-def load_captioner(path: Path) -> tuple[Captioner, Tokenizer]:
-    """A from-scratch captioner and its tokenizer from a file made by `SingingStyleCaptioner.checkpoint`.
-
-    Raises:
-        WeightsError: another kind of file, or keys that are missing, unexpected or of another shape.
-    """
-    state = read_state_dict(path)
-    metadata = read_metadata(path) if path.suffix == ".safetensors" else {}
-    if not {"config", "merges"} <= set(metadata):
-        raise WeightsError("these are no captioner's weights", path.name, "Pass a file made by the job train.")
-    config = SmallConfig(**json.loads(metadata["config"]))
-    network = Captioner(LogMelEncoder(config), SmallDecoder(config))
-    load_strictly(network, {name: value.float() for name, value in state.items()})
-    return network.eval(), Tokenizer(json.loads(metadata["merges"]))
+        return save_captioner(self.network_, self.tokenizer_, made)
 
 
 def sentence(text: str) -> str:
@@ -454,16 +323,6 @@ def sentence(text: str) -> str:
 def _mono(sound: Sound, rate: int) -> Float[ndarray, " time"]:
     audio = sound if isinstance(sound, Audio) else Audio.read(sound)
     return np.ascontiguousarray(audio.mono().resampled(rate).samples[0])
-
-
-def _windows(sound: Float[Tensor, "batch time"], size: int) -> list[Tensor]:
-    """Windows that cover the sound, the last one ending with it; a short sound is continued by silence."""
-    time = sound.shape[1]
-    if time <= size:
-        return [torch.nn.functional.pad(sound, (0, size - time))]
-    count = -(-time // size)
-    starts = [round(number * (time - size) / (count - 1)) for number in range(count)]
-    return [sound[:, start : start + size] for start in starts]
 
 
 def _device(name: str) -> str:

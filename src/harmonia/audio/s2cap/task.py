@@ -9,9 +9,10 @@ import polars
 
 from harmonia.audio.s2cap import report
 from harmonia.audio.s2cap.analysis import Described, clips_of, default_separator, describe, listen
+from harmonia.audio.s2cap.assembly import SMALLEST
 from harmonia.audio.s2cap.attributes import LEXICON
 from harmonia.audio.s2cap.builder import StyleDatasetBuilder
-from harmonia.audio.s2cap.captioner import NOBODY, SMALLEST, SingingStyleCaptioner
+from harmonia.audio.s2cap.captioner import NOBODY, SingingStyleCaptioner
 from harmonia.audio.s2cap.manifest import read_manifest
 from harmonia.audio.s2cap.measures import RENDERED
 from harmonia.audio.s2cap.network import SmallConfig
