@@ -9,9 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.utils._pytree import tree_leaves
 
-from harmonia.audio.mossformer2 import MossFormer2, MossFormer2Config
-from harmonia.audio.mossformer2.blocks import DilatedMemory, GatedAttention, prelu
+from harmonia.audio.mossformer2 import LiveSeparation, MossFormer2, MossFormer2Config
+from harmonia.audio.mossformer2.blocks import DilatedMemory, GatedAttention, _Past, prelu
 from harmonia.audio.mossformer2.norms import GlobalNorm, ScaleNorm, TimeNorm
 from harmonia.core.errors import InputError
 
@@ -145,6 +146,52 @@ def test_cumulative_normalisations_are_those_of_every_beginning(kind):
     found = causal(x)
     for frames in (2, 7, 30):
         torch.testing.assert_close(found[:, frames - 1], whole(x[:, :frames])[:, -1], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("time", [1, 7, 16, 17, 1200])
+@pytest.mark.parametrize("piece", [1, 13, 100, 5000])
+def test_a_causal_network_can_be_fed_piece_by_piece(time, piece):
+    model, mixture = shaken(network(causal=True)), draw(2, time)
+    live = LiveSeparation(model)
+    with torch.no_grad():
+        whole = model(mixture)
+    heard = [live.step(part) for part in mixture.split(piece, dim=1)]
+    settled = sum(part.shape[-1] for part in heard)
+    assert settled >= time - model.config.kernel
+    found = torch.cat([*heard, live.finish()], dim=-1)
+    torch.testing.assert_close(found, whole, atol=1e-5, rtol=1e-4)
+
+
+def test_what_is_kept_of_a_live_recording_does_not_grow():
+    live = LiveSeparation(network(causal=True))
+
+    def kept():
+        states = [vars(state) if isinstance(state, _Past) else state for state in live._carried.values()]
+        return [leaf.shape for leaf in tree_leaves(states) if isinstance(leaf, torch.Tensor)]
+
+    shapes = []
+    for _ in range(3):
+        live.step(draw(1, 2 * TINY.group * TINY.kernel))
+        shapes.append(kept())
+    assert shapes[0] == shapes[1] == shapes[2]
+    assert len(shapes[0]) > 20
+
+
+def test_what_cannot_be_separated_live():
+    for config in ({}, {"causal": True, "compat": "clearvoice"}):
+        with pytest.raises(InputError, match="looks ahead"):
+            LiveSeparation(network(**config))
+    live = LiveSeparation(network(causal=True))
+    with pytest.raises(InputError, match="no sound"):
+        live.finish()
+    with pytest.raises(InputError, match="not finite"):
+        live.step(torch.tensor([[float("nan")]]))
+    live.step(draw(1, 100))
+    with pytest.raises(InputError, match="same batch"):
+        live.step(draw(2, 100))
+    live.finish()
+    with pytest.raises(InputError, match="finished"):
+        live.step(draw(1, 100))
 
 
 def test_a_slope_of_one_a_channel_or_one_for_all():

@@ -41,6 +41,12 @@ def test_pairings_differ_by_a_permutation_only():
     )
 
 
+def test_positions_may_begin_later():
+    x = torch.randn(9, 2, 6, generator=torch.Generator().manual_seed(0))
+    whole = rotate(x, pairing="adjacent")
+    assert torch.equal(rotate(x[4:], pairing="adjacent", first=4), whole[4:])
+
+
 def test_half_precision_is_rotated_in_single():
     x = torch.randn(3000, 1, 16, generator=torch.Generator().manual_seed(0)).bfloat16()
     exact = rotate(x.float(), pairing="adjacent")

@@ -50,17 +50,19 @@ def rotary_frequencies(dim: int, theta: float = 10000.0) -> Float[Tensor, " pair
 
 
 @lru_cache(maxsize=64)
-def _rotations(length: int, dim: int, theta: float, device: torch.device) -> Complex[Tensor, "length pairs"]:
+def _rotations(
+    first: int, length: int, dim: int, theta: float, device: torch.device
+) -> Complex[Tensor, "length pairs"]:
     # Made outside inference mode, so that a table first used there can serve training later.
     with torch.inference_mode(False), torch.no_grad():
-        angles = torch.outer(torch.arange(length).float(), rotary_frequencies(dim, theta))
+        angles = torch.outer(torch.arange(first, first + length).float(), rotary_frequencies(dim, theta))
         return torch.polar(torch.ones_like(angles), angles).to(device)
 
 
 def rotate(
-    x: Float[Tensor, "*batch length heads dim"], *, pairing: Pairing, theta: float = 10000.0
+    x: Float[Tensor, "*batch length heads dim"], *, pairing: Pairing, theta: float = 10000.0, first: int = 0
 ) -> Float[Tensor, "*batch length heads dim"]:
-    """Turn each pair of channels of the vector at position n by ``n theta^(-2i/dim)``, positions counted from 0.
+    """Turn each pair of channels of the vector at position n by ``n theta^(-2i/dim)``, positions counted from `first`.
 
     The rotation is computed in float32 whatever the dtype of `x`.
 
@@ -68,13 +70,14 @@ def rotate(
         x: Queries or keys, with the position on the third axis from the end.
         pairing: ``adjacent`` or ``halves``.
         theta: Base of the geometric series of wavelengths.
+        first: Position of the first vector.
 
     Example:
         >>> q = torch.ones(2, 1, 2)
         >>> rotate(q, pairing="adjacent")[1, 0]    # (cos 1 - sin 1, cos 1 + sin 1)
         tensor([-0.3012,  1.3818])
     """
-    table = _rotations(x.shape[-3], x.shape[-1], theta, x.device).unsqueeze(-2)
+    table = _rotations(first, x.shape[-3], x.shape[-1], theta, x.device).unsqueeze(-2)
     pairs = x.float()
     if pairing == "adjacent":
         pairs = pairs.unflatten(-1, (-1, 2))

@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = lazy(
     {
         "DynamicMix": "mixing",
         "Joint": "separator",
+        "LiveSeparation": "live",
         "MossFormer2": "network",
         "MossFormer2Config": "network",
         "Separation": "separator",

@@ -12,12 +12,14 @@ with ``ff(x) = z + depthwise_17(z)``, ``z = silu(W norm(x) + b)``.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harmonia.audio.mossformer2.norms import ScaleNorm, TimeNorm
+from harmonia.audio.mossformer2.norms import Carried, ScaleNorm, TimeNorm
 from harmonia.parts.attention import rotate
 from harmonia.parts.depthwise import depthwise_conv
 from harmonia.parts.linear import Linear, matmul
@@ -54,10 +56,18 @@ class DepthwiseConv(nn.Module):
         self.register_buffer("present", present, persistent=False)
         self.weight = nn.Parameter(torch.empty(channels, taps).uniform_(-(taps**-0.5), taps**-0.5))
 
-    def forward(self, x: Float[Tensor, "batch time channels"]) -> Float[Tensor, "batch time channels"]:
-        """Filter each channel."""
+    def forward(
+        self, x: Float[Tensor, "batch time channels"], carried: Carried | None = None
+    ) -> Float[Tensor, "batch time channels"]:
+        """Filter each channel; frames that were `carried` lie before the first one, else silence."""
         weight = self.weight + self.present if self.residual else self.weight
-        return depthwise_conv(x, weight, dilation=self.dilation, causal=self.causal)
+        if carried is None:
+            return depthwise_conv(x, weight, dilation=self.dilation, causal=self.causal)
+        reach = (weight.shape[1] - 1) * self.dilation
+        before = carried.get(self, x.new_zeros(len(x), reach, x.shape[2]))
+        joined = torch.cat([before, x], dim=1)
+        carried[self] = joined[:, joined.shape[1] - reach :]
+        return depthwise_conv(joined, weight, dilation=self.dilation, causal=True)[:, reach:]
 
 
 class ConvFeedForward(nn.Module):
@@ -70,10 +80,13 @@ class ConvFeedForward(nn.Module):
         self.conv = DepthwiseConv(outer, TAPS, causal=causal, residual=True)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Float[Tensor, "batch time inner"]) -> Float[Tensor, "batch time outer"]:
+    def forward(
+        self, x: Float[Tensor, "batch time inner"], carried: Carried | None = None
+    ) -> Float[Tensor, "batch time outer"]:
         """Apply to every frame and its neighbours."""
-        if torch.is_grad_enabled() or x.device.type != "cpu" or x.shape[1] <= _FRAMES_AT_ONCE:
-            return self.dropout(self.conv(self.linear(self.norm(x))))
+        at_once = torch.is_grad_enabled() or x.device.type != "cpu" or x.shape[1] <= _FRAMES_AT_ONCE
+        if at_once or carried is not None:
+            return self.dropout(self.conv(self.linear(self.norm(x)), carried))
         out = x.new_empty(*x.shape[:2], self.linear.out_features)
         before, after = (TAPS - 1, 0) if self.conv.causal else (TAPS // 2, TAPS // 2)
         for start in range(0, x.shape[1], _FRAMES_AT_ONCE):
@@ -109,23 +122,34 @@ class GatedAttention(nn.Module):
         self.beta = nn.Parameter(torch.zeros(4, qk_dim))
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Float[Tensor, "batch time dim"]) -> Float[Tensor, "batch time dim"]:
+    def forward(
+        self, x: Float[Tensor, "batch time dim"], carried: Carried | None = None
+    ) -> Float[Tensor, "batch time dim"]:
         """Attend along the second axis."""
         half = x.shape[-1] // 2
-        shifted = torch.cat([F.pad(x[..., :half], (0, 0, 1, -1)), x[..., half:]], dim=-1)
-        heads = self._queries_and_keys(self.to_qk(shifted))
-        vu = self.to_hidden(shifted)
-        del shifted  # a tenth of the memory of a separation
-        gated = self._attend(heads, vu) if torch.is_grad_enabled() else self._attend_in_place(heads, vu)
-        return _added(self.to_out(gated), x)
+        past = None if carried is None else carried.get(self) or _Past.none(x, self.gamma.shape[1])
+        early = F.pad(x[..., :half], (0, 0, 1, -1))
+        if past is not None:
+            early[:, :1] = past.last
+        shifted = torch.cat([early, x[..., half:]], dim=-1)
+        heads = self._queries_and_keys(self.to_qk(shifted, carried), 0 if past is None else past.count)
+        vu = self.to_hidden(shifted, carried)
+        del early, shifted  # a tenth of the memory of a separation
+        if carried is not None and past is not None:
+            gated = self._attend_onwards(heads, vu, past)
+            past.last, past.count = x[:, -1:, :half], past.count + x.shape[1]
+            carried[self] = past
+        else:
+            gated = self._attend(heads, vu) if torch.is_grad_enabled() else self._attend_in_place(heads, vu)
+        return _added(self.to_out(gated, carried), x)
 
-    def _queries_and_keys(self, qk: Tensor) -> Heads:
+    def _queries_and_keys(self, qk: Tensor, first: int = 0) -> Heads:
         """Queries and keys of groups and of everything: (local q, global q, local k, global k), with positions."""
         width = min(ROTARY, qk.shape[-1])
         heads = []
         for gamma, beta in zip(self.gamma, self.beta, strict=True):
             head = torch.addcmul(beta, qk, gamma)
-            turned = rotate(head[..., None, :width], pairing="adjacent").squeeze(-2)
+            turned = rotate(head[..., None, :width], pairing="adjacent", first=first).squeeze(-2)
             heads.append(torch.cat([turned, head[..., width:]], dim=-1))
         local_q, global_q, local_k, global_k = heads
         return local_q, global_q, local_k, global_k
@@ -167,6 +191,46 @@ class GatedAttention(nn.Module):
                 out[batch, at] = _gated(attended, values)
         return out
 
+    def _attend_onwards(self, heads: Heads, vu: Tensor, past: _Past) -> Float[Tensor, "batch time hidden"]:
+        """Causally, after the frames of the `past`: its unfinished group, and a summary of all groups before."""
+        local_q, global_q, *new_keys = heads
+        local_k, global_k, values = (torch.cat(pair, dim=1) for pair in zip(past.group, (*new_keys, vu), strict=True))
+        known = past.group[2].shape[1]
+        out = []
+        for start in range(0, values.shape[1], self.group):
+            at = slice(start, start + self.group)
+            rows = slice(max(start, known) - known, max(0, start + self.group - known))
+            weights = (F.relu(local_q[:, rows] @ local_k[:, at].transpose(1, 2)) / self.group).square()
+            weights = weights.tril(max(0, known - start))
+            out.append(weights @ values[:, at] + global_q[:, rows] @ past.summary)
+            if start + self.group <= values.shape[1]:
+                past.summary = past.summary + global_k[:, at].transpose(1, 2) @ values[:, at] / self.group
+        past.group = tuple(x[:, values.shape[1] // self.group * self.group :] for x in (local_k, global_k, values))
+        return _gated(torch.cat(out, dim=1), vu)
+
+
+@dataclass
+class _Past:
+    """What attention keeps of a recording that comes piece by piece.
+
+    Attributes:
+        count: Frames so far.
+        last: The shifted half of the last one.
+        group: Local keys, global keys and values of the unfinished group.
+        summary: Sum over all groups before.
+    """
+
+    count: int
+    last: Tensor
+    group: tuple[Tensor, ...]
+    summary: Tensor
+
+    @classmethod
+    def none(cls, x: Tensor, qk_dim: int) -> _Past:
+        batch, _, dim = x.shape
+        group = tuple(x.new_zeros(batch, 0, width) for width in (qk_dim, qk_dim, 4 * dim))
+        return cls(0, x.new_zeros(batch, 1, dim // 2), group, x.new_zeros(batch, qk_dim, 4 * dim))
+
 
 def _gated(attended: Float[Tensor, "*batch both"], vu: Float[Tensor, "*batch both"]) -> Float[Tensor, "*batch hidden"]:
     """``(a_u * v) * sigmoid(a_v * u)``; without gradients in the memory of what was attended to."""
@@ -201,12 +265,14 @@ class DilatedMemory(nn.Module):
         self.norm1, self.norm2 = TimeNorm(dim, causal=causal), TimeNorm(dim, causal=causal)
         self.prelu1, self.prelu2 = nn.Parameter(torch.full((dim,), 0.25)), nn.Parameter(torch.full((dim,), 0.25))
 
-    def forward(self, x: Float[Tensor, "batch time dim"]) -> Float[Tensor, "batch time dim"]:
+    def forward(
+        self, x: Float[Tensor, "batch time dim"], carried: Carried | None = None
+    ) -> Float[Tensor, "batch time dim"]:
         """Add the memory of neighbouring frames."""
         p = self.project(self.linear(x))
-        o1 = prelu(self.norm1(self.conv1(p)), self.prelu1)
-        pairs = self.conv2(torch.cat([o1, p], dim=-1)).unflatten(-1, (-1, 2))
-        o2 = prelu(self.norm2(pairs.sum(-1)), self.prelu2)
+        o1 = prelu(self.norm1(self.conv1(p, carried), carried), self.prelu1)
+        pairs = self.conv2(torch.cat([o1, p], dim=-1), carried).unflatten(-1, (-1, 2))
+        o2 = prelu(self.norm2(pairs.sum(-1), carried), self.prelu2)
         return _added(o2, x)
 
 
@@ -232,10 +298,12 @@ class GatedMemory(nn.Module):
         self.norm_out = nn.LayerNorm(inner)
         self.expand = Linear(inner, dim)
 
-    def forward(self, x: Float[Tensor, "batch time dim"]) -> Float[Tensor, "batch time dim"]:
+    def forward(
+        self, x: Float[Tensor, "batch time dim"], carried: Carried | None = None
+    ) -> Float[Tensor, "batch time dim"]:
         """Add what the neighbouring frames say."""
         y = self.norm_in(prelu(self.reduce(x), self.prelu))
-        z = torch.addcmul(y, self.to_v(y), self.memory(self.to_u(y)))
+        z = torch.addcmul(y, self.to_v(y, carried), self.memory(self.to_u(y, carried), carried))
         return _added(self.expand(self.norm_out(z)), x)
 
 

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harmonia.audio.mossformer2.blocks import GatedAttention, GatedMemory, prelu
-from harmonia.audio.mossformer2.norms import GlobalNorm
+from harmonia.audio.mossformer2.norms import Carried, GlobalNorm
 from harmonia.core.errors import InputError
 from harmonia.parts.linear import Linear, linear
 
@@ -161,23 +161,38 @@ class MossFormer2(
         time, kernel = mixture.shape[1], self.config.kernel
         padded = F.pad(mixture, (0, max(0, kernel - time))).to(self.encoder.dtype)
         frames = padded.unfold(1, kernel, kernel // 2)
-        z = self._blocks(self._code(frames))
-        speakers = [self._speaker(frames, z, number) for number in range(self.config.n_speakers)]
-        sounds = torch.stack([_overlap_added(each) for each in speakers], dim=1)
+        speakers = self.decoded(frames)
+        sounds = torch.stack([_overlap_added(each) for each in speakers.unbind(1)], dim=1)
         return F.pad(sounds, (0, max(0, time - sounds.shape[-1])))[..., :time]
+
+    def decoded(
+        self, frames: Float[Tensor, "batch frames kernel"], carried: Carried | None = None, position: int = 0
+    ) -> Float[Tensor, "batch speakers frames kernel"]:
+        """The speakers' frames of frames of the mixture, before they are overlap-added.
+
+        Arguments:
+            frames: Overlapping by half.
+            carried: What a causal network keeps of frames before; changed to include these.
+            position: Number of frames before.
+        """
+        z = self._blocks(self._code(frames), carried, position)
+        return torch.stack([self._speaker(frames, z, number) for number in range(self.config.n_speakers)], dim=1)
 
     def _code(self, frames: Float[Tensor, "batch frames kernel"]) -> Float[Tensor, "batch frames dim"]:
         """The code of the mixture; made again for the masks, which is cheaper than to keep it."""
         return F.relu(frames @ self.encoder.t())
 
-    def _blocks(self, code: Tensor) -> Float[Tensor, "batch frames dim"]:
-        x = self.project(self.norm_in(code))
+    def _blocks(
+        self, code: Tensor, carried: Carried | None = None, position: int = 0
+    ) -> Float[Tensor, "batch frames dim"]:
+        x = self.project(self.norm_in(code, carried))
         del code
-        first = x + self.position_scale * _sinusoids(x.shape[1], x.shape[2], x.device).to(x.dtype)
+        places = _sinusoids(position, x.shape[1], x.shape[2], x.device)
+        first = x + self.position_scale * places.to(x.dtype)
         x = first
         for block in self.blocks:
-            x = block(x)
-        return prelu(self.norm_out(self.norm_blocks(x)) + first, self.prelu)
+            x = block(x, carried)
+        return prelu(self.norm_out(self.norm_blocks(x), carried) + first, self.prelu)
 
     def _speaker(self, frames: Tensor, z: Tensor, number: int) -> Float[Tensor, "batch frames kernel"]:
         """The decoded frames of one speaker; without gradients some frames at a time, so that masks take no memory."""
@@ -203,8 +218,11 @@ class Block(nn.Module):
         self.attention = GatedAttention(dim, config.group, config.qk_dim, dropout, config.causal, causal)
         self.memory: nn.Module = GatedMemory(dim, config.fsmn_dim, config.order, dropout, causal)
 
-    def forward(self, x: Float[Tensor, "batch frames dim"]) -> Float[Tensor, "batch frames dim"]:
-        return self.memory(self.attention(x))
+    def forward(
+        self, x: Float[Tensor, "batch frames dim"], carried: Carried | None = None
+    ) -> Float[Tensor, "batch frames dim"]:
+        x = self.attention(x, carried)
+        return self.memory(x) if carried is None else self.memory(x, carried)
 
 
 def _overlap_added(frames: Float[Tensor, "batch frames kernel"]) -> Float[Tensor, "batch time"]:
@@ -215,10 +233,10 @@ def _overlap_added(frames: Float[Tensor, "batch frames kernel"]) -> Float[Tensor
 
 
 @lru_cache(maxsize=4)
-def _sinusoids(length: int, dim: int, device: torch.device) -> Float[Tensor, "length dim"]:
-    """``(sin(n w), cos(n w))`` with ``w_i = 10000^(-2i/dim)``: all sines, then all cosines."""
+def _sinusoids(first: int, length: int, dim: int, device: torch.device) -> Float[Tensor, "length dim"]:
+    """``(sin(n w), cos(n w))`` from n = `first`, with ``w_i = 10000^(-2i/dim)``: all sines, then all cosines."""
     # Made outside inference mode, so that a table first used there can serve training later.
     with torch.inference_mode(False), torch.no_grad():
         rates = torch.tensor([math.pow(10000.0, -2 * i / dim) for i in range(dim // 2)], device=device)
-        angles = torch.outer(torch.arange(length, device=device, dtype=torch.float32), rates)
+        angles = torch.outer(torch.arange(first, first + length, device=device, dtype=torch.float32), rates)
         return torch.cat([angles.sin(), angles.cos()], dim=-1)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from harmonia.audio.mossformer2.checkpoint import infer_config, layout_of, renamed
 from harmonia.audio.mossformer2.claims.released import released_shapes, released_state
+from harmonia.audio.mossformer2.live import LiveSeparation
 from harmonia.audio.mossformer2.network import Block, MossFormer2, MossFormer2Config
 from harmonia.core.claim import Measured, claim
 from harmonia.parts.metrics import si_sdr
@@ -170,6 +171,25 @@ def causality(seed: int) -> Measured:
     leak = float((official(later) - official(mixture))[..., :known].abs().max())
     moved = float((model(later) - model(mixture))[..., :known].abs().max())
     return Measured(moved, note=f"the official causal flag, whose filters look ahead: {leak:.1e}")
+
+
+@claim(
+    "A conversation that comes piece by piece is separated like the whole",
+    place="causal mode: cumulative attention and norms carry over",
+    unit="relative",
+    better="zero",
+    tier="quick",
+    tolerance=1e-5,
+)
+def live(seed: int) -> Measured:
+    """Pieces from one sample to several groups of frames; what is kept between them does not grow."""
+    model = random_model(MossFormer2Config(**{**vars(TINY), "causal": True}), seed)
+    talk = noise((1, 20_000), seed)
+    session = LiveSeparation(model)
+    lengths = [1, 7, 500, 16, 9000, 3, 4000, 6473]
+    found = torch.cat([*(session.step(piece) for piece in talk.split(lengths, 1)), session.finish()], -1)
+    whole = model(talk)
+    return Measured(float((found - whole).abs().max() / whole.abs().max()), note=f"pieces of {lengths} samples")
 
 
 @torch.no_grad()
