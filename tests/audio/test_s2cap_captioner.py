@@ -14,10 +14,10 @@ from harmonia.audio.s2cap.assembly import SMALLEST
 from harmonia.audio.s2cap.attributes import LEXICON, parse_attributes
 from harmonia.audio.s2cap.captioner import NOBODY, SingingStyleCaptioner, sentence
 from harmonia.audio.s2cap.decoding import Grounding
+from harmonia.audio.s2cap.examples import Drawer, Examples, prepare
 from harmonia.audio.s2cap.hearing import _windows
 from harmonia.audio.s2cap.manifest import Clip, read_manifest
-from harmonia.audio.s2cap.network import LogMelEncoder, SmallConfig
-from harmonia.audio.s2cap.training import Drawer, Examples, prepare
+from harmonia.audio.s2cap.small import LogMelEncoder, SmallConfig
 from harmonia.core.errors import InputError, WeightsError
 from harmonia.core.weights import write_safetensors
 from harmonia.data import demo_truth

@@ -13,7 +13,7 @@ from harmonia.audio.s2cap.attributes import LEXICON
 from harmonia.audio.s2cap.claims import arms as compared
 from harmonia.audio.s2cap.claims import data_set, embedded
 from harmonia.audio.s2cap.manifest import Clip
-from harmonia.audio.s2cap.network import SmallConfig
+from harmonia.audio.s2cap.small import SmallConfig
 from harmonia.core.claim import claims_in
 from harmonia.media import Audio
 

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from harmonia.audio.s2cap.attributes import stated
 from harmonia.audio.s2cap.decoding import Grounding, beam_search, repeated, sample
-from harmonia.audio.s2cap.network import Cache, CaptionDecoder, SmallConfig, SmallDecoder
+from harmonia.audio.s2cap.network import Cache, CaptionDecoder
+from harmonia.audio.s2cap.small import SmallConfig, SmallDecoder
 from harmonia.core.errors import InputError
 
 WORDS = ["", "", "", "a", " man", " woman", " sings", " slow", " fast", " low-pitched"]

@@ -8,17 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from harmonia.audio.s2cap.attributes import LEXICON
-from harmonia.audio.s2cap.network import (
-    PRESENCE,
-    Attention,
-    Captioner,
-    LogMelEncoder,
-    SmallConfig,
-    SmallDecoder,
-    TextEncoder,
-    masked_mean,
-    positions,
-)
+from harmonia.audio.s2cap.network import PRESENCE, Captioner
+from harmonia.audio.s2cap.small import LogMelEncoder, SmallConfig, SmallDecoder, TextEncoder
+from harmonia.audio.s2cap.transformer import Attention, masked_mean, positions
 from harmonia.core.errors import InputError
 
 CONFIG = SmallConfig(dim=32, encoder_layers=1, decoder_layers=2, heads=4, vocabulary=300, dropout=0.0, max_length=20)

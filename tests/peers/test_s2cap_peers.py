@@ -12,9 +12,10 @@ from torch import Tensor
 from harmonia.audio.mert import MERTConfig, MERTModel
 from harmonia.audio.s2cap import ASTEncoder, BartDecoder, BartText, MERTEncoder, SingingStyleCaptioner, Tokenizer
 from harmonia.audio.s2cap.decoding import beam_search
+from harmonia.audio.s2cap.losses import caption_loss
 from harmonia.audio.s2cap.manifest import Clip
 from harmonia.audio.s2cap.network import CaptionDecoder
-from harmonia.audio.s2cap.training import Objective, Weights, caption_loss
+from harmonia.audio.s2cap.objective import Objective, Weights
 from harmonia.core.errors import WeightsError
 from harmonia.media import Audio
 

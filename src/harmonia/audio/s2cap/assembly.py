@@ -8,16 +8,11 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 
-from harmonia.audio.s2cap.network import (
-    AudioEncoder,
-    CaptionDecoder,
-    Captioner,
-    LogMelEncoder,
-    SmallConfig,
-    SmallDecoder,
-)
+from harmonia.audio.s2cap.examples import Examples
+from harmonia.audio.s2cap.network import AudioEncoder, CaptionDecoder, Captioner
+from harmonia.audio.s2cap.small import LogMelEncoder, SmallConfig, SmallDecoder
 from harmonia.audio.s2cap.tokens import Tokenizer
-from harmonia.audio.s2cap.training import Examples, train_text_encoder
+from harmonia.audio.s2cap.training import train_text_encoder
 from harmonia.core.errors import InputError
 from harmonia.parts.training import Plan
 

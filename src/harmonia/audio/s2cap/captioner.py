@@ -18,13 +18,16 @@ from harmonia.audio.s2cap.assembly import SMALLEST, assemble, frozen_text_encode
 from harmonia.audio.s2cap.attributes import MANDATORY
 from harmonia.audio.s2cap.checkpoint import EMBEDDED, load_captioner, save_captioner
 from harmonia.audio.s2cap.decoding import Grounding, beam_search
+from harmonia.audio.s2cap.examples import prepare
 from harmonia.audio.s2cap.grammar import plain_caption
 from harmonia.audio.s2cap.hearing import Belief, hear
 from harmonia.audio.s2cap.manifest import Clip, read_manifest
-from harmonia.audio.s2cap.network import AudioEncoder, CaptionDecoder, Captioner, LogMelEncoder, SmallConfig
+from harmonia.audio.s2cap.network import AudioEncoder, CaptionDecoder, Captioner
+from harmonia.audio.s2cap.objective import Objective, Weights
 from harmonia.audio.s2cap.scores import caption_metrics
+from harmonia.audio.s2cap.small import LogMelEncoder, SmallConfig
 from harmonia.audio.s2cap.tokens import Tokenizer
-from harmonia.audio.s2cap.training import Objective, Weights, prepare, train_captioner
+from harmonia.audio.s2cap.training import train_captioner
 from harmonia.core.errors import InputError
 from harmonia.core.progress import say
 from harmonia.core.weights import Checkpoint, locate

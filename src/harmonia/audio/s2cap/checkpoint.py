@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harmonia.audio.s2cap.network import Captioner, LogMelEncoder, SmallConfig, SmallDecoder
+from harmonia.audio.s2cap.network import Captioner
+from harmonia.audio.s2cap.small import LogMelEncoder, SmallConfig, SmallDecoder
 from harmonia.audio.s2cap.tokens import Tokenizer
 from harmonia.core.errors import WeightsError
 from harmonia.core.weights import Checkpoint, load_strictly, read_metadata, read_state_dict

@@ -15,7 +15,7 @@ from harmonia.audio.s2cap.builder import StyleDatasetBuilder
 from harmonia.audio.s2cap.captioner import NOBODY, SingingStyleCaptioner
 from harmonia.audio.s2cap.manifest import read_manifest
 from harmonia.audio.s2cap.measures import RENDERED
-from harmonia.audio.s2cap.network import SmallConfig
+from harmonia.audio.s2cap.small import SmallConfig
 from harmonia.core.errors import InputError
 from harmonia.core.progress import say
 from harmonia.core.task import Field

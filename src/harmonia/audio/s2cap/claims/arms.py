@@ -14,18 +14,14 @@ from torch import Tensor, nn
 from harmonia.audio.s2cap.captioner import sentence
 from harmonia.audio.s2cap.claims.clips import RENDERED, TESTS, rendered
 from harmonia.audio.s2cap.decoding import beam_search
+from harmonia.audio.s2cap.examples import Examples, prepare
 from harmonia.audio.s2cap.manifest import Clip
-from harmonia.audio.s2cap.network import Captioner, LogMelEncoder, SmallConfig, SmallDecoder
+from harmonia.audio.s2cap.network import Captioner
+from harmonia.audio.s2cap.objective import Objective, Weights
 from harmonia.audio.s2cap.scores import VOCAL, attribute_scores
+from harmonia.audio.s2cap.small import LogMelEncoder, SmallConfig, SmallDecoder
 from harmonia.audio.s2cap.tokens import Tokenizer
-from harmonia.audio.s2cap.training import (
-    Examples,
-    Objective,
-    Weights,
-    prepare,
-    train_captioner,
-    train_text_encoder,
-)
+from harmonia.audio.s2cap.training import train_captioner, train_text_encoder
 from harmonia.core.claim import Measured, claim
 from harmonia.parts.text_metrics import cider_d
 from harmonia.parts.training import Plan

@@ -11,7 +11,8 @@ from harmonia.audio.s2cap.attributes import LEXICON, Levels, parse_attributes
 from harmonia.audio.s2cap.builder import faults
 from harmonia.audio.s2cap.grammar import caption_of
 from harmonia.audio.s2cap.losses import cosine_distance, crescendo_loss, demix_loss
-from harmonia.audio.s2cap.network import Captioner, LogMelEncoder, SmallConfig, SmallDecoder
+from harmonia.audio.s2cap.network import Captioner
+from harmonia.audio.s2cap.small import LogMelEncoder, SmallConfig, SmallDecoder
 from harmonia.core.claim import Measured, claim
 from harmonia.parts.text_metrics import cider_d
 
