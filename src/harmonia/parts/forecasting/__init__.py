@@ -5,15 +5,18 @@ forecaster    Forecaster, PointForecaster: what predicts
 windows       Windows for training, chronological splits, calendar marks
 scores        CRPS, energy score, pinball loss, MASE, coverage
 evaluation    rolling origins, score tables, and the checker that perturbs the future
-baselines     persistence, seasonal naive, AR ridge
+baselines     persistence, drift, seasonal naive, AR ridge
+linear_window DLinear in closed form
 classical     ETS and Theta by statsmodels
+seasons       how many steps a season has
 """
 
-from harmonia.parts.forecasting.baselines import Persistence, RidgeAR, SeasonalNaive
+from harmonia.parts.forecasting.baselines import Drift, Persistence, RidgeAR, SeasonalNaive
 from harmonia.parts.forecasting.classical import ETS, Theta
 from harmonia.parts.forecasting.evaluation import Scores, baselines, evaluate, future_leak, origins, rolling, targets
 from harmonia.parts.forecasting.forecast import Forecast, SampleForecast
 from harmonia.parts.forecasting.forecaster import Forecaster, PointForecaster
+from harmonia.parts.forecasting.linear_window import LinearWindow
 from harmonia.parts.forecasting.scores import (
     crps_normal,
     crps_samples,
@@ -22,13 +25,16 @@ from harmonia.parts.forecasting.scores import (
     mase_scale,
     pinball,
 )
+from harmonia.parts.forecasting.seasons import usual_season
 from harmonia.parts.forecasting.windows import MARKS, Windows, calendar_marks, chronological
 
 __all__ = [
     "ETS",
     "MARKS",
+    "Drift",
     "Forecast",
     "Forecaster",
+    "LinearWindow",
     "Persistence",
     "PointForecaster",
     "RidgeAR",
@@ -51,4 +57,5 @@ __all__ = [
     "pinball",
     "rolling",
     "targets",
+    "usual_season",
 ]

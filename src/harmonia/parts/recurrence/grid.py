@@ -54,12 +54,12 @@ class GridStates(NamedTuple):
     h2: Float[Tensor, "batch time *features"]
 
 
-def grid_scan(rows: Iterable[GridRow], initial: Iterable[GridStates] | None = None) -> Iterator[GridStates]:
+def grid_scan(rows: Iterable[GridRow], above: GridStates | None = None) -> Iterator[GridStates]:
     """The states of each row, in order; a row is read when its turn comes, so that no more than one need exist.
 
     Arguments:
         rows: Coefficients and increments.
-        initial: The states of each row one step before the first, with a time axis of length one; zero unless given.
+        above: The states of the row before the first, to carry on from; zero unless given.
 
     Example:
         >>> half, one = torch.full((1, 1), 0.5), torch.ones(1, 1)
@@ -68,13 +68,8 @@ def grid_scan(rows: Iterable[GridRow], initial: Iterable[GridStates] | None = No
         >>> first.h1, second.h2, second.h1
         (tensor([[1.0000, 0.5000, 0.2500]]), tensor([[1.0000, 0.5000, 0.2500]]), tensor([[0., 1., 1.]]))
     """
-    above: GridStates | None = None
-    starts = iter(initial) if initial is not None else None
     for row in rows:
-        start = None if starts is None else next(starts)
         h2 = row.x2 if above is None else torch.addcmul(torch.addcmul(row.x2, row.down, above.h1), row.across, above.h2)
-        edge = torch.zeros_like(h2[:, :1]) if start is None else start.h2
-        driven = torch.addcmul(row.x1, row.into, torch.cat([edge, h2[:, :-1]], 1))
-        h1 = linear_scan(row.along, driven, None if start is None else start.h1[:, 0])
-        above = GridStates(h1, h2)
+        earlier = torch.cat([torch.zeros_like(h2[:, :1]), h2[:, :-1]], 1)
+        above = GridStates(linear_scan(row.along, torch.addcmul(row.x1, row.into, earlier)), h2)
         yield above

@@ -1,0 +1,379 @@
+"""Forecasting many variables together, and what the forecast is made of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float64
+from numpy import ndarray
+from torch import Tensor
+
+from harmonia.core.errors import InputError
+from harmonia.core.weights import Checkpoint, write_safetensors
+from harmonia.media import Series
+from harmonia.parts.forecasting import LinearWindow, PointForecaster, Windows
+from harmonia.parts.instance_norm import InstanceNorm
+from harmonia.sequences.chimera.data import Observed, seriation
+from harmonia.sequences.chimera.fitting import fit_model, new_model, pack, unpack
+from harmonia.sequences.chimera.network import ChimeraConfig, ChimeraModel
+
+Mode = Literal["direct", "closed_loop"]
+Gaps = Literal["raise", "mask"]
+Order = Literal["given", "correlation"]
+
+STEPS = 48
+"""Steps of the grid that a window is cut into, roughly, where the patch is not given."""
+
+
+class Parts(NamedTuple):
+    """What a forecast is the sum of, in the units of the data.
+
+    Attributes:
+        linear: The mean of the window and a linear rule of it.
+        trend: What the trend heads add.
+        season: What the seasonal heads add.
+    """
+
+    linear: Float64[ndarray, "horizon variables"]
+    trend: Float64[ndarray, "horizon variables"]
+    season: Float64[ndarray, "horizon variables"]
+
+
+class ChimeraForecaster(PointForecaster):
+    """Forecast every variable of a series from what all of them were: a two-dimensional selective state space.
+
+    Chimera (arXiv 2406.04320). Every window is normalised by its own mean and spread. A linear rule of the window,
+    shared by all variables and solved in closed form before training, carries what is linear; the network adds the
+    rest, apart by trend heads and seasonal heads (`decompose`). Squared errors are minimised, so that the mean is
+    predicted; intervals are the errors on the fitted series, as for every `PointForecaster`.
+
+    The defaults suit one processor and thousands of rows; the paper's size is nearer to d_model=64, d_state=16,
+    lookback=336.
+
+    Arguments:
+        horizon: Steps to predict.
+        lookback: Length of the window; by default four horizons, at least 48.
+        mode: ``direct``: all steps at once. ``closed_loop``: one patch at a time, fed back as the next input; the
+            horizon may then be longer than in training (`predict`).
+        d_model: Channels.
+        d_state: Size of each of the two states.
+        n_layers: Blocks.
+        patch: Values a step of the grid; None for a window of about 48 steps.
+        dropout: Probability.
+        coupled: Whether variables know of each other.
+        seasonal: Whether there is a seasonal head.
+        transition: ``diag`` (2-D Mamba) or ``scalar`` (2-D Mamba-2).
+        variable_order: ``given``, or ``correlation``: variables that move together side by side. The recurrence runs
+            over variables in this order, both ways.
+        nan: ``raise``, or ``mask``: NaN is a value that was not seen, where states hold.
+        steps: Optimizer steps.
+        batch_size: Windows a step.
+        learning_rate: Peak.
+        weight_decay: For all but rates, steps, couplings and norms.
+        draws: Errors kept for intervals.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        random_state: Seed.
+
+    Attributes:
+        names_: Variables, in the order in which they are expected.
+        order_: The order in which the recurrence runs over them.
+        model_: The trained `ChimeraModel`.
+        history_: Training loss over the run.
+
+    Example:
+        >>> t = np.arange(300)
+        >>> waves = np.stack([np.sin(t / 5), np.sin(t / 5 - 1)], 1)
+        >>> model = ChimeraForecaster(4, lookback=24, d_model=8, d_state=4, n_layers=1, patch=4, steps=30).fit(waves)
+        >>> bool(np.abs(model.predict(waves[-24:])[:, 0] - np.sin(np.arange(300, 304) / 5)).max() < 0.3)
+        True
+        >>> parts = model.decompose(waves[-24:])
+        >>> bool(np.allclose(parts.linear + parts.trend + parts.season, model.predict(waves[-24:])))
+        True
+        >>> model.variate_influence(waves).shape
+        (2, 2)
+    """
+
+    def __init__(
+        self,
+        horizon: int,
+        lookback: int | None = None,
+        *,
+        mode: Mode = "direct",
+        d_model: int = 16,
+        d_state: int = 8,
+        n_layers: int = 2,
+        patch: int | None = None,
+        dropout: float = 0.1,
+        coupled: bool = True,
+        seasonal: bool = True,
+        transition: Literal["diag", "scalar"] = "diag",
+        variable_order: Order = "given",
+        nan: Gaps = "raise",
+        steps: int = 200,
+        batch_size: int = 16,
+        learning_rate: float = 3e-3,
+        weight_decay: float = 0.01,
+        draws: int = 100,
+        device: str = "auto",
+        random_state: int = 0,
+    ) -> None:
+        if horizon < 1 or (lookback is not None and lookback < 2):
+            raise InputError("a forecast has a horizon and a window", (horizon, lookback), "Give 1 or more, 2 or more.")
+        for name, value, known in (
+            ("mode", mode, ("direct", "closed_loop")),
+            ("variable_order", variable_order, ("given", "correlation")),
+            ("nan", nan, ("raise", "mask")),
+        ):
+            if value not in known:
+                raise InputError(f"'{name}' is unknown", repr(value), f"Use one of {', '.join(known)}.")
+        if nan == "mask" and mode == "closed_loop":
+            raise InputError("the closed loop needs a whole window", "nan='mask'", "Use mode='direct'.")
+        wanted = max(48, 4 * horizon) if lookback is None else lookback
+        patch = max(1, round(wanted / STEPS)) if patch is None else patch
+        self.horizon, self.lookback = horizon, -(-wanted // patch) * patch
+        self.config = ChimeraConfig(
+            d_model=d_model,
+            d_state=d_state,
+            n_layers=n_layers,
+            patch=patch,
+            dropout=dropout,
+            coupled=coupled,
+            seasonal=seasonal,
+            transition=transition,
+            horizon=horizon,
+            lookback=self.lookback,
+        )
+        self.mode, self.variable_order, self.nan = mode, variable_order, nan
+        self.steps, self.batch_size, self.learning_rate, self.weight_decay = (
+            steps, batch_size, learning_rate, weight_decay
+        )  # fmt: skip
+        self.draws, self.device, self.random_state = draws, device, random_state
+
+    # ------------------------------------------------------------------------------------------------ training
+
+    def fit(self, series: Any) -> ChimeraForecaster:
+        """Learn from a series (see `Observed.of` for what may stand for one), or several with the same variables.
+
+        Raises:
+            InputError: series that are too short, differ in their variables, or have gaps that were not allowed.
+        """
+        several = isinstance(series, (list, tuple)) and all(isinstance(each, Series) for each in series)
+        read = [Observed.of(each, gaps=self.nan == "mask") for each in (series if several else [series])]
+        self._seen = {id(each.series): each.seen for each in read}
+        super().fit([each.series for each in read])
+        del self._seen
+        return self
+
+    def learn(self, series: Sequence[Series]) -> None:
+        """Solve the linear part, then train the network on all windows."""
+        windows = Windows(series, self.lookback, self.horizon)
+        flags = Windows(
+            [Series(self._seen[id(each)].astype(np.float64), each.names) for each in series],
+            self.lookback,
+            self.horizon,
+        )
+        self.names_ = tuple(series[0].names)
+        count = len(self.names_)
+        together = np.concatenate([each.values for each in series])
+        self.order_ = seriation(together) if self.variable_order == "correlation" else np.arange(count)
+        model = new_model(self.config, self.random_state)
+        rule = LinearWindow(self.horizon, self.lookback, own_scale=True)
+        rule.learn(series)
+        with torch.no_grad():
+            model.linear.weight.copy_(torch.from_numpy(rule.weight_))
+            model.linear.bias.copy_(torch.from_numpy(rule.bias_))
+            model.ahead.weight.mul_(0.1)
+        order = torch.from_numpy(self.order_)
+
+        def draw(generator: torch.Generator) -> tuple[Tensor, ...]:
+            index = torch.randint(len(windows), (self.batch_size,), generator=generator)
+            past, future, _ = windows.at(index)
+            seen, judged, _ = flags.at(index)
+            return tuple(each[:, :, order].float() for each in (past, future, seen, judged))
+
+        def loss(network: ChimeraModel, batch: tuple[Tensor, ...]) -> Tensor:
+            past, future, seen, judged = batch
+            norm, past, mask = _normalised(past, seen > 0)
+            found = self._run(network, past, self.horizon, mask)
+            error = _mean_square(found - norm.apply(future), judged)
+            following = network.following(past, mask)[:, : -self.config.patch]
+            step = self.config.patch
+            # The next value at every time: what a closed loop runs on, and a help to the direct heads.
+            return error + 0.3 * _mean_square(following - past[:, step:], seen[:, step:])
+
+        trained = fit_model(
+            model,
+            draw,
+            loss,
+            steps=self.steps,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            seed=self.random_state,
+            device=self.device,
+        )
+        self.model_, self.history_ = trained.model, trained.history
+
+    def _run(
+        self, network: ChimeraModel, past: Tensor, horizon: int, mask: Tensor | None = None
+    ) -> Float[Tensor, "batch horizon variables"]:
+        return network.closed_loop(past, horizon) if self.mode == "closed_loop" else network.forecast(past, mask)
+
+    # ---------------------------------------------------------------------------------------------- predicting
+
+    def point(
+        self, values: Float64[np.ndarray, "batch lookback variables"]
+    ) -> Float64[np.ndarray, "batch horizon variables"]:
+        """The mean of each step."""
+        return self._predicted(values, self.horizon)
+
+    def predict(self, last_window: Any, horizon: int | None = None) -> Float64[ndarray, "horizon variables"]:
+        """What follows a series: its last `lookback` rows are the window.
+
+        Arguments:
+            last_window: Anything that `fit` takes; the columns of a data frame are put in the fitted order.
+            horizon: Steps; those of training unless given. Longer ones need ``mode='closed_loop'``.
+
+        Raises:
+            InputError: too few rows, other variables, or a horizon that a direct forecast does not have.
+        """
+        steps = self.horizon if horizon is None else horizon
+        if steps < 1 or (steps > self.horizon and self.mode == "direct"):
+            mend = "Use mode='closed_loop' for longer ones, or fit with that horizon."
+            raise InputError(f"this forecaster predicts 1 to {self.horizon} steps", steps, mend)
+        return self._predicted(self._window(last_window)[None], steps)[0, :steps]
+
+    def _predicted(self, values: ndarray, horizon: int) -> Float64[ndarray, "batch steps variables"]:
+        found = []
+        with torch.no_grad():
+            for past, norm, mask in self._pieces(values):
+                ahead = self._run(self.model_, past, horizon, mask).double().cpu()
+                found.append(norm.undo(ahead)[:, :, torch.from_numpy(np.argsort(self.order_))])
+        return torch.cat(found).numpy()
+
+    def decompose(self, last_window: Any) -> Parts:
+        """The forecast of `predict` as a sum: linear part, trend heads, seasonal heads.
+
+        Raises:
+            InputError: as `predict`; a forecaster that runs in a closed loop.
+        """
+        if self.mode == "closed_loop":
+            raise InputError("only a direct forecast is a sum of its heads", "closed_loop", "Use mode='direct'.")
+        back = torch.from_numpy(np.argsort(self.order_))
+        with torch.no_grad():
+            past, norm, mask = next(iter(self._pieces(self._window(last_window)[None])))
+            linear, trend, season = (each.double().cpu() for each in self.model_.parts(past, mask))
+        parts = (norm.undo(linear), trend * norm.spread, season * norm.spread)
+        return Parts(*(each[0][:, back].numpy() for each in parts))
+
+    def variate_influence(self, data: Any, windows: int = 16) -> Float64[ndarray, "predicted driver"]:
+        """How far each variable's forecast moves with each variable's past: mean |d y_i / d x_j|, over windows.
+
+        Gradients of the mean forecast over the horizon, summed over the window by absolute value; both in units of the
+        window's spread, so that variables of different units compare. Rows are the predicted variables.
+
+        Arguments:
+            data: A series of at least one window, in the fitted variables.
+            windows: Windows, evenly spread.
+        """
+        read = Observed.of(data, gaps=self.nan == "mask").series
+        values = self._checked(read.values)
+        last = len(values) - self.lookback
+        starts = np.unique(np.linspace(0, last, min(windows, last + 1)).astype(np.int64))
+        total = np.zeros((len(self.names_), len(self.names_)))
+        for past, _, mask in self._pieces(np.stack([values[at : at + self.lookback] for at in starts])):
+            past.requires_grad_()
+            ahead = self._run(self.model_, past, self.horizon, mask).mean((0, 1))
+            for i, each in enumerate(ahead):
+                (slope,) = torch.autograd.grad(each, past, retain_graph=True)
+                total[i] += len(past) * slope.abs().sum((0, 1)).double().cpu().numpy()
+        back = np.argsort(self.order_)
+        return (total / len(starts))[back][:, back]
+
+    def _pieces(self, values: ndarray) -> Any:
+        """Normalised windows in the order of the recurrence, a piece that fits into memory at a time."""
+        if not hasattr(self, "model_"):
+            raise InputError("this forecaster knows nothing yet", "no fit", "Call fit first.")
+        if values.shape[2] != len(self.names_):
+            got = f"{values.shape[2]} variables"
+            raise InputError(f"this forecaster was fitted to {len(self.names_)} variables", got, "Pass the same.")
+        ordered = torch.from_numpy(np.asarray(values, dtype=np.float64))[:, :, torch.from_numpy(self.order_)]
+        device = self.model_.embed.weight.device
+        size = max(1, (1 << 22) // (math.prod(values.shape[1:]) * self.config.d_model * self.config.d_state))
+        for piece in ordered.split(size):
+            norm, past, mask = _normalised(piece, ~piece.isnan())
+            yield past.float().to(device), norm, None if mask is None else mask.to(device)
+
+    def _window(self, data: Any) -> Float64[ndarray, "lookback variables"]:
+        if hasattr(data, "columns") and getattr(self, "names_", None):
+            names = list(data.columns)
+            if all(name in names for name in self.names_):
+                data = data[list(self.names_)]
+        read = Observed.of(data, gaps=self.nan == "mask")
+        named = tuple(read.series.names)
+        if hasattr(data, "columns") or isinstance(data, Series):
+            self._same(named)
+        values = self._checked(np.where(read.seen, read.series.values, np.nan))
+        return values[len(values) - self.lookback :]
+
+    def _same(self, names: tuple[str, ...]) -> None:
+        if names != self.names_:
+            mend = f"Pass {', '.join(map(str, self.names_))}: the recurrence runs over them in this order."
+            raise InputError("the variables are not those of the fit", ", ".join(map(str, names)), mend)
+
+    def _checked(self, values: ndarray) -> ndarray:
+        if len(values) < self.lookback:
+            raise InputError(f"a window has {self.lookback} rows", len(values), "Pass more of the past.")
+        return values
+
+    # --------------------------------------------------------------------------------------------------- files
+
+    def checkpoint(self) -> Checkpoint:
+        """The fitted forecaster as one medium."""
+        described = {
+            "names": list(self.names_),
+            "order": self.order_.tolist(),
+            "options": {name: getattr(self, name) for name in ("mode", "variable_order", "nan", "draws")},
+            "errors": np.round(self.errors_, 6).tolist(),
+        }
+        return pack("ChimeraForecaster", self.model_, described)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the fitted forecaster as safetensors."""
+        found = self.checkpoint()
+        return write_safetensors(path, found.tensors, found.metadata)
+
+    @classmethod
+    def load(cls, path: str | Path) -> ChimeraForecaster:
+        """Read what `save` wrote.
+
+        Raises:
+            WeightsError: another file.
+        """
+        model, described = unpack(path, "ChimeraForecaster")
+        found = cls(model.config.horizon, model.config.lookback, patch=model.config.patch, **described["options"])
+        found.config, found.model_, found.history_ = model.config, model, ()
+        found.names_, found.order_ = tuple(described["names"]), np.array(described["order"])
+        found.errors_ = np.array(described["errors"])
+        return found
+
+
+def _normalised(past: Tensor, seen: Bool[Tensor, "batch time v"]) -> tuple[InstanceNorm, Tensor, Tensor | None]:
+    """By the mean and spread of what was seen; zeros elsewhere."""
+    if bool(seen.all()):
+        norm = InstanceNorm.of(past)
+        return norm, norm.apply(past), None
+    filled = torch.where(seen, past, 0.0)
+    count = seen.sum(1, keepdim=True).clamp(min=1)
+    mean = filled.sum(1, keepdim=True) / count
+    variance = (torch.where(seen, past - mean, 0.0).square().sum(1, keepdim=True)) / count
+    norm = InstanceNorm(mean, (variance + 1e-5).sqrt())
+    return norm, torch.where(seen, norm.apply(filled), 0.0), seen
+
+
+def _mean_square(error: Tensor, weight: Tensor) -> Tensor:
+    return (weight * error.square()).sum() / weight.sum().clamp(min=1)

@@ -1,0 +1,344 @@
+"""The network: blocks of a trend head and a seasonal head, gated, and what is read from them.
+
+A block takes the normalised stream u of every variable, time and channel to::
+
+    z = SiLU(W_z u),   u <- SiLU(conv_time(W_u u)),   trend = SSM_slow(u),   season = SSM_fast(u - P trend)
+    stream <- stream + W_o (trend * z) + W_o (sigmoid(W_g u) * season * z)
+
+(paper, Section 3 by its summaries; layout ours). The two additions are kept apart all the way: a forecast is exactly a
+linear part of the window, plus what the trend heads add, plus what the seasonal heads add.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from harmonia.core.errors import InputError
+from harmonia.parts.attention import RMSNorm
+from harmonia.sequences.chimera.selective_scan import Coupling
+from harmonia.sequences.chimera.ssm import GridState, SSM2d, Transition
+
+SLOW, FAST = (1e-3, 1e-1), (1e-2, 1.0)
+"""Initial steps along time of the trend and the seasonal head: small steps remember long."""
+
+
+@dataclass(frozen=True)
+class ChimeraConfig:
+    """Shape of the network.
+
+    Attributes:
+        d_model: Channels E.
+        d_state: Size N of each of the two states.
+        n_layers: Blocks.
+        patch: Values that make one step of the grid; longer patches make long windows cheap.
+        conv: Steps of the causal convolution before the heads.
+        dropout: Probability.
+        bidirectional: Whether to sweep over variables in both orders.
+        selective: Whether steps and weights depend on the input.
+        transition: ``diag``, ``scalar`` or ``companion``.
+        coupling: ``stable`` or ``paper``.
+        seasonal: Whether there is a seasonal head beside the trend head.
+        coupled: Whether variables know of each other; without, every variable is a series by itself.
+        horizon: Values a forecast has; 0 without one.
+        lookback: Values of a window that is forecast from.
+        recent: Last steps of the grid that a forecast is read from.
+        classes: Classes; 0 without.
+
+    Raises:
+        InputError: sizes that are not positive, or a window that is no whole number of patches.
+    """
+
+    d_model: int = 64
+    d_state: int = 16
+    n_layers: int = 2
+    patch: int = 1
+    conv: int = 4
+    dropout: float = 0.1
+    bidirectional: bool = True
+    selective: bool = True
+    transition: Transition = "diag"
+    coupling: Coupling = "stable"
+    seasonal: bool = True
+    coupled: bool = True
+    horizon: int = 0
+    lookback: int = 0
+    recent: int = 8
+    classes: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("d_model", "d_state", "n_layers", "patch", "conv", "recent"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise InputError(f"'{name}' is a whole number >= 1", repr(value), "Change it.")
+        if not 0 <= self.dropout < 1:
+            raise InputError("'dropout' is a probability below 1", self.dropout, "Give e.g. 0.1.")
+        if self.horizon and (self.lookback < self.patch or self.lookback % self.patch):
+            got = f"lookback={self.lookback}, patch={self.patch}"
+            raise InputError("a window is a whole number of patches", got, "Change one of them.")
+
+    @classmethod
+    def of(cls, described: Mapping[str, Any]) -> ChimeraConfig:
+        """From a plain mapping, as files hold it."""
+        names = {field.name for field in dataclasses.fields(cls)}
+        unknown = sorted(set(described) - names)
+        if unknown:
+            raise InputError("the configuration has unknown fields", ", ".join(unknown), "Leave them out.")
+        return cls(**described)
+
+
+class Streams(NamedTuple):
+    """What flows through the network, by where it came from; the stream is their sum.
+
+    Attributes:
+        start: The embedded values.
+        trend: What all trend heads added.
+        season: What all seasonal heads added.
+    """
+
+    start: Float[Tensor, "batch variables steps channels"]
+    trend: Float[Tensor, "batch variables steps channels"]
+    season: Float[Tensor, "batch variables steps channels"]
+
+    def total(self) -> Float[Tensor, "batch variables steps channels"]:
+        """Their sum."""
+        return self.start + self.trend + self.season
+
+
+class BlockState(NamedTuple):
+    """Where a block stands after some time.
+
+    Attributes:
+        recent: The last inputs of its convolution.
+        heads: The states of its heads.
+    """
+
+    recent: Float[Tensor, "rows channels steps"]
+    heads: tuple[tuple[GridState, ...], ...]
+
+
+class ChimeraBlock(nn.Module):
+    """One block; see the module for its equations.
+
+    Example:
+        >>> block = ChimeraBlock(ChimeraConfig(d_model=8, d_state=4))
+        >>> trend, season = block(torch.randn(2, 3, 10, 8))
+        >>> trend.shape
+        torch.Size([2, 3, 10, 8])
+    """
+
+    def __init__(self, config: ChimeraConfig) -> None:
+        super().__init__()
+        width = config.d_model
+        self.norm = RMSNorm(width)
+        self.inputs = nn.Linear(width, 2 * width)
+        self.conv = nn.Conv1d(width, width, config.conv, groups=width)
+        options: dict[str, Any] = {
+            "bidirectional": config.bidirectional and config.coupled,
+            "selective": config.selective,
+            "transition": config.transition,
+            "coupling": config.coupling,
+        }
+        self.trend = SSM2d(width, config.d_state, step_t=SLOW, **options)
+        self.season = SSM2d(width, config.d_state, step_t=FAST, **options) if config.seasonal else None
+        if config.seasonal:
+            self.detrend, self.gate = nn.Linear(width, width, bias=False), nn.Linear(width, width)
+        self.output = nn.Linear(width, width, bias=False)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch variables steps channels"],
+        seen: Bool[Tensor, "batch variables steps"] | None = None,
+    ) -> tuple[Float[Tensor, "batch variables steps channels"], Float[Tensor, "batch variables steps channels"]]:
+        """What the trend head and the seasonal head add to the stream."""
+        gate, u = self.inputs(self.norm(x)).chunk(2, -1)
+        u = self._convolved(F.pad(_rows(u), (self.conv.kernel_size[0] - 1, 0)), x.shape[1])
+        trend = self.trend(u, seen)
+        season = None if self.season is None else self.season(u - self.detrend(trend), seen)
+        return self._fused(gate, u, trend, season)
+
+    def run(
+        self, x: Float[Tensor, "batch variables steps channels"], state: BlockState | None
+    ) -> tuple[tuple[Tensor, Tensor], BlockState]:
+        """As `forward`, from a state on; and the state after it."""
+        gate, u = self.inputs(self.norm(x)).chunk(2, -1)
+        rows, reach = _rows(u), self.conv.kernel_size[0] - 1
+        rows = F.pad(rows, (reach, 0)) if state is None else torch.cat([state.recent, rows], -1)
+        u = self._convolved(rows, x.shape[1])
+        trend, first = self.trend.run(u, None if state is None else state.heads[0])
+        heads, season = (first,), None
+        if self.season is not None:
+            season, second = self.season.run(u - self.detrend(trend), None if state is None else state.heads[1])
+            heads = (first, second)
+        return self._fused(gate, u, trend, season), BlockState(rows[..., rows.shape[-1] - reach :], heads)
+
+    def _convolved(self, rows: Tensor, variables: int) -> Tensor:
+        return F.silu(self.conv(rows)).transpose(1, 2).unflatten(0, (-1, variables))
+
+    def _fused(self, gate: Tensor, u: Tensor, trend: Tensor, season: Tensor | None) -> tuple[Tensor, Tensor]:
+        z = self.dropout(F.silu(gate))
+        slow = self.output(trend * z)
+        if season is None:
+            return slow, torch.zeros_like(slow)
+        return slow, self.output(torch.sigmoid(self.gate(u)) * season * z)
+
+
+class ChimeraModel(nn.Module):
+    """Embedding, blocks, and the heads that read forecasts, next values and classes.
+
+    Arguments:
+        config: Shape.
+
+    Example:
+        >>> model = ChimeraModel(ChimeraConfig(d_model=8, d_state=4, horizon=6, lookback=24, classes=3))
+        >>> window = torch.randn(2, 24, 5)
+        >>> model.forecast(window).shape, model.classify(window).shape, model.following(window).shape
+        (torch.Size([2, 6, 5]), torch.Size([2, 3]), torch.Size([2, 24, 5]))
+    """
+
+    def __init__(self, config: ChimeraConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embed = nn.Linear(config.patch, config.d_model)
+        self.blocks = nn.ModuleList(ChimeraBlock(config) for _ in range(config.n_layers))
+        self.next = nn.Linear(config.d_model, config.patch)
+        if config.horizon:
+            self.linear = nn.Linear(config.lookback, config.horizon)
+            self.recent = min(config.recent, config.lookback // config.patch)
+            self.ahead = nn.Linear(self.recent * config.d_model, config.horizon, bias=False)
+        if config.classes:
+            self.attend = nn.Linear(config.d_model, 1)
+            self.decide = nn.Linear(config.d_model, config.classes)
+
+    # ------------------------------------------------------------------------------------------------- the stream
+
+    def streams(
+        self, window: Float[Tensor, "batch time variables"], seen: Bool[Tensor, "batch time variables"] | None = None
+    ) -> Streams:
+        """Run all blocks over a window whose length is a whole number of patches.
+
+        Arguments:
+            window: Values, normalised; zeros where they were not seen.
+            seen: Which were; a step of the grid counts as seen where any of its values was.
+        """
+        start = self.embed(self._patches(window))
+        cells = None if seen is None else self._patches(seen).any(-1)
+        if not self.config.coupled:  # every variable is a grid of one row
+            start = start.flatten(0, 1).unsqueeze(1)
+            cells = None if cells is None else cells.flatten(0, 1).unsqueeze(1)
+        trend, season = torch.zeros_like(start), torch.zeros_like(start)
+        for block in self.blocks:
+            slow, fast = block(start + trend + season, cells)
+            trend, season = trend + slow, season + fast
+        found = (start, trend, season)
+        return Streams(
+            *(each if self.config.coupled else each.view(len(window), -1, *each.shape[2:]) for each in found)
+        )
+
+    def _patches(self, window: Tensor) -> Tensor:
+        return window.transpose(1, 2).unflatten(-1, (-1, self.config.patch))
+
+    # -------------------------------------------------------------------------------------------------- readings
+
+    def forecast(
+        self, window: Float[Tensor, "batch time variables"], seen: Bool[Tensor, "batch time variables"] | None = None
+    ) -> Float[Tensor, "batch horizon variables"]:
+        """All values of the horizon at once: the sum of `parts`."""
+        return torch.stack(self.parts(window, seen)).sum(0)
+
+    def parts(
+        self, window: Float[Tensor, "batch time variables"], seen: Bool[Tensor, "batch time variables"] | None = None
+    ) -> tuple[
+        Float[Tensor, "batch horizon variables"],
+        Float[Tensor, "batch horizon variables"],
+        Float[Tensor, "batch horizon variables"],
+    ]:
+        """The forecast's linear part, and what the trend heads and the seasonal heads add to it."""
+        streams = self.streams(window, seen)
+        heads = (
+            self.ahead(each[:, :, -self.recent :].flatten(2)).transpose(1, 2)
+            for each in (streams.trend, streams.season)
+        )
+        return self.linear(window.transpose(1, 2)).transpose(1, 2), *heads
+
+    def following(
+        self, window: Float[Tensor, "batch time variables"], seen: Bool[Tensor, "batch time variables"] | None = None
+    ) -> Float[Tensor, "batch time variables"]:
+        """For every step of the grid the patch that follows it, from it and what came before."""
+        return self._next(self.streams(window, seen).total(), window)
+
+    def _next(self, stream: Tensor, window: Tensor) -> Tensor:
+        """The last patch, changed by what is read from the stream."""
+        return (self._patches(window) + self.next(stream)).flatten(2).transpose(1, 2)
+
+    def run(
+        self, window: Float[Tensor, "batch time variables"], state: tuple[BlockState, ...] | None = None
+    ) -> tuple[Float[Tensor, "batch time variables"], tuple[BlockState, ...]]:
+        """As `following`, from a state on; and the state after it, whose size does not grow with time."""
+        stream = self.embed(self._patches(window))
+        if not self.config.coupled:
+            stream = stream.flatten(0, 1).unsqueeze(1)
+        states = []
+        for block, before in zip(self.blocks, state or [None] * len(self.blocks)):
+            (slow, fast), after = block.run(stream, before)  # type: ignore[operator]
+            stream = stream + slow + fast
+            states.append(after)
+        if not self.config.coupled:
+            stream = stream.view(len(window), -1, *stream.shape[2:])
+        return self._next(stream, window), tuple(states)
+
+    def closed_loop(
+        self, window: Float[Tensor, "batch time variables"], horizon: int
+    ) -> Float[Tensor, "batch horizon variables"]:
+        """Feed what is predicted back as the next input, until the horizon is reached."""
+        found, state = self.run(window)
+        found = found[:, -self.config.patch :]
+        ahead = [found]
+        while len(ahead) * self.config.patch < horizon:
+            found, state = self.run(found, state)
+            ahead.append(found)
+        return torch.cat(ahead, 1)[:, :horizon]
+
+    def classify(
+        self, values: Float[Tensor, "batch time variables"], lengths: Int64[Tensor, " batch"] | None = None
+    ) -> Float[Tensor, "batch classes"]:
+        """Logits: the mean over time, then variables weighted by attention.
+
+        Arguments:
+            values: Sequences, zeros behind shorter ones.
+            lengths: Values of each; all unless given.
+        """
+        patch = self.config.patch
+        values = F.pad(values, (0, 0, 0, -values.shape[1] % patch))
+        stream = self.streams(values).total()
+        steps = stream.shape[2]
+        counts = stream.new_full((len(values),), steps) if lengths is None else (lengths / patch).ceil().to(stream)
+        inside = torch.arange(steps, device=stream.device) < counts[:, None]
+        mean = (stream * inside[:, None, :, None]).sum(2) / counts[:, None, None]
+        share = torch.softmax(self.attend(mean), 1)
+        found: Tensor = self.decide((share * mean).sum(1))
+        return found
+
+
+def _rows(u: Tensor) -> Tensor:
+    """Batch and variables together, time last."""
+    return u.flatten(0, 1).transpose(1, 2)
+
+
+def parameter_groups(model: nn.Module, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
+    """For an optimizer: rates, steps, couplings, direct terms, norms and biases are not decayed."""
+    plain = ("_log", "couple2", "couple3", "bias", "bias_t", "bias_v", ".D", "gamma", "constants")
+    decayed = [p for name, p in model.named_parameters() if not name.endswith(plain)]
+    others = [p for name, p in model.named_parameters() if name.endswith(plain)]
+    return [
+        {"params": decayed, "lr": learning_rate, "weight_decay": weight_decay},
+        {"params": others, "lr": learning_rate, "weight_decay": 0.0},
+    ]
