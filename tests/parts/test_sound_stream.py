@@ -10,7 +10,8 @@ import soundfile
 import soxr
 
 from harmonia.core.errors import InputError
-from harmonia.parts.sound_stream import new_sound, open_sound
+from harmonia.media import Audio
+from harmonia.parts.sound_stream import SampleTape, SoundSource, new_sound, open_sound
 
 
 @pytest.fixture
@@ -95,3 +96,94 @@ def test_a_flac_that_ends_early_is_told(tmp_path):
     (tmp_path / "cut.flac").write_bytes(content[: len(content) // 2])
     with open_sound(tmp_path / "cut.flac", 44100) as reader, pytest.raises(InputError):
         reader.read(0, 200_000)
+
+
+@pytest.mark.parametrize("rate", [None, 16000], ids=["own", "16000"])
+def test_a_source_in_memory_reads_as_its_file(sound, rate):
+    path, samples = sound
+    sources = SoundSource.read(path), SoundSource(Audio(samples.T, 44100))
+    assert {(s.rate, s.channels, s.seconds) for s in sources} == {(44100, 2, 200_000 / 44100)}
+    read = []
+    for source in sources:
+        for _ in range(2):  # as often as needed
+            with source.opened(rate) as reader:
+                read.append(np.concatenate([reader.read(0, 30_000), reader.read(30_000, reader.total)], axis=1))
+    assert all(np.array_equal(read[0], other) for other in read[1:])
+    np.testing.assert_array_equal(sources[0].audio().samples, sources[1].audio().samples)
+
+
+def test_a_source_is_checked_when_it_is_named_and_while_it_is_read(sound, tmp_path):
+    path, samples = sound
+    (tmp_path / "text.wav").write_text("no sound at all")
+    for wrong in ("nowhere.wav", "text.wav"):
+        with pytest.raises(InputError):
+            SoundSource.read(tmp_path / wrong)
+    samples[-1] = np.nan
+    soundfile.write(path, samples, 44100, subtype="FLOAT")
+    with SoundSource.read(path).opened() as reader, pytest.raises(InputError, match="not finite"):
+        reader.read(0, reader.total)
+
+
+def test_a_tape_is_read_like_an_array():
+    samples = np.random.default_rng(1).normal(size=1000).astype(np.float32)
+    tape = SampleTape()
+    for begin, end in [(0, 300), (300, 300), (300, 1000)]:
+        tape.append(samples[begin:end])
+        np.testing.assert_array_equal(tape[begin:end], samples[begin:end])
+    assert len(tape) == 1000
+    for part in (slice(None), slice(10, 20), slice(990, 2000), slice(20, 10), slice(-5, None), slice(0, 50, 7)):
+        np.testing.assert_array_equal(tape[part], samples[part])
+
+
+CUT = {
+    "wav": ("WAV", "PCM_16"),
+    "float.wav": ("WAV", "FLOAT"),
+    "ex.wav": ("WAVEX", "PCM_24"),
+    "adpcm.wav": ("WAV", "IMA_ADPCM"),
+    "rf64.wav": ("RF64", "FLOAT"),
+    "w64": ("W64", "PCM_16"),
+    "aiff": ("AIFF", "PCM_16"),
+    "au": ("AU", "PCM_16"),
+    "caf": ("CAF", "PCM_16"),
+    "flac": ("FLAC", "PCM_16"),
+    "mp3": ("MP3", "MPEG_LAYER_III"),
+}
+
+
+@pytest.mark.parametrize("kind", CUT)
+def test_a_file_that_was_cut_off_is_told_by_name(tmp_path, kind):
+    path, (form, subtype) = tmp_path / f"cut.{kind}", CUT[kind]
+    samples = np.random.default_rng(0).normal(size=(100_000, 2)) / 10
+    soundfile.write(path, samples, 44100, format=form, subtype=subtype)
+
+    def read():
+        with open_sound(path, 22050) as reader:
+            for start in range(0, reader.total, 20_000):
+                reader.read(start, min(start + 20_000, reader.total))
+
+    read()
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(InputError, match=path.name):
+        read()
+
+
+def test_an_ogg_file_without_its_end_is_told(tmp_path, monkeypatch):
+    path, said = tmp_path / "cut.ogg", []
+    soundfile.write(path, np.random.default_rng(0).normal(size=100_000) / 10, 44100, format="OGG", subtype="VORBIS")
+    monkeypatch.setattr("harmonia.parts.sound_stream.say", said.append)
+    with open_sound(path, 44100):
+        assert said == []
+    path.write_bytes(path.read_bytes()[:-5000])
+    with open_sound(path, 44100):
+        assert said == ["cut.ogg has no end mark; its end may be missing."]
+
+
+def test_a_streamed_wav_promises_nothing(tmp_path):
+    path = tmp_path / "streamed.wav"
+    soundfile.write(path, np.zeros(44100), 44100, subtype="PCM_16")
+    content = bytearray(path.read_bytes())
+    assert promised(path) == (88200, 88200)
+    for size in (0, 0xFFFFFFFF, 0x7FFFFFFF):
+        content[40:44] = size.to_bytes(4, "little")
+        path.write_bytes(content)
+        assert promised(path) is None

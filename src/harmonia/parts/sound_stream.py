@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float32
 
 from harmonia.core.errors import InputError, require
-from harmonia.core.media import whole_file
+from harmonia.core.media import Media, whole_file
 from harmonia.core.progress import say
+from harmonia.media import Audio
+from harmonia.media.audio import FILE_LIMIT
+from harmonia.media.files import content, existing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _BLOCK = 1 << 16
 _LOST_UNNOTICED_S = 0.5
 _WAV_LIMIT = 4_000_000_000
+
+STREAMED = ("wav", "w64", "flac", "ogg", "mp3", "aiff", "au", "caf")
+"""Contents of files that are read piece by piece."""
 
 
 class SoundReader:
@@ -75,7 +85,8 @@ class SoundReader:
                 read += len(block)
                 yield block
         except soundfile.LibsndfileError as error:
-            raise InputError("the sound cannot be read to its end", error, "Convert the file to wav first.") from None
+            got = f"{self._name}: {error}"
+            raise InputError("the sound cannot be read to its end", got, "Convert the file to wav first.") from None
         missing_s = (self._file.frames - read) / self._file.samplerate
         if missing_s > _LOST_UNNOTICED_S:
             raise InputError(
@@ -88,11 +99,20 @@ def open_sound(path: str | Path, rate: int) -> Iterator[SoundReader]:
     """Open a sound file for reading at `rate`, resampled on the way where its own rate differs.
 
     Raises:
-        InputError: missing, empty, or not a file that libsndfile reads; later, while reading: corrupt, ending early,
-            or samples that are not finite.
+        InputError: missing, empty, not a file that libsndfile reads, or with less samples than its header promises;
+            later, while reading: corrupt, ending early, or samples that are not finite.
     """
-    soundfile = require("soundfile", extra="audio")
     path = Path(path)
+    with _opened(path) as file:
+        if file.samplerate != rate:
+            say(f"Resampled from {file.samplerate} to {rate} Hz; what is written stays at that rate.")
+        yield SoundReader(file, path.name, rate)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """libsndfile's file."""
+    soundfile = require("soundfile", extra="audio")
     if not path.is_file():
         raise InputError("there is no such sound file", path, "Check the path.")
     try:
@@ -104,9 +124,134 @@ def open_sound(path: str | Path, rate: int) -> Iterator[SoundReader]:
     with file:
         if not 0 < file.frames < 2**62:
             raise InputError("the audio file holds no sound", f"{path.name}", "Pass a file that plays.")
-        if file.samplerate != rate:
-            say(f"Resampled from {file.samplerate} to {rate} Hz; what is written stays at that rate.")
-        yield SoundReader(file, path.name, rate)
+        _refuse_cut(path, file.frames / file.samplerate)
+        yield file
+
+
+class SoundSource(Media):
+    """A sound to be read from left to right, as often as needed: a file that stays on disk, or samples in memory.
+
+    What a job takes that gives back less than it hears: a song of any length then needs the memory of its pieces.
+    Files that libsndfile cannot read piece by piece (mp4, webm, ...) are held as a whole.
+
+    Arguments:
+        source: A file, or a sound.
+
+    Attributes:
+        rate: Its own sampling rate in hertz.
+        channels: Number of channels.
+        seconds: Length; of an mp3 file an estimate.
+
+    Example:
+        >>> source = SoundSource(Audio(np.zeros((2, 48000)), 48000))
+        >>> with source.opened(16000) as reader:
+        ...     source.seconds, reader.total, reader.read(0, 100).shape
+        (1.0, 16000, (2, 100))
+    """
+
+    kind: ClassVar[str] = Audio.kind
+    suffixes: ClassVar[tuple[str, ...]] = Audio.suffixes
+
+    def __init__(self, source: Path | Audio) -> None:
+        self._source = source
+        with self._file() as file:
+            self.rate, self.channels, self.seconds = file.samplerate, file.channels, file.frames / file.samplerate
+
+    @classmethod
+    def read(cls, path: str | Path) -> SoundSource:
+        """A file, of which only the head is looked at yet.
+
+        Raises:
+            InputError: missing, empty, or not sound. What is wrong further on is told when it is read.
+        """
+        path = existing(path, cls.kind, FILE_LIMIT)
+        streamed = content(path) in STREAMED or path.suffix.lower() == ".mp3"
+        return cls(path if streamed else Audio.read(path))
+
+    @contextmanager
+    def opened(self, rate: int | None = None) -> Iterator[SoundReader]:
+        """The sound from its beginning, at its own rate or another one.
+
+        Raises:
+            InputError: while reading: corrupt, ending early, or samples that are not finite.
+        """
+        name = self._source.name if isinstance(self._source, Path) else "the sound"
+        with self._file() as file:
+            yield SoundReader(file, name, rate or self.rate)
+
+    def audio(self) -> Audio:
+        """All of it in memory."""
+        return Audio.read(self._source) if isinstance(self._source, Path) else self._source
+
+    def show(self) -> Figure:
+        """Waveform over a spectrogram."""
+        return self.audio().show()
+
+    @contextmanager
+    def _file(self) -> Iterator[Any]:
+        if isinstance(self._source, Path):
+            with _opened(self._source) as file:
+                yield file
+        else:
+            yield _Held(self._source)
+
+    def _write(self, path: Path) -> None:
+        self.audio()._write(path)
+
+
+class _Held:
+    """A sound in memory, read as libsndfile's files are."""
+
+    def __init__(self, sound: Audio) -> None:
+        self.samplerate, self.channels, self.frames = sound.rate, sound.channels, sound.samples.shape[1]
+        self._samples, self._start = sound.samples.T, 0
+
+    def read(self, frames: int, dtype: str, always_2d: bool) -> Float32[np.ndarray, "time channels"]:
+        block = self._samples[self._start : self._start + frames]
+        self._start += len(block)
+        return block
+
+
+class SampleTape:
+    """Samples of one channel on disk: appended at the end, read anywhere; the file goes with the object.
+
+    Example:
+        >>> tape = SampleTape()
+        >>> tape.append(np.arange(5, dtype=np.float32))
+        >>> len(tape), tape[1:3]
+        (5, array([1., 2.], dtype=float32))
+    """
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 (closed, and so deleted, with the object)
+        self._length = 0
+
+    def append(self, samples: Float32[np.ndarray, " time"]) -> None:
+        """Add samples at the end."""
+        self._file.seek(0, 2)
+        self._file.write(np.ascontiguousarray(samples).tobytes())
+        self._length += len(samples)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, part: slice) -> Float32[np.ndarray, " part"]:
+        start, stop, step = part.indices(self._length)
+        self._file.seek(4 * start)
+        held = np.frombuffer(self._file.read(4 * max(0, stop - start)), dtype=np.float32).copy()
+        return held[::step]
+
+
+def _refuse_cut(path: Path, seconds: float) -> None:
+    """Refuse a file that was cut off; libsndfile would give what is there as if it were all."""
+    promise = promised(path)
+    if promise is not None and promise.there:
+        whole_s = seconds * promise.promised / promise.there
+        if whole_s - seconds > _LOST_UNNOTICED_S:
+            got = f"{seconds:.1f} s of the {whole_s:.1f} s that {path.name} promises"
+            raise InputError("the audio file ends early", got, "Pass the complete file.")
+    if not has_end_mark(path):
+        say(f"{path.name} has no end mark; its end may be missing.")
 
 
 class SoundWriter:
