@@ -17,6 +17,7 @@ from harmonia.core.progress import watched
 
 SMALL = dataclasses.replace(
     MERTConfig.tiny(),
+    cqt_bins=0,
     norm="post",
     dim=128,
     layers=2,

@@ -15,7 +15,15 @@ from harmonia.parts.probing import Gain
 
 CLAIMS = {entry.name: entry for entry in claims_in(claim)}
 SMALL = dataclasses.replace(
-    MERTConfig.tiny(), dim=16, layers=1, heads=2, feed_forward=24, conv_dim=(8,) * 7, pos_kernel=10, pos_groups=4
+    MERTConfig.tiny(),
+    cqt_bins=0,
+    dim=16,
+    layers=1,
+    heads=2,
+    feed_forward=24,
+    conv_dim=(8,) * 7,
+    pos_kernel=10,
+    pos_groups=4,
 )
 
 

@@ -18,7 +18,15 @@ from harmonia.core.errors import InputError
 from harmonia.media import Audio
 
 SMALL = dataclasses.replace(
-    MERTConfig.tiny(), dim=16, layers=2, heads=2, feed_forward=24, conv_dim=(8,) * 7, pos_kernel=10, pos_groups=4
+    MERTConfig.tiny(),
+    cqt_bins=0,
+    dim=16,
+    layers=2,
+    heads=2,
+    feed_forward=24,
+    conv_dim=(8,) * 7,
+    pos_kernel=10,
+    pos_groups=4,
 )
 
 

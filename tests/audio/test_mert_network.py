@@ -18,6 +18,7 @@ from harmonia.core.errors import InputError
 
 SMALL = dataclasses.replace(
     MERTConfig.tiny(),
+    cqt_bins=0,
     norm="post",
     dim=32,
     layers=3,

@@ -13,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from harmonia.audio.mert import MERTConfig, MERTModel, MERTPretrainer
+from harmonia.audio.mert import MERTConfig, MERTModel, MERTPretrainer, material
 from harmonia.audio.mert.catalogue import Catalogue, write_manifest
+from harmonia.audio.mert.encoder import plain_attention
+from harmonia.audio.mert.material import Material
 from harmonia.audio.mert.pretraining import Batch, Pretraining, mix_in_batch, span_mask
 from harmonia.audio.mert.teachers import ConstantQTeacher, KMeansTeacher, RVQTeacher, _slope
 from harmonia.core.errors import InputError
@@ -23,7 +25,15 @@ from harmonia.parts.constant_q import ConstantQ
 from harmonia.parts.training import Plan
 
 SMALL = dataclasses.replace(
-    MERTConfig.tiny(), dim=16, layers=1, heads=2, feed_forward=24, conv_dim=(8,) * 7, pos_kernel=10, pos_groups=4
+    MERTConfig.tiny(),
+    cqt_bins=0,
+    dim=16,
+    layers=1,
+    heads=2,
+    feed_forward=24,
+    conv_dim=(8,) * 7,
+    pos_kernel=10,
+    pos_groups=4,
 )
 
 
@@ -132,6 +142,31 @@ def test_nothing_outside_the_mask_is_asked_for():
     assert torch.equal(network(batch).total(), network(changed).total())
 
 
+def test_the_penalty_is_that_of_the_convolutions_alone():
+    config = dataclasses.replace(SMALL, cqt_bins=84)
+    network, batch = Pretraining(MERTModel(config), (20, 20), 84, width=8).eval(), pretraining()[1]
+    convolved = network.encoder.feature_extractor(batch.audio)
+    assert torch.allclose(network(batch).penalty, convolved.square().mean())
+
+
+def test_half_precision_attends_like_single():
+    q, k, v = (noise(2, 3, 7, 4, seed=n) for n in range(3))
+    mask = torch.arange(7) < torch.tensor([7, 5])[:, None, None, None]
+    expected = F.scaled_dot_product_attention(q, k, v, mask)
+    assert torch.allclose(plain_attention(q, k, v, mask, 0.0), expected, atol=1e-6)
+    half = plain_attention(*(x.bfloat16() for x in (q, k, v)), mask, 0.0)
+    assert (half.float() - expected).abs().max() < 0.03
+
+
+def test_a_run_in_half_precision_learns_like_one_in_single(folder):
+    losses = []
+    for precision in ("no", "bf16"):
+        plan = dataclasses.replace(PLAN, precision=precision)
+        learner = MERTPretrainer(SMALL, **LITTLE).fit(folder, plan, batch=2, held_out=1, device="cpu")
+        losses.append([record["loss"] for record in learner.history_])
+    assert np.allclose(*losses, rtol=0.02)
+
+
 def test_gradients_into_the_convolutions_are_scaled():
     network, batch = pretraining()
     full = torch.autograd.grad(network(batch).total(), network.encoder.feature_extractor.parameters())
@@ -234,7 +269,8 @@ def test_a_folder_is_read_with_all_its_folders(folder):
 
 def test_crops_are_parts_of_the_files(folder):
     catalogue = Catalogue.of(folder)
-    crops, where = catalogue.crops(12, 6400, 24000, generator(), grid=320)
+    crops = catalogue.crops(12, 6400, 24000, generator(), grid=320)
+    where = catalogue.places(12, 6400, 24000, generator(), grid=320)
     assert crops.shape == (12, 6400)
     assert {file for file, _ in where} == {0, 1, 2, 3}
     for crop, (file, start) in zip(crops, where, strict=True):
@@ -245,7 +281,7 @@ def test_crops_are_parts_of_the_files(folder):
         else:
             spectrum = np.abs(np.fft.rfft(crop * np.hanning(6400)))
             assert abs(int(spectrum.argmax()) - 220 * 3 * 6400 / 24000) <= 1
-    again, _ = catalogue.crops(12, 6400, 24000, generator(), grid=320)
+    again = catalogue.crops(12, 6400, 24000, generator(), grid=320)
     assert np.array_equal(crops, again)
 
 
@@ -280,6 +316,41 @@ def test_catalogues_that_cannot_be_used(folder, tmp_path):
     path.with_suffix(".codec_0").write_text("one two\n" * 4)
     with pytest.raises(InputError, match="line of integers"):
         Catalogue.of(path)
+
+
+# ------------------------------------------------------------------------------------------------------------ material
+
+
+def test_what_is_kept_of_a_file_is_what_the_teachers_say_of_its_crops(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(material, "_STRETCH", 90)
+    monkeypatch.setattr(material, "_MARGIN", 90)
+    catalogue, music = Catalogue.of(folder), noise(6, 24000)
+    teacher, constant_q = RVQTeacher(SMALL, codebooks=2, classes=8).fit(music), ConstantQTeacher(SMALL)
+    kept = Material(catalogue, SMALL, teacher, constant_q, tmp_path).crops(6, 16000, generator())
+    again = Material(catalogue, SMALL, teacher, constant_q, tmp_path).crops(6, 16000, generator())
+    assert all(torch.equal(a, b) for a, b in zip(kept, again, strict=True))
+    frames = SMALL.frames(16000)
+    for n, (file, start) in enumerate(catalogue.places(6, 16000, 24000, generator(), grid=320)):
+        sound = torch.from_numpy(catalogue.read(file, 0, 72000, 24000))[None]
+        first, audio = start // 320, sound[:, start : start + 16000]
+        assert torch.equal(kept.audio[n], audio[0])
+        assert (kept.codes[n] == teacher(sound, 225)[0, first : first + frames]).float().mean() > 0.99
+        whole = constant_q.magnitudes(sound, 225)[0, first : first + frames] * constant_q.gain(audio)
+        assert (kept.cqt[n] - whole).abs().max() < 2e-3 * whole.abs().max()
+
+
+def test_teachers_hear_crops_anew_where_nothing_is_kept(folder):
+    catalogue, constant_q = Catalogue.of(folder), ConstantQTeacher(SMALL)
+    crops = Material(catalogue, SMALL, None, constant_q).crops(3, 12000, generator())
+    expected = constant_q(crops.audio, SMALL.frames(12000))
+    assert (crops.cqt - expected).abs().max() < 2e-3 * expected.abs().max()
+    assert crops.codes.shape == (3, SMALL.frames(12000), 0)
+
+
+def test_large_catalogues_are_not_kept(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(material, "KEPT_AT_MOST", 1000)
+    Material(Catalogue.of(folder), SMALL, None, ConstantQTeacher(SMALL), tmp_path).crops(1, 12000, generator())
+    assert not list(tmp_path.glob("*.npy"))
 
 
 # ---------------------------------------------------------------------------------------------------------------- runs
@@ -336,8 +407,8 @@ def test_labels_of_a_manifest_are_learnt_where_the_crops_are(folder, tmp_path):
     labels = tuple(np.arange(225)[:, None] for _ in range(4))
     path = write_manifest(dataclasses.replace(Catalogue.of(folder), labels=labels), tmp_path / "train.tsv", 24000)
     learner = MERTPretrainer(SMALL, teachers=("labels",), crop_seconds=0.6)
-    batch = learner._batch(Catalogue.of(path), 3, generator(), None, None, 0.0)
-    _, where = Catalogue.of(path).crops(3, learner._samples, 24000, generator(), grid=320)
+    batch = Material(Catalogue.of(path), SMALL, None, None).crops(3, learner._samples, generator())
+    where = Catalogue.of(path).places(3, learner._samples, 24000, generator(), grid=320)
     for codes, (_, start) in zip(batch.codes, where, strict=True):
         assert codes[:, 0].tolist() == list(range(start // 320, start // 320 + SMALL.frames(learner._samples)))
     learner.fit(path, dataclasses.replace(PLAN, steps=1), batch=2, held_out=1, device="cpu")

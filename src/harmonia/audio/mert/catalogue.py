@@ -93,10 +93,10 @@ class Catalogue:
     def _part(self, which: slice) -> Catalogue:
         return Catalogue(self.root, self.files[which], self.seconds[which], self.labels[which])
 
-    def crops(
+    def places(
         self, count: int, samples: int, rate: int, generator: torch.Generator, *, grid: int = 1
-    ) -> tuple[Float32[np.ndarray, "count samples"], list[tuple[int, int]]]:
-        """Random crops, mixed to one channel, at the wanted rate.
+    ) -> list[tuple[int, int]]:
+        """Random crops, as ``(file, first sample)`` of each.
 
         A file is drawn in proportion to its length; those shorter than a crop are never drawn.
 
@@ -106,9 +106,6 @@ class Catalogue:
             rate: Sampling rate in hertz.
             generator: Where all randomness comes from.
             grid: Crops start at multiples of this many samples.
-
-        Returns:
-            The crops, and ``(file, first sample)`` of each.
 
         Raises:
             InputError: all files are too short.
@@ -123,10 +120,21 @@ class Catalogue:
         starts = [
             int(place * float(room[file]) * rate / grid) * grid for file, place in zip(chosen, places, strict=True)
         ]
-        where = list(zip(chosen.tolist(), starts, strict=True))
-        return np.stack([self._read(file, start, samples, rate) for file, start in where]), where
+        return list(zip(chosen.tolist(), starts, strict=True))
 
-    def _read(self, file: int, start: int, samples: int, rate: int) -> np.ndarray:
+    def crops(
+        self, count: int, samples: int, rate: int, generator: torch.Generator, *, grid: int = 1
+    ) -> Float32[np.ndarray, "count samples"]:
+        """The sound of `places`, mixed to one channel, at the wanted rate."""
+        where = self.places(count, samples, rate, generator, grid=grid)
+        return np.stack([self.read(file, start, samples, rate) for file, start in where])
+
+    def read(self, file: int, start: int, samples: int, rate: int) -> Float32[np.ndarray, " samples"]:
+        """A stretch of a file, mixed to one channel, at the wanted rate; silence where the file has ended.
+
+        Raises:
+            InputError: a file that is gone, corrupt, or not finite.
+        """
         soundfile = require("soundfile", extra="audio")
         path = self.root / self.files[file]
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from harmonia.audio.mert.catalogue import Catalogue
 from harmonia.audio.mert.checkpoint import head_weights, load_checkpoint, read_source
 from harmonia.audio.mert.config import MERTConfig
+from harmonia.audio.mert.material import Material
 from harmonia.audio.mert.network import MERTModel
 from harmonia.audio.mert.pretraining import Batch, Pretraining, mix_in_batch, span_mask
 from harmonia.audio.mert.teachers import (
@@ -32,6 +34,7 @@ from harmonia.parts.training import Plan, Trained, train
 
 TeacherName = Literal["rvq", "encodec", "kmeans", "labels", "cqt"]
 _HEARD_BY_TEACHERS = 160
+_HELD_OUT_CLIPS = 24
 
 
 class MERTPretrainer:
@@ -117,14 +120,31 @@ class MERTPretrainer:
         teacher = self._teacher(songs, plan.seed)
         network = self._network(encoder, teacher, songs, plan.seed)
         constant_q = ConstantQTeacher(self.config, network.bins, self.cqt_level) if network.bins else None
+        with tempfile.TemporaryDirectory() as folder:
+            material = Material(songs, self.config, teacher, constant_q, Path(folder))
+            held = None
+            if tests is not None:
+                unseen = Material(tests, self.config, teacher, constant_q)
+                held = self._batch(unseen, max(batch, _HELD_OUT_CLIPS), torch.Generator().manual_seed(plan.seed), 0.0)
+            self._train(network, material, held, plan, batch, keep, device)
+        self._files = len(songs.files)
+        return self
 
-        def draw(generator: torch.Generator, source: Catalogue = songs, mixture: float = self.mixture) -> Batch:
-            return self._batch(source, batch, generator, teacher, constant_q, mixture)
+    def _train(
+        self,
+        network: Pretraining,
+        material: Material,
+        held: Batch | None,
+        plan: Plan,
+        batch: int,
+        keep: Path | None,
+        device: str,
+    ) -> None:
+        def draw(generator: torch.Generator) -> Batch:
+            return self._batch(material, batch, generator, self.mixture)
 
         def loss(model: nn.Module, drawn: Batch) -> Tensor:
             return model(drawn).total(self.penalty, self.cqt_weight)
-
-        held = None if tests is None else draw(torch.Generator().manual_seed(plan.seed), tests, 0.0)
 
         def evaluate(model: Pretraining) -> dict[str, float]:
             if held is None:
@@ -153,8 +173,6 @@ class MERTPretrainer:
         )
         self.network_, self.history_, self.plan_ = trained.model.cpu(), trained.history, plan
         self.model_ = self.network_.encoder.eval()
-        self._files = len(songs.files)
-        return self
 
     def checkpoint(self) -> Checkpoint:
         """The model's weights, matrices in half precision, with their configuration and how they came about."""
@@ -193,7 +211,7 @@ class MERTPretrainer:
         )
         say(f"Learning {teacher.codebooks} codebooks of {teacher.classes} entries from the music.")
         generator = torch.Generator().manual_seed(seed)
-        clips, _ = songs.crops(_HEARD_BY_TEACHERS, self._samples, self.config.sample_rate, generator)
+        clips = songs.crops(_HEARD_BY_TEACHERS, self._samples, self.config.sample_rate, generator)
         return teacher.fit(torch.from_numpy(clips), seed)
 
     def _network(self, encoder: MERTModel, teacher: Teacher | None, songs: Catalogue, seed: int) -> Pretraining:
@@ -222,29 +240,15 @@ class MERTPretrainer:
     def _samples(self) -> int:
         return round(self.crop_seconds * self.config.sample_rate / self.config.stride) * self.config.stride
 
-    def _batch(
-        self,
-        source: Catalogue,
-        batch: int,
-        generator: torch.Generator,
-        teacher: Teacher | None,
-        constant_q: ConstantQTeacher | None,
-        mixture: float,
-    ) -> Batch:
-        config = self.config
-        crops, where = source.crops(batch, self._samples, config.sample_rate, generator, grid=config.stride)
-        clean = torch.from_numpy(crops)
-        frames = config.frames(self._samples)
-        if teacher is not None:
-            codes = teacher(clean, frames)
-        elif self._acoustic == "labels":
-            firsts = [(source.labels[file], start // config.stride) for file, start in where]
-            codes = torch.stack([torch.from_numpy(labels[first : first + frames]) for labels, first in firsts])
-        else:
-            codes = torch.zeros(batch, frames, 0, dtype=torch.long)
+    def _batch(self, material: Material, batch: int, generator: torch.Generator, mixture: float) -> Batch:
+        crops = material.crops(batch, self._samples, generator)
+        audio = mix_in_batch(crops.audio, generator, probability=mixture)
+        if self.config.normalize:
+            deviation, mean = torch.std_mean(audio, 1, keepdim=True, correction=0)
+            audio = (audio - mean) / torch.sqrt(deviation.square() + 1e-7)
         return Batch(
-            mix_in_batch(clean, generator, probability=mixture),
-            span_mask(batch, frames, generator),
-            codes,
-            clean.new_zeros(batch, frames, 0) if constant_q is None else constant_q(clean, frames),
+            audio,
+            span_mask(batch, self.config.frames(self._samples), generator),
+            crops.codes,
+            crops.cqt,
         )

@@ -78,7 +78,7 @@ class Pretraining(nn.Module):
         """The losses of a batch."""
         config = self.encoder.config
         frames = scale_gradient(self.encoder.frames(batch.audio), config.feature_grad)
-        penalty = frames.float().square().mean()
+        penalty = frames[..., : config.conv_dim[-1]].float().square().mean()
         (last,) = self.encoder.contextual(frames, layers=[config.layers], spans=batch.spans)
         masked = last[batch.spans]
         zero = masked.new_zeros(())

@@ -35,11 +35,12 @@ class ConvLayer(nn.Module):
     def forward(self, x: Float[Tensor, "batch time channels"]) -> Float[Tensor, "batch fewer outputs"]:
         """The convolution and GELU of a sequence of frames."""
         (kernel,), (stride,) = self.conv.kernel_size, self.conv.stride
-        # Windows as rows; where they do not overlap this copies nothing.
-        if kernel == stride:
-            windows = x[:, : x.shape[1] // kernel * kernel].unflatten(1, (-1, kernel)).flatten(2)
-        else:
-            windows = x.unfold(1, kernel, stride).transpose(2, 3).flatten(2)
+        # Windows as rows: blocks of `stride` frames, which need no copy, beside the first frames of the next blocks.
+        count = (x.shape[1] - kernel) // stride + 1
+        windows = x[:, : count * stride].unflatten(1, (count, stride)).flatten(2)
+        if kernel > stride:
+            beyond = [x[:, place : place + (count - 1) * stride + 1 : stride] for place in range(stride, kernel)]
+            windows = torch.cat([windows, *beyond], -1)
         return linear(windows, self.conv.weight.transpose(1, 2).flatten(1), None, "gelu")
 
 

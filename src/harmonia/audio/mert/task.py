@@ -119,6 +119,9 @@ def pretrain(
     batch: Annotated[int, Field("clips a step", ge=1)] = 8,
     seconds: Annotated[float, Field("length of a clip", unit="s", gt=0.2)] = 5.0,
     learning_rate: Annotated[float, Field("peak learning rate", gt=0)] = 1e-3,
+    precision: Annotated[
+        Literal["no", "bf16", "fp16"], Field("mixed precision; bf16 is faster on recent processors and devices")
+    ] = "no",
     held_out: Annotated[int, Field("files that are only measured on: the last ones", ge=0)] = 8,
     evaluate_every: Annotated[int, Field("steps between two measurements", ge=1)] = 100,
     keep: Annotated[str, Field("folder for checkpoints; an unfinished run in it is resumed")] = "",
@@ -138,6 +141,7 @@ def pretrain(
         ema_decay=0.995,
         evaluate_every=evaluate_every,
         checkpoint_every=evaluate_every,
+        precision=precision,
         seed=seed,
     )
     source = None if start == "none" else start

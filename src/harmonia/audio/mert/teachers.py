@@ -178,10 +178,18 @@ class ConstantQTeacher:
         self._transform = constant_q(config, bins)
 
     def __call__(self, audio: Float[Tensor, "batch time"], frames: int) -> Float[Tensor, "batch frames bins"]:
-        """The first `frames` frames of clips."""
-        if self.level is not None:
-            audio = audio * (self.level / audio.square().mean(1, keepdim=True).sqrt().clamp(min=1e-5))
+        """The first `frames` frames of clips, at `level`."""
+        return self.magnitudes(audio, frames) * self.gain(audio)[:, None]
+
+    def magnitudes(self, audio: Float[Tensor, "batch time"], frames: int) -> Float[Tensor, "batch frames bins"]:
+        """The first `frames` frames of clips as they are."""
         return self._transform(audio).abs().transpose(1, 2)[:, :frames]
+
+    def gain(self, audio: Float[Tensor, "batch time"]) -> Float[Tensor, "batch 1"]:
+        """What brings each clip to `level`."""
+        if self.level is None:
+            return torch.ones(len(audio), 1)
+        return self.level / audio.square().mean(1, keepdim=True).sqrt().clamp(min=1e-5)
 
 
 def _slope(x: Float[Tensor, "batch frames width"]) -> Float[Tensor, "batch frames width"]:

@@ -17,7 +17,7 @@ from harmonia.audio.mert.teachers import ConstantQTeacher
 from harmonia.core.claim import Measured, claim
 from harmonia.parts.constant_q import ConstantQ
 
-SMALL = dataclasses.replace(MERTConfig.tiny(), layers=2, conv_dim=(16,) * 7, dim=32, feed_forward=64)
+SMALL = dataclasses.replace(MERTConfig.tiny(), layers=2, cqt_bins=0, conv_dim=(16,) * 7, dim=32, feed_forward=64)
 
 
 @claim(

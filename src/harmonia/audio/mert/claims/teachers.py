@@ -20,7 +20,7 @@ from harmonia.data.render import render_excerpt, write_excerpts
 from harmonia.parts.training import Plan
 
 ARMS: dict[str, tuple[TeacherName, ...]] = {"rvq+cqt": ("rvq", "cqt"), "rvq": ("rvq",), "kmeans": ("kmeans",)}
-SMALL = dataclasses.replace(MERTConfig.tiny(), layers=2)
+SMALL = dataclasses.replace(MERTConfig.tiny(), layers=2, cqt_bins=0)
 
 
 @cache
@@ -156,7 +156,7 @@ def larger(seed: int) -> Measured | None:
     """Four layers of width 192, 6,000 steps of 64 clips: about 20 min on a data-centre GPU."""
     if not torch.cuda.is_available():
         return None
-    config = dataclasses.replace(MERTConfig.tiny(), dim=192, heads=6, feed_forward=768, conv_dim=(256,) * 7)
+    config = dataclasses.replace(SMALL, layers=4, dim=192, heads=6, feed_forward=768, conv_dim=(256,) * 7)
     found = compare_teachers(seed, config, steps=6000, batch=64, pieces=2000, device="cuda")
     if found is None:
         return None
