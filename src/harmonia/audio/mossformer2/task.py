@@ -118,6 +118,7 @@ def train(
     size: Annotated[Literal["small", "medium", "large"], Field("network, where nothing is continued")] = "small",
     rate: Annotated[int, Field("sampling rate, where nothing is continued", unit="Hz", ge=1000)] = 8000,
     speakers: Annotated[int, Field("speakers of a mixture, where nothing is continued", ge=2, le=3)] = 2,
+    causal: Annotated[bool, Field("never look ahead, for `LiveSeparation`, where nothing is continued")] = False,
     held_out: Annotated[str, Field("more speakers or mixtures, to measure on: a folder; empty for none")] = "",
     steps: Annotated[int, Field("optimizer steps of the whole run", ge=1)] = 2000,
     batch: Annotated[int, Field("mixtures a step", ge=1)] = 4,
@@ -134,7 +135,7 @@ def train(
     Levels, speed, pauses, rooms and noise are random. With `keep`, a run that was stopped or killed continues where it
     was and ends with the same weights.
     """
-    model = _network(start, {**SIZES[size], "sample_rate": rate, "n_speakers": speakers}, seed)
+    model = _network(start, {**SIZES[size], "sample_rate": rate, "n_speakers": speakers, "causal": causal}, seed)
     plan = Plan(
         steps=steps,
         learning_rate=learning_rate,
