@@ -36,6 +36,7 @@ CARD = Card(
 class Shouted(TypedDict):
     louder: Annotated[Text, Field("the same, louder")]
     length: float
+    echo: str | None
 
 
 def shout(
@@ -51,7 +52,7 @@ def shout(
     """
     words = text.text + (reply.text if reply else "")
     words = (words.upper() if upper else words) + "!" * times
-    return {"louder": Text(words), "length": float(len(words))}
+    return {"louder": Text(words), "length": float(len(words)), "echo": None}
 
 
 @pytest.fixture
@@ -81,6 +82,15 @@ def test_help_comes_from_signature_and_docstring(run):
         assert words in " ".join(text.split())
     assert "[default: 1]" in text
     assert "Other jobs of shout: whisper." in text
+    assert "[TEXT] [REPLY]..." in text
+    assert "what to shout [text] (left out: the embedded example)" in " ".join(text.split())
+    assert "REPLY...  what comes back [text]" in text
+    assert "<" not in text
+
+
+def test_values_that_are_none_are_not_printed(run):
+    assert "length" in run("--times", "2").output
+    assert "echo" not in run().output
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,17 @@ def test_an_unknown_name_offers_the_nearest(house):
     assert registry.find("Mel_RoFormer").slug == "mel-roformer"
 
 
+@pytest.mark.parametrize("text", ["slug = ", "slug = 3", CARD.format(slug="Wolf!", field="tables")])
+def test_an_unreadable_card_is_named_and_the_rest_goes_on(house, caplog, text):
+    plan(house, "sheep")
+    (build(house, "big-wolf") / "card.toml").write_text(text)
+    assert [method.slug for method in registry.methods()] == ["sheep"]
+    assert "big_wolf/card.toml" in caplog.text
+    assert registry.find("sheep").status == "planned"
+    with pytest.raises(InputError, match="big_wolf"):
+        registry.find("big-wolf")
+
+
 def test_two_cards_for_one_method_are_refused(house):
     plan(house, "sheep")
     build(house, "sheep")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import typer
+from typer.core import TyperCommand
 
 from harmonia.app.console import err, out, print_error, progress_bars, values_table
 from harmonia.core.errors import HarmoniaError, InputError
@@ -43,23 +44,37 @@ def command_of(method: Method, job: Job, others: Sequence[str] = ()) -> typer.Ty
     last = next((parameter for parameter in reversed(job.inputs) if parameter.is_media), None)
     parameters = [_typer_parameter(parameter, takes_rest=parameter is last) for parameter in job.parameters]
     parameters += [
-        _option("out", str, ".", "folder that the outputs are written to"),
+        _option("out", str, ".", "folder that the outputs are written to", "folder"),
         _option("each", bool, False, "run once for every file given; continues where an earlier run stopped"),
-        _option("engine", str, "serial", f"where --each runs: {', '.join(get_args(Engine))}"),
-        _option("workers", int | None, None, "how many files at once with --each [default: one a core]"),
+        _option("engine", str, "serial", "where --each runs", "|".join(get_args(Engine))),
+        _option("workers", int | None, None, "how many files at once with --each [default: one a core]", "int"),
     ]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in parameters}
     notes = [job.summary, job.description]
     if others:
         notes.append(f"Other jobs of {method.slug}: {', '.join(others)}.")
-    app.command(help="\n\n".join(filter(None, notes)))(command)
+    app.command(help="\n\n".join(filter(None, notes)), cls=_Command)(command)
     return app
 
 
-def _option(name: str, type_: Any, default: Any, text: str) -> inspect.Parameter:
+class _Command(TyperCommand):
+    """A command whose help names its inputs as the user knows them, not by the Python type of their words."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        parameters = self.get_params(ctx)
+        arguments: Any = [p for p in parameters if p.param_type_name == "argument"]
+        inputs = [(f"{p.metavar}{'...' * (p.nargs != 1)}", p.help) for p in arguments]
+        options = [record for p in parameters if p not in arguments and (record := p.get_help_record(ctx))]
+        for title, records in (("Arguments", inputs), ("Options", options)):
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+
+
+def _option(name: str, type_: Any, default: Any, text: str, metavar: str | None = None) -> inspect.Parameter:
     flag = f"--{name.replace('_', '-')}"
-    annotation = Annotated[type_, typer.Option(flag, help=text)]
+    annotation = Annotated[type_, typer.Option(flag, help=text, metavar=metavar)]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
@@ -72,6 +87,7 @@ def _typer_parameter(parameter: Parameter, takes_rest: bool) -> inspect.Paramete
     text = parameter.field.text
     if parameter.is_input:
         metavar = parameter.name.upper()
+        text = f"{text} [{_kind(parameter)}]"
         if parameter.field.example is not None:
             text = f"{text} (left out: the embedded example)"
         type_: Any = list[str] | None if takes_rest else str | None
@@ -85,12 +101,15 @@ def _typer_parameter(parameter: Parameter, takes_rest: bool) -> inspect.Paramete
         )
     if parameter.default not in (None, inspect.Parameter.empty):
         text = f"{text} [default: {parameter.default}]"
-    metavar = "|".join(map(str, parameter.choices)) or (
-        parameter.type.kind if parameter.is_media else parameter.type.__name__  # type: ignore[attr-defined]
-    )
+    metavar = "|".join(map(str, parameter.choices)) or _kind(parameter)
     type_ = list[str] | None if parameter.many else str | None
     annotation = Annotated[type_, typer.Option(f"--{flag}", help=text, metavar=metavar, show_default=False)]
     return inspect.Parameter(parameter.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def _kind(parameter: Parameter) -> str:
+    """What one value is, in a word: a medium, path, str, int or float."""
+    return parameter.type.kind if parameter.is_media else parameter.type.__name__.lower()  # type: ignore[attr-defined]
 
 
 def _spread(job: Job, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -132,7 +151,7 @@ def _run_once(method: Method, job: Job, given: Mapping[str, Any], folder: Path) 
         written = job.save(outputs, folder, _stem(job, values, method.slug))
     for path in written:
         out.print(str(path), markup=False)
-    scalars = {name: value for name, value in outputs.items() if not isinstance(value, Media)}
+    scalars = {n: value for n, value in outputs.items() if value is not None and not isinstance(value, Media)}
     if scalars:
         out.print(values_table(scalars))
 

@@ -273,7 +273,7 @@ def _shown(job: Job, outputs: Mapping[str, Any], folder: Path) -> list[str | Non
     for output in job.outputs:
         value = outputs[output.name]
         if not output.is_media:
-            shown.append(number(value) if isinstance(value, float) else str(value))
+            shown.append(None if value is None else number(value) if isinstance(value, float) else str(value))
             continue
         places: list[str | None] = [None]
         if isinstance(value, Media):

@@ -11,7 +11,8 @@ import difflib
 import functools
 import hashlib
 import importlib
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Literal
@@ -25,6 +26,7 @@ from harmonia.core.results import Results, read_results
 Status = Literal["planned", "built", "measured"]
 
 PACKAGE = Path(__file__).resolve().parent.parent
+_log = logging.getLogger(__name__)
 
 
 class Method(msgspec.Struct, frozen=True):
@@ -87,11 +89,14 @@ class Method(msgspec.Struct, frozen=True):
 
 @functools.cache
 def methods() -> tuple[Method, ...]:
-    """All methods, by slug."""
+    """All methods, by slug. One whose card cannot be read is left out and told; `find` says what is wrong with it."""
     found: dict[str, Method] = {}
-    beside = [path for field in FIELDS for path in (PACKAGE / field).glob("*/card.toml")]
-    for path in [*beside, *(PACKAGE / "catalogue").glob("*.toml")]:
-        card = Card.load(path)
+    for path in _cards():
+        try:
+            card = Card.load(path)
+        except InputError as error:
+            _log.warning("Left out a method: %s", error)
+            continue
         folder = path.parent if path.name == "card.toml" else None
         expected = card.module if folder else card.slug
         actual = path.parent.name if folder else path.stem
@@ -105,15 +110,24 @@ def methods() -> tuple[Method, ...]:
     return tuple(found[slug] for slug in sorted(found))
 
 
+def _cards() -> Iterator[Path]:
+    for field in FIELDS:
+        yield from (PACKAGE / field).glob("*/card.toml")
+    yield from (PACKAGE / "catalogue").glob("*.toml")
+
+
 def find(slug: str) -> Method:
     """The method of that name.
 
     Raises:
-        InputError: there is none; the nearest names are offered.
+        InputError: there is none, and the nearest names are offered; or its card cannot be read.
     """
     by_slug = {method.slug: method for method in methods()}
     name = slug.lower().replace("_", "-")
     if name not in by_slug:
+        for path in _cards():
+            if name in (path.stem, path.parent.name.replace("_", "-")):
+                Card.load(path)
         near = difflib.get_close_matches(name, by_slug, n=3, cutoff=0.5)
         mend = f"Did you mean {' or '.join(near)}?" if near else "See `harmonia list`."
         raise InputError("there is no such method", f"'{slug}'", mend)
