@@ -35,11 +35,12 @@ from harmonia.audio.music_fm_survey import (
     steer,
     tools,
 )
-from harmonia.audio.music_fm_survey.catalogue import Model, as_table, read_records
+from harmonia.audio.music_fm_survey.catalogue import as_table
 from harmonia.audio.music_fm_survey.licences import LICENCES, Terms, terms
 from harmonia.audio.music_fm_survey.memorisation import coverage_entropy
 from harmonia.audio.music_fm_survey.overlap import grams, jaccard, melody_of
 from harmonia.audio.music_fm_survey.scaling import fit_repetition, objective
+from harmonia.audio.music_fm_survey.taxonomy import Model, read_records
 from harmonia.audio.music_fm_survey.transparency import subgroup_gap
 from harmonia.audio.music_fm_survey.tune_lm import Budget, TuneModel, scaling_runs, train_run
 from harmonia.core.errors import InputError
@@ -320,12 +321,27 @@ def test_catalogue_holds_the_lists_and_finds() -> None:
     assert len(whole.methods) >= 49
     masked = catalogue.query(modality="symbolic", paradigm="masked")
     assert set(masked["name"]) == {"MidiBERT-Piano", "MusicBERT", "MRBERT", "MusIAC"}
-    assert catalogue.query(weights__license__commercial=True).height == 0
+    assert "MuPT" in catalogue.query(weights__license__commercial=True)["name"].to_list()
     assert catalogue.query(min_year=2024)["year"].min() == 2024
     assert catalogue.query("methods", status="planned").height + catalogue.query("methods", field="audio").height > 0
     assert "unverified" in as_table(masked).frame["verified"].to_list()
     assert {model.id for model in whole.models if model.harmonia} <= {model.id for model in whole.models}
     assert {model.harmonia for model in whole.models if model.harmonia} <= {method.id for method in whole.methods}
+
+
+def test_what_a_source_confirms_is_filled_and_named() -> None:
+    whole = catalogue.load()
+    verified = [model for model in whole.models if model.verified]
+    assert len(verified) >= 40
+    for model in verified:
+        known = {name for names in model.confirmed.values() for name in names}
+        assert known <= set(model.checkable)
+        assert not known & set(model.unconfirmed)
+    musicgen = catalogue.query(name="MusicGen")
+    assert musicgen["sources"][0].startswith("https://github.com/facebookresearch/audiocraft")
+    assert as_table(musicgen).frame["verified"].to_list() == ["verified"]
+    assert catalogue.query(verified=False)["sources"].null_count() == len(whole.models) - len(verified)
+    assert as_table(catalogue.query(id="cola")).frame["verified"][0].startswith("verified but for modality")
 
 
 def test_catalogue_says_what_is_near() -> None:
@@ -344,6 +360,8 @@ def test_records_are_strict(tmp_path: Path) -> None:
         ({**good, "modality": ["smell"]}, "line 1"),
         ({**good, "colour": 1}, "line 1"),
         ({**good, "weights": {"license": "free"}}, "SPDX"),
+        ({**good, "confirmed": {"https://x.org": ["year"]}}, "'year' is confirmed and not filled"),
+        ({**good, "confirmed": {"a friend": ["modality"]}}, "no address"),
     ):
         file.write_text(json.dumps(record))
         with pytest.raises(InputError, match=message):
@@ -360,6 +378,7 @@ def test_html_marks_what_is_unverified(tmp_path: Path) -> None:
     text = catalogue.to_html(tmp_path / "all.html").read_text()
     assert text.count("<h2>") == 3
     assert "class=unverified" in text
+    assert "<a href='https://github.com/facebookresearch/audiocraft'>" in text
 
 
 # ---------------------------------------------------------------------------------------------------------------- tools

@@ -1,169 +1,28 @@
-"""The survey's taxonomy as records that can be queried: models, data sets, and the methods of this library.
+"""The survey's taxonomy as a catalogue that can be queried: models, data sets, and the methods of this library.
 
-The records are facts about what the companion list of the survey (FM4Music) names: kind of input, purpose, training
-paradigm, tokeniser, architecture. Identifiers of papers were added. What could not be checked against a second source
-says ``verified = false``, and every table shows it. Methods of this library come from their own cards.
+Methods of this library come from their own cards.
 """
 
 from __future__ import annotations
 
-import difflib
 import html
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import polars
 
-from harmonia.audio.music_fm_survey.licences import LICENCES, terms
+from harmonia.audio.music_fm_survey.conditions import known_word, matches, reached
+from harmonia.audio.music_fm_survey.taxonomy import DataSet, Kind, Method, Model, read_records
 from harmonia.core.errors import InputError
 from harmonia.core.media import whole_file
 from harmonia.core.registry import methods
 from harmonia.media import Table
-
-SCHEMA = 1
-Kind = Literal["models", "datasets", "methods"]
-
-Modality = Literal["music audio", "sound", "speech", "symbolic", "text", "image", "video", "features"]
-Purpose = Literal["understanding", "generation", "medical"]
-Paradigm = Literal[
-    "contrastive",
-    "masked",
-    "masked, clustered targets",
-    "masked, online distillation",
-    "autoregressive",
-    "VAE",
-    "diffusion",
-    "prefix tuning",
-    "adapter tuning",
-]
-Tokenizer = Literal[
-    "waveform CNN",
-    "spectrogram",
-    "codec tokens",
-    "semantic tokens",
-    "random-projection tokens",
-    "MIDI",
-    "REMI",
-    "Octuple",
-    "compound word",
-    "ABC",
-    "MusicXML",
-    "features of another model",
-]
-Architecture = Literal[
-    "CNN encoder",
-    "Conformer encoder",
-    "Transformer encoder",
-    "Transformer decoder",
-    "Transformer encoder-decoder",
-    "U-Net",
-]
-
-ALIASES = {
-    "gpt": "autoregressive",
-    "mlm": "masked",
-    "audio": "music audio",
-    "midi": "symbolic",
-    "spectrum": "spectrogram",
-    "encodec": "codec tokens",
-}
-"""Other words for entries of the vocabularies, in queries."""
-
-
-class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A strict record; unknown fields and words outside of the vocabularies are refused."""
-
-
-class Release(_Record, frozen=True):
-    """Where something was released, and under which licence (an SPDX identifier, or ``custom``)."""
-
-    repo: str = ""
-    license: str = ""
-
-    def __post_init__(self) -> None:
-        if self.license and self.license not in LICENCES:
-            raise ValueError(f"'{self.license}' is no SPDX identifier that is known here; write 'custom'")
-
-    @property
-    def commercial(self) -> bool | None:
-        """Whether commercial use is allowed; None where it is not known."""
-        return terms(self.license).commercial if self.license else None
-
-
-class Model(_Record, frozen=True):
-    """A model of the survey.
-
-    Attributes:
-        group: The table of the companion list it stands in.
-        params: Parameters.
-        data_hours: Hours of sound it was trained on.
-        sample_rate: In hertz.
-        harmonia: Method of this library that implements it.
-        verified: Whether a second source was read.
-    """
-
-    id: str
-    name: str
-    group: str
-    modality: list[Modality]
-    purpose: list[Purpose]
-    paradigm: list[Paradigm]
-    tokenizer: list[Tokenizer] = []
-    architecture: list[Architecture] = []
-    year: int | None = None
-    arxiv: str = ""
-    params: int | None = None
-    data_hours: float | None = None
-    sample_rate: int | None = None
-    weights: Release = Release()
-    code: Release = Release()
-    tasks: list[str] = []
-    harmonia: str = ""
-    verified: bool = False
-    source: list[str] = []
-
-
-class DataSet(_Record, frozen=True):
-    """A data set of the survey.
-
-    Attributes:
-        items: Files, pieces, clips or pairs, as the list counts them.
-        hours: Of sound.
-        linked_only: Whether the sound must be fetched elsewhere.
-    """
-
-    id: str
-    name: str
-    group: str
-    modality: list[Modality]
-    formats: list[str] = []
-    items: int | None = None
-    hours: float | None = None
-    linked_only: bool = False
-    tasks: list[str] = []
-    license: str = ""
-    verified: bool = False
-    source: list[str] = []
-
-
-class Method(_Record, frozen=True):
-    """A method of this library, read from its card."""
-
-    id: str
-    name: str
-    field: str
-    summary: str
-    arxiv: str
-    year: int
-    status: str
-    weights_license: list[str]
-    run: str
-    verified: bool = True
 
 
 @dataclass(frozen=True)
@@ -185,8 +44,7 @@ class Catalogue:
 
     def frame(self, kind: Kind = "models") -> polars.DataFrame:
         """The records of a kind, one a row; lists joined by semicolons, what is not known empty."""
-        rows = [_flat(msgspec.to_builtins(record)) for record in self.records(kind)]
-        return polars.DataFrame(rows, infer_schema_length=None)
+        return _framed(self.records(kind))
 
     def records(self, kind: Kind) -> tuple[Any, ...]:
         """The records of a kind."""
@@ -209,15 +67,14 @@ class Catalogue:
             low, high, path = name.startswith("min_"), name.startswith("max_"), name
             if low or high:
                 path = name[4:]
-            values = [_reached(record, path) for record in records]
+            values = [reached(record, path) for record in records]
             if low or high:
                 kept = [v is not None and (v >= float(value) if low else v <= float(value)) for v in values]
             else:
-                word = _known_word(path, value, every) if isinstance(value, str) else value
-                kept = [_matches(v, word) for v in values]
+                word = known_word(path, value, every) if isinstance(value, str) else value
+                kept = [matches(v, word) for v in values]
             records = tuple(record for record, keep in zip(records, kept) if keep)
-        rows = [_flat(msgspec.to_builtins(record)) for record in records]
-        return polars.DataFrame(rows, infer_schema_length=None) if rows else self.frame(kind).clear()
+        return _framed(records) if records else self.frame(kind).clear()
 
     def counts(self) -> polars.DataFrame:
         """Models by paradigm and by whether they hear audio or read scores: what is explored and what is not."""
@@ -237,12 +94,13 @@ class Catalogue:
             ".unverified{color:#8a91a0}</style>",
         ]
         for kind in ("models", "datasets", "methods"):
-            frame = self.frame(kind)
+            frame = as_table(self.frame(kind)).frame
             head = "".join(f"<th>{html.escape(name)}</th>" for name in frame.columns)
             parts.append(f"<h2>{kind.capitalize()} ({frame.height})</h2><table><tr>{head}</tr>")
             for row in frame.iter_rows(named=True):
-                cells = "".join(f"<td>{html.escape(_shown(name, value))}</td>" for name, value in row.items())
-                parts.append(f"<tr{'' if row['verified'] else ' class=unverified'}>{cells}</tr>")
+                state = " class=unverified" if row["verified"] == "unverified" else ""
+                cells = "".join(f"<td>{_cell(value)}</td>" for value in row.values())
+                parts.append(f"<tr{state}>{cells}</tr>")
             parts.append("</table>")
         with whole_file(Path(path)) as temporary:
             temporary.write_text("\n".join(parts), encoding="utf-8")
@@ -269,15 +127,15 @@ def to_html(path: str | Path) -> Path:
 
 
 def as_table(frame: polars.DataFrame) -> Table:
-    """A frame of records for people: ``verified`` says "unverified" where nobody checked.
+    """A frame of records for people: ``verified`` says what of it was, and "unverified" where nobody checked.
 
     Raises:
         InputError: no record matched.
     """
     if not frame.height:
         raise InputError("no record matches", "0 records", "Ask for less, for example one condition.")
-    said = polars.when(polars.col("verified")).then(polars.lit("verified")).otherwise(polars.lit("unverified"))
-    return Table(frame.with_columns(said.alias("verified")))
+    said = [_said(row["verified"], row["unconfirmed"]) for row in frame.iter_rows(named=True)]
+    return Table(frame.with_columns(polars.Series("verified", said)).drop("unconfirmed"))
 
 
 @cache
@@ -286,26 +144,6 @@ def _written() -> tuple[tuple[Model, ...], tuple[DataSet, ...]]:
     models = tuple(read_records(folder / "models.jsonl", Model))
     datasets = tuple(read_records(folder / "datasets.jsonl", DataSet))
     return models, datasets
-
-
-def read_records(path: Path, kind: type[Model] | type[DataSet]) -> Iterable[Any]:
-    """Strictly read records, one JSON object a line.
-
-    Raises:
-        InputError: a field or word outside of the schema, or an identifier that occurs twice; it names the line.
-    """
-    seen: set[str] = set()
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            record: Any = msgspec.json.decode(line, type=kind)
-        except msgspec.ValidationError as error:
-            raise InputError(f"line {number} of {path.name} is no record", error, "Mend the field.") from None
-        except msgspec.DecodeError as error:
-            raise InputError(f"line {number} of {path.name} is no JSON", error, "Mend the line.") from None
-        if record.id in seen:
-            raise InputError(f"line {number} of {path.name} repeats an identifier", record.id, "Rename one.")
-        seen.add(record.id)
-        yield record
 
 
 def _of_card(method: Any) -> Method:
@@ -328,49 +166,33 @@ def _side(model: Model) -> str:
     return "symbolic" if "symbolic" in model.modality else "audio"
 
 
-def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in record.items():
-        if isinstance(value, dict):
-            flat |= {f"{name}_{inner}": each or None for inner, each in value.items()}
-        else:
-            flat[name] = ("; ".join(value) or None) if isinstance(value, list) else (None if value == "" else value)
-    return flat
+def _framed(records: Iterable[Any]) -> polars.DataFrame:
+    """Records as rows: fields of fields as columns of their own, lists joined by semicolons, the empty left empty."""
+    rows = []
+    for record in records:
+        row: dict[str, Any] = {}
+        for name, value in msgspec.to_builtins(record).items():
+            if name == "confirmed":
+                row["sources"] = "; ".join(value) or None
+            elif isinstance(value, dict):
+                row |= {f"{name}_{inner}": each or None for inner, each in value.items()}
+            else:
+                row[name] = ("; ".join(value) or None) if isinstance(value, list) else (None if value == "" else value)
+        rows.append(row | {"verified": record.verified, "unconfirmed": "; ".join(record.unconfirmed) or None})
+    return polars.DataFrame(rows, infer_schema_length=None)
 
 
-def _reached(record: Any, path: str) -> Any:
-    value = record
-    for name in path.split("__"):
-        if isinstance(value, str) and name == "commercial":
-            return terms(value).commercial if value else None
-        if not hasattr(value, name) or name.startswith("_"):
-            fields = ", ".join(getattr(value, "__struct_fields__", ()))
-            raise InputError("records have no such field", f"'{path}'", f"Use one of {fields}.")
-        value = getattr(value, name)
-    return value
+def _said(verified: bool, unconfirmed: str | None) -> str:
+    """How far a record was verified, in words.
+
+    Example:
+        >>> _said(True, None), _said(True, "tokenizer; year"), _said(False, "year")
+        ('verified', 'verified but for tokenizer; year', 'unverified')
+    """
+    return "unverified" if not verified else f"verified but for {unconfirmed}" if unconfirmed else "verified"
 
 
-def _known_word(path: str, word: str, records: tuple[Any, ...]) -> str:
-    values = [_reached(record, path) for record in records]
-    wanted = word.lower()
-    words = {str(each).lower() for value in values for each in (value if isinstance(value, list) else [value])}
-    if wanted not in words:
-        wanted = ALIASES.get(wanted, wanted).lower()
-    if not any(each.startswith(wanted) for each in words):
-        near = difflib.get_close_matches(wanted, words, n=1, cutoff=0.4)
-        offer = f"Did you mean '{near[0]}'?" if near else f"It is one of {', '.join(sorted(words)[:12])}."
-        raise InputError(f"no record has this {path}", f"'{word}'", offer)
-    return wanted
-
-
-def _matches(value: Any, wanted: Any) -> bool:
-    if isinstance(wanted, str):
-        each = value if isinstance(value, list) else [value]
-        return any(str(entry).lower().startswith(wanted) for entry in each if entry is not None)
-    return value is not None and value == wanted
-
-
-def _shown(name: str, value: Any) -> str:
-    if name == "verified":
-        return "yes" if value else "unverified"
-    return "" if value is None else str(value)
+def _cell(value: Any) -> str:
+    """A value as HTML; addresses of sources are links."""
+    words = "" if value is None else html.escape(str(value))
+    return re.sub(r"https?://[^\s;]+", lambda found: f"<a href='{found[0]}'>{found[0]}</a>", words)

@@ -1,0 +1,1 @@
+"""The claims of the survey, by idea."""
