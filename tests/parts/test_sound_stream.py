@@ -102,7 +102,7 @@ def test_a_flac_that_ends_early_is_told(tmp_path):
 @pytest.mark.parametrize("rate", [None, 16000], ids=["own", "16000"])
 def test_a_source_in_memory_reads_as_its_file(sound, rate):
     path, samples = sound
-    sources = SoundSource.read(path), SoundSource(Audio(samples.T, 44100))
+    sources = SoundSource.read(path), SoundSource.read(Audio(samples.T, 44100))
     assert {(s.rate, s.channels, s.seconds) for s in sources} == {(44100, 2, 200_000 / 44100)}
     read = []
     for source in sources:
@@ -134,60 +134,6 @@ def test_a_tape_is_read_like_an_array():
     assert len(tape) == 1000
     for part in (slice(None), slice(10, 20), slice(990, 2000), slice(20, 10), slice(-5, None), slice(0, 50, 7)):
         np.testing.assert_array_equal(tape[part], samples[part])
-
-
-CUT = {
-    "wav": ("WAV", "PCM_16"),
-    "float.wav": ("WAV", "FLOAT"),
-    "ex.wav": ("WAVEX", "PCM_24"),
-    "adpcm.wav": ("WAV", "IMA_ADPCM"),
-    "rf64.wav": ("RF64", "FLOAT"),
-    "w64": ("W64", "PCM_16"),
-    "aiff": ("AIFF", "PCM_16"),
-    "au": ("AU", "PCM_16"),
-    "caf": ("CAF", "PCM_16"),
-    "flac": ("FLAC", "PCM_16"),
-    "mp3": ("MP3", "MPEG_LAYER_III"),
-}
-
-
-@pytest.mark.parametrize("kind", CUT)
-def test_a_file_that_was_cut_off_is_told_by_name(tmp_path, kind):
-    path, (form, subtype) = tmp_path / f"cut.{kind}", CUT[kind]
-    samples = np.random.default_rng(0).normal(size=(100_000, 2)) / 10
-    soundfile.write(path, samples, 44100, format=form, subtype=subtype)
-
-    def read():
-        with open_sound(path, 22050) as reader:
-            for start in range(0, reader.total, 20_000):
-                reader.read(start, min(start + 20_000, reader.total))
-
-    read()
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(InputError, match=path.name):
-        read()
-
-
-def test_an_ogg_file_without_its_end_is_told(tmp_path, monkeypatch):
-    path, said = tmp_path / "cut.ogg", []
-    soundfile.write(path, np.random.default_rng(0).normal(size=100_000) / 10, 44100, format="OGG", subtype="VORBIS")
-    monkeypatch.setattr("harmonia.parts.sound_stream.say", said.append)
-    with open_sound(path, 44100):
-        assert said == []
-    path.write_bytes(path.read_bytes()[:-5000])
-    with open_sound(path, 44100):
-        assert said == ["cut.ogg has no end mark; its end may be missing."]
-
-
-def test_a_streamed_wav_promises_nothing(tmp_path):
-    path = tmp_path / "streamed.wav"
-    soundfile.write(path, np.zeros(44100), 44100, subtype="PCM_16")
-    content = bytearray(path.read_bytes())
-    assert promised(path) == (88200, 88200)
-    for size in (0, 0xFFFFFFFF, 0x7FFFFFFF):
-        content[40:44] = size.to_bytes(4, "little")
-        path.write_bytes(content)
-        assert promised(path) is None
 
 
 CUT = {

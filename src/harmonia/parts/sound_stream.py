@@ -14,10 +14,10 @@ from jaxtyping import Float32
 from harmonia.core.errors import InputError, require
 from harmonia.core.media import Media, whole_file
 from harmonia.core.progress import say
-from harmonia.parts.sound_headers import has_end_mark, promised
 from harmonia.media import Audio
 from harmonia.media.audio import FILE_LIMIT
 from harmonia.media.files import content, existing
+from harmonia.parts.sound_headers import has_end_mark, promised
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -126,7 +126,6 @@ def _opened(path: Path) -> Iterator[Any]:
         if not 0 < file.frames < 2**62:
             raise InputError("the audio file holds no sound", f"{path.name}", "Pass a file that plays.")
         _refuse_cut(path, file.frames / file.samplerate)
-        _refuse_cut(path, file.frames / file.samplerate)
         yield file
 
 
@@ -160,12 +159,14 @@ class SoundSource(Media):
             self.rate, self.channels, self.seconds = file.samplerate, file.channels, file.frames / file.samplerate
 
     @classmethod
-    def read(cls, path: str | Path) -> SoundSource:
-        """A file, of which only the head is looked at yet.
+    def read(cls, path: str | Path | Audio) -> SoundSource:
+        """A file, of which only the head is looked at yet; or a sound that is in memory already.
 
         Raises:
             InputError: missing, empty, or not sound. What is wrong further on is told when it is read.
         """
+        if isinstance(path, Audio):
+            return cls(path)
         path = existing(path, cls.kind, FILE_LIMIT)
         streamed = content(path) in STREAMED or path.suffix.lower() == ".mp3"
         return cls(path if streamed else Audio.read(path))
@@ -242,18 +243,6 @@ class SampleTape:
         self._file.seek(4 * start)
         held = np.frombuffer(self._file.read(4 * max(0, stop - start)), dtype=np.float32).copy()
         return held[::step]
-
-
-def _refuse_cut(path: Path, seconds: float) -> None:
-    """Refuse a file that was cut off; libsndfile would give what is there as if it were all."""
-    promise = promised(path)
-    if promise is not None and promise.there:
-        whole_s = seconds * promise.promised / promise.there
-        if whole_s - seconds > _LOST_UNNOTICED_S:
-            got = f"{seconds:.1f} s of the {whole_s:.1f} s that {path.name} promises"
-            raise InputError("the audio file ends early", got, "Pass the complete file.")
-    if not has_end_mark(path):
-        say(f"{path.name} has no end mark; its end may be missing.")
 
 
 def _refuse_cut(path: Path, seconds: float) -> None:
