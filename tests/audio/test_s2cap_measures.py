@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from harmonia.audio.s2cap import measures, speakers
 from harmonia.audio.s2cap.measures import RATE, RENDERED, hear, tempo_of
 from harmonia.audio.s2cap.speakers import Stretch, cluster, cut, embed, find_singers
 from harmonia.core.errors import InputError
+from harmonia.parts.sound_stream import SampleTape
 
 
 def buzz(f0: float, seconds: float, formant: float, level: float = 0.1) -> np.ndarray:
@@ -106,3 +108,20 @@ def test_clips_are_five_to_thirty_seconds(stretches, expected) -> None:
     assert [tuple(np.round(clip, 3)) for clip in clips] == expected
     with pytest.raises(InputError):
         cut((), 20.0, 30.0)
+
+
+@pytest.mark.parametrize("length", [159 + 3 * 4 * RATE, 10 * RATE, 4 * RATE], ids=["a rest", "10 s", "one piece"])
+def test_a_voice_on_disk_is_measured_in_pieces_as_at_once(length: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    gaps = np.repeat([1.0, 0.0, 1.0, 1.0, 0.0, 1.0], 2 * RATE)
+    sound = np.pad(gaps * buzz(220, 12.0, 700), (0, 159))[:length].astype(np.float32)
+    whole = hear(sound)
+    tape = SampleTape()
+    tape.append(sound)
+    for module in (measures, speakers):
+        monkeypatch.setattr(module, "PIECE", 4 * RATE)
+    parts = hear(tape)
+    np.testing.assert_allclose(parts.pitch.times, whole.pitch.times)
+    np.testing.assert_allclose(parts.level_db, whole.level_db)
+    np.testing.assert_allclose(parts.pitch.f0, whole.pitch.f0)
+    np.testing.assert_array_equal(parts.sung, whole.sung)
+    assert len(embed(tape, parts.sung)[0]) == len(embed(sound, whole.sung)[0])

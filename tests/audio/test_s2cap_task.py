@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import polars
 import pytest
 
-from harmonia.audio.s2cap import task
-from harmonia.audio.s2cap.analysis import clips_of, listen
+from harmonia.audio.s2cap import analysis, measures, speakers, task
+from harmonia.audio.s2cap.analysis import clips_of, describe, listen
 from harmonia.audio.s2cap.attributes import LEXICON, MANDATORY, parse_attributes
 from harmonia.audio.s2cap.builder import StyleDatasetBuilder, faults, read_facts
 from harmonia.audio.s2cap.captioner import NOBODY
@@ -21,6 +22,7 @@ from harmonia.core.task import jobs_in
 from harmonia.core.weights import read_metadata
 from harmonia.data import demo_truth
 from harmonia.media import Audio
+from harmonia.parts.sound_stream import SoundSource
 
 JOBS = {job.name: job for job in jobs_in(task)}
 
@@ -67,7 +69,7 @@ def test_the_demo_song_is_described(tmp_path: Path) -> None:
 
 def test_the_captioner_can_word_it_bound_to_the_same_attributes() -> None:
     song = demo_truth().stems["vocals"].cut(2.0, 8.0)
-    outputs = task.caption(song, separation="none", wording="captioner", device="cpu")
+    outputs = task.caption(SoundSource(song), separation="none", wording="captioner", device="cpu")
     (row,) = outputs["clips"].frame.rows(named=True)
     told = parse_attributes(row["caption"])
     assert told
@@ -76,14 +78,14 @@ def test_the_captioner_can_word_it_bound_to_the_same_attributes() -> None:
 
 def test_a_mono_file_of_another_rate_is_taken() -> None:
     song = demo_truth().stems["vocals"].mono().resampled(22050).cut(2.0, 8.0)
-    outputs = task.caption(song, separation="none", device="cpu")
+    outputs = task.caption(SoundSource(song), separation="none", device="cpu")
     assert outputs["clips"].frame.height == 1
 
 
 @pytest.mark.parametrize("without", ["age", "age,gender"])
 def test_age_and_gender_can_be_left_out(without: str) -> None:
     song = demo_truth().stems["vocals"].cut(2.0, 8.0)
-    outputs = task.caption(song, separation="none", without=without, confidence=0.0, device="cpu")  # type: ignore[arg-type]
+    outputs = task.caption(SoundSource(song), separation="none", without=without, confidence=0.0, device="cpu")  # type: ignore[arg-type]
     for text in outputs["caption"].text.splitlines():
         assert not set(without.split(",")) & set(parse_attributes(text))
 
@@ -92,24 +94,42 @@ def test_age_and_gender_can_be_left_out(without: str) -> None:
 def test_where_nobody_sings_the_result_says_so(seconds: float) -> None:
     listener = Listener()
     with watched(listener):
-        outputs = task.caption(Audio(np.zeros(round(seconds * 8000)), 8000), device="cpu")
+        outputs = task.caption(SoundSource(Audio(np.zeros(round(seconds * 8000)), 8000)), device="cpu")
     assert outputs["caption"].text == NOBODY
     assert outputs["clips"].frame["caption"].to_list() == [NOBODY]
     assert NOBODY in listener.said
 
 
 def test_an_instrumental_is_not_given_a_singer() -> None:
-    outputs = task.caption(demo_truth().stems["instrumental"].cut(4.0, 10.0), device="cpu")
+    outputs = task.caption(SoundSource(demo_truth().stems["instrumental"].cut(4.0, 10.0)), device="cpu")
     assert outputs["caption"].text == NOBODY
 
 
 def test_a_song_is_listened_to_in_pieces_as_in_one() -> None:
     song = demo_truth().stems["vocals"]
     three = Audio(np.concatenate([song.samples] * 3, axis=1)[:, : 45 * song.rate], song.rate)
-    heard = listen(three, None)
+    heard = listen(SoundSource(three), None)
     assert heard.seconds == pytest.approx(45.0, abs=0.01)
     assert np.abs(heard.mix[: 10 * 16000] - song.mono().resampled(16000).samples[0, : 10 * 16000]).max() < 1e-3
     assert all(5 <= end - begin <= 15.01 for begin, end in clips_of(heard, 5.0, 15.0))
+
+
+def test_describing_takes_memory_of_a_piece_not_of_the_song(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (measures, speakers):
+        monkeypatch.setattr(module, "PIECE", 4 * 16000)
+    monkeypatch.setattr(analysis, "PIECE_S", 4.0)
+    voice = demo_truth().stems["vocals"].mono().resampled(16000).cut(4.0, 12.0)
+    peaks = []
+    for times in (2, 12):
+        Audio(np.tile(voice.samples, times), 16000).write(tmp_path / "song.flac")
+        tracemalloc.start()
+        heard = listen(SoundSource.read(tmp_path / "song.flac"), None)
+        described = describe(heard, clips_of(heard, 3.0, 6.0))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert len(described) >= times
+    # What is given back grows: 8 s of song have 800 frames of five numbers.
+    assert peaks[1] < 1.25 * peaks[0]
 
 
 @pytest.fixture(scope="module")
@@ -215,7 +235,8 @@ def test_training_from_a_manifest_gives_weights_that_caption(tmp_path: Path) -> 
     made = json.loads(read_metadata(path)["made"])
     assert made["clips"] == 3
     assert made["scores"]["step"] == 2
-    again = task.caption(demo_truth().stems["vocals"].cut(3.0, 5.0), weights=str(path), separation="none", device="cpu")
+    voice = SoundSource(demo_truth().stems["vocals"].cut(3.0, 5.0))
+    again = task.caption(voice, weights=str(path), separation="none", device="cpu")
     assert again["caption"].text
     with pytest.raises(InputError):
         JOBS["train"].run({**options, "manifest": tmp_path / "run"})

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import polars
 import pytest
 
-from harmonia.audio.sonics import LabelledSong, SpecTTTraConfig, task
+from harmonia.audio.sonics import LabelledSong, SpecTTTraConfig, report, task
 from harmonia.audio.sonics.evaluation import scores
 from harmonia.core.errors import InputError
 from harmonia.core.task import jobs_in
 from harmonia.data import demo_song
 from harmonia.media import Audio
+from harmonia.media.spectrogram import mel_decibels
+from harmonia.parts.sound_stream import SoundSource
 
 JOBS = {job.name: job for job in jobs_in(task)}
 RATE = 16000
@@ -58,9 +61,30 @@ def test_the_embedded_example_is_pointed_at(tmp_path):
     ids=["stereo", "8 kHz", "silence"],
 )
 def test_songs_of_any_kind_are_judged(song):
-    outputs = task.detect(song, hop=1.0, device="cpu")
+    outputs = task.detect(SoundSource(song), hop=1.0, device="cpu")
     assert outputs["verdict"].seconds == pytest.approx(song.seconds, abs=1e-3)
     assert (outputs["verdict"].synthetic is None) == (song.peak == 0)
+
+
+def test_detecting_takes_memory_of_a_window_not_of_the_song(tmp_path):
+    peaks = []
+    for seconds in (100, 600):
+        noise = np.random.default_rng(seconds).normal(0, 0.1, seconds * 8000).astype(np.float32)
+        path = Audio(noise, 8000).write(tmp_path / "song.flac")
+        tracemalloc.start()
+        outputs = JOBS["detect"].run({"song": path, "hop": 20.0, "device": "cpu"})
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert outputs["verdict"].seconds == seconds
+    assert peaks[1] < 1.1 * peaks[0]
+
+
+def test_a_long_song_is_drawn_by_its_moments_as_a_whole():
+    rate, seconds = 16000, 180
+    pitch = np.repeat([300.0, 900.0, 2700.0], seconds * rate // 3)
+    song = Audio(0.1 * np.sin(2 * np.pi * np.cumsum(pitch) / rate), rate)
+    moments, whole = mel_decibels(report._moments(SoundSource(song)), rate), mel_decibels(song.samples, rate)
+    np.testing.assert_allclose(moments, whole, atol=1e-3)
 
 
 def test_trained_evaluated_and_calibrated(tmp_path, monkeypatch):
@@ -76,7 +100,7 @@ def test_trained_evaluated_and_calibrated(tmp_path, monkeypatch):
     mine = task.calibrate(folder / "real", weights=str(path), false_alarms=0.2, device="cpu")
     assert (mine["songs"].frame["target"] == 0).all()
     kept = mine["weights"].write(tmp_path / "calibrated.safetensors")
-    verdict = task.detect(Audio.read(folder / "fake" / "0.wav"), weights=str(kept), device="cpu")["verdict"]
+    verdict = task.detect(SoundSource.read(folder / "fake" / "0.wav"), weights=str(kept), device="cpu")["verdict"]
     assert verdict.synthetic
     assert "16 real songs" in verdict.content()["calibration"]
 

@@ -1,7 +1,7 @@
 """A song heard from end to end: its voice separated, measured, cut into clips of one singer, and described.
 
-Pieces of half a minute are separated one after another and only 16 kHz mono is kept, so memory grows slowly: a song of
-ten minutes needs 400 MB beside the song itself.
+Pieces of half a minute are read and separated one after another; mixture and voice are kept on disk, mono at 16 kHz,
+and measured in pieces too. A song of an hour needs the memory of a short one.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from harmonia.audio.s2cap.speakers import Singers, Stretch, cut, find_singers
 from harmonia.core.progress import say, track
 from harmonia.media import Audio
 from harmonia.parts.pitch import PitchTracker
+from harmonia.parts.sound_stream import SampleTape, SoundSource
 
 Separate = Callable[[Audio], Audio]
 """A mixture to its voice, at any rate and as long as the mixture."""
@@ -49,13 +50,13 @@ class Heard:
     """A song, its voice, and who sings when.
 
     Attributes:
-        mix, vocals: Mono, at 16 kHz.
+        mix, vocals: Mono, at 16 kHz, on disk.
         voice: Measures of the vocals.
         singers: Stretches of the most prevalent one.
     """
 
-    mix: Float[ndarray, " time"]
-    vocals: Float[ndarray, " time"]
+    mix: SampleTape
+    vocals: SampleTape
     voice: Voice
     singers: Singers
 
@@ -63,7 +64,7 @@ class Heard:
     def seconds(self) -> float:
         return len(self.mix) / RATE
 
-    def between(self, stretch: Stretch, sound: Float[ndarray, " time"]) -> Float[ndarray, " part"]:
+    def between(self, stretch: Stretch, sound: SampleTape) -> Float[ndarray, " part"]:
         """A stretch of the mixture or of the vocals."""
         return sound[round(stretch.begin * RATE) : round(stretch.end * RATE)]
 
@@ -109,26 +110,25 @@ def default_separator(weights: str = "embedded", device: str = "auto") -> Separa
     return separate
 
 
-def listen(song: Audio, separate: Separate | None) -> Heard:
+def listen(song: SoundSource, separate: Separate | None) -> Heard:
     """Separate, measure, and tell singers apart.
 
     Arguments:
-        song: Any rate, mono or stereo.
+        song: Any length and rate, mono or stereo.
         separate: Mixture to voice; None where the song is a voice alone.
 
     Raises:
         InputError: shorter than a hundredth of a second.
     """
-    mix, vocals = [], []
-    pieces = max(1, round(song.seconds / PIECE_S))
-    edges = np.linspace(0, song.samples.shape[1], pieces + 1).round().astype(int)
-    for begin, end in track(list(pairwise(edges)), "Listening"):
-        part = Audio(song.samples[:2, begin:end], song.rate)
-        low = part.mono().resampled(RATE).samples[0]
-        voice = low if separate is None else separate(part).mono().resampled(RATE).samples[0]
-        mix.append(low)
-        vocals.append(_fitted(voice, len(low)))
-    whole, alone = np.concatenate(mix), np.concatenate(vocals)
+    mix, alone = SampleTape(), SampleTape()
+    with song.opened() as reader:
+        edges = np.linspace(0, reader.total, max(1, round(song.seconds / PIECE_S)) + 1).round().astype(int).tolist()
+        for begin, end in track(list(pairwise(edges)), "Listening"):
+            part = Audio(reader.read(begin, end)[:2], song.rate)
+            low = part.mono().resampled(RATE).samples[0]
+            voice = low if separate is None else separate(part).mono().resampled(RATE).samples[0]
+            mix.append(low)
+            alone.append(_fitted(voice, len(low)))
     measured = hear(alone)
     if measured.sung.any():
         # Few singers move by more than an octave about their middle; what lies beyond is mostly bass that leaked in.
@@ -138,7 +138,7 @@ def listen(song: Audio, separate: Separate | None) -> Heard:
     if singers.number > 1 and singers.share < 0.75:
         share = f"{100 * singers.share:.0f} %"
         say(f"{singers.number} singers were told apart; the most prevalent one ({share}) is described.")
-    return Heard(whole, alone, measured, singers)
+    return Heard(mix, alone, measured, singers)
 
 
 def clips_of(heard: Heard, shortest: float = 5.0, longest: float = 30.0) -> list[Stretch]:
@@ -192,7 +192,7 @@ def describe(
     if captioner is None:
         texts = [_worded(said, number, without) for number, said in enumerate(stated)]
     else:
-        memories = [belief.memory for belief in captioner.beliefs([heard.piece(clip) for clip in clips])]
+        memories = [captioner.beliefs([heard.piece(clip)])[0].memory for clip in clips]
         beliefs = [Belief(memory, one.belief, one.voice) for memory, one in zip(memories, judged, strict=True)]
         texts = captioner.captions(beliefs, stated)
     described = []

@@ -21,13 +21,14 @@ from harmonia.audio.s2cap.analysis import Described, Heard, Separate, clips_of, 
 from harmonia.audio.s2cap.attributes import LEXICON, MANDATORY, Levels, parse_attributes
 from harmonia.audio.s2cap.captioner import NOBODY
 from harmonia.audio.s2cap.grammar import caption_of
-from harmonia.audio.s2cap.measures import RENDERED, Reference
+from harmonia.audio.s2cap.measures import RATE, RENDERED, Reference
 from harmonia.audio.s2cap.models import AttributeModels
 from harmonia.audio.s2cap.speakers import Stretch
 from harmonia.core.errors import HarmoniaError, InputError
 from harmonia.core.media import whole_file
 from harmonia.core.progress import say, track
 from harmonia.media import Audio, Table
+from harmonia.parts.sound_stream import SoundSource
 
 SOUNDS = (".wav", ".flac", ".ogg", ".mp3", ".m4a", ".aiff")
 TABLE = "captions.csv"
@@ -140,7 +141,7 @@ class StyleDatasetBuilder:
     ) -> list[dict[str, Any]]:
         """Clips of one song, on disk, with what is known of each before the whole set's quantiles are."""
         told = facts.get(path.name) or facts.get(path.stem) or SongFacts()
-        song = Audio.read(path)
+        song = SoundSource.read(path)
         if told.birth_year is not None and told.birth_year < self.born_after:
             raise InputError("the singer was born too early", told.birth_year, f"Lower born_after={self.born_after}.")
         if told.duration is not None and abs(song.seconds / told.duration - 1) > 0.01:
@@ -155,7 +156,7 @@ class StyleDatasetBuilder:
                 continue
             key = f"{'-'.join(name.with_suffix('').parts)}_{number:02d}"
             mix, vocals = out / "clips" / f"{key}.flac", out / "clips" / f"{key}_vocals.flac"
-            voice = Audio(heard.vocals, 16000).cut(*clip.stretch)
+            voice = Audio(heard.between(clip.stretch, heard.vocals), RATE)
             heard.piece(clip.stretch).write(mix)
             voice.write(vocals)
             row = _row(key, path.name, clip, mix.relative_to(out), vocals.relative_to(out))

@@ -6,7 +6,7 @@ Everything works on mono sound at 16 kHz and on the same frames of 10 ms.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import scipy.fft
@@ -17,10 +17,15 @@ from numpy import ndarray
 from harmonia.audio.s2cap.attributes import Levels
 from harmonia.core.errors import InputError
 from harmonia.parts.pitch import Pitch, PitchTracker
+from harmonia.parts.sound_stream import SampleTape
 from harmonia.parts.spectral import STFT, MelSpectrogram, mel_filterbank
 
 RATE = 16000
 HOP_S = 0.01
+PIECE = 30 * RATE
+"""Samples that are analysed at once."""
+
+_FRAME, _MARGIN = round(HOP_S * RATE), RATE
 QUIETEST_DB = -60.0
 RANGE_DB = 30.0
 """A frame further below the loudest is no singing but what a separator leaves."""
@@ -62,11 +67,15 @@ class Voice(NamedTuple):
         return float(10 * np.log10(np.mean(10 ** (self.level_db[self.sung] / 10))))
 
 
-def hear(vocals: Float[ndarray, " time"], tracker: PitchTracker | None = None) -> Voice:
-    """Measure a separated voice.
+Sound: TypeAlias = Float[ndarray, " time"] | SampleTape
+"""Mono, at 16 kHz; in memory, or on disk where it is long."""
+
+
+def hear(vocals: Sound, tracker: PitchTracker | None = None) -> Voice:
+    """Measure a separated voice, half a minute at a time.
 
     Arguments:
-        vocals: Mono, at 16 kHz.
+        vocals: The voice.
         tracker: How pitch is found, on frames of 10 ms.
 
     Raises:
@@ -78,12 +87,26 @@ def hear(vocals: Float[ndarray, " time"], tracker: PitchTracker | None = None) -
         >>> round(voice.f0), round(voice.volume_db)
         (200, -20)
     """
-    pitch = (tracker or PitchTracker(hop_s=HOP_S))(vocals, RATE)
-    size = round(HOP_S * RATE)
-    blocks = np.asarray(vocals, dtype=np.float64)[: len(pitch.f0) * size].reshape(-1, size)
-    level = 10 * np.log10(np.maximum((blocks**2).mean(1), 1e-12))
+    parts = [_heard(vocals, start, tracker or PitchTracker(hop_s=HOP_S)) for start in _starts(len(vocals))]
+    f0, probability, level = (np.concatenate(values) for values in zip(*parts, strict=True))
+    pitch = Pitch((np.arange(len(f0)) + 0.5) * HOP_S, f0, probability)
     sung = pitch.voiced & (level > max(QUIETEST_DB, float(level.max()) - RANGE_DB))
     return Voice(pitch, level, sung)
+
+
+def _starts(length: int) -> list[int]:
+    """First samples of pieces of half a minute; a rest shorter than a frame begins none."""
+    return list(range(0, max(1, length // _FRAME * _FRAME), PIECE))
+
+
+def _heard(vocals: Sound, start: int, tracker: PitchTracker) -> tuple[Float64[ndarray, " frames"], ...]:
+    """F0, its probability and the level of a piece; its pitch is tracked from a second before to a second after it."""
+    first = max(0, start - _MARGIN)
+    sound = np.asarray(vocals[first : start + PIECE + _MARGIN], dtype=np.float64)
+    _, f0, probability = tracker(sound, RATE)
+    kept = slice((start - first) // _FRAME, min(len(f0), (start - first + PIECE) // _FRAME))
+    blocks = sound[: len(f0) * _FRAME].reshape(-1, _FRAME)[kept]
+    return f0[kept], probability[kept], 10 * np.log10(np.maximum((blocks**2).mean(1), 1e-12))
 
 
 def tempo_of(mix: Float[ndarray, " time"], slowest: float = 50.0, fastest: float = 190.0) -> float:

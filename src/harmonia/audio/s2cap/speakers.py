@@ -12,19 +12,16 @@ from typing import NamedTuple
 import numpy as np
 import scipy.fft
 import torch
-from jaxtyping import Bool, Float, Float64, Int64
+from jaxtyping import Bool, Float64, Int64
 from numpy import ndarray
 from sklearn.cluster import AgglomerativeClustering
 
-from harmonia.audio.s2cap.measures import HOP_S, RATE, Voice
+from harmonia.audio.s2cap.measures import HOP_S, PIECE, RATE, Sound, Voice
 from harmonia.core.errors import InputError
 from harmonia.parts.spectral import STFT, MelSpectrogram, mel_filterbank
 
 WINDOW_S = 1.5
 COEFFICIENTS = 16
-PIECE = 30 * RATE
-"""Samples whose spectrum is in memory at once."""
-
 APART = 1.7
 """Mean distance of cepstra, in nepers, from which two windows are two singers."""
 
@@ -51,7 +48,7 @@ class Singers(NamedTuple):
 
 
 def embed(
-    vocals: Float[ndarray, " time"], sung: Bool[ndarray, " frames"]
+    vocals: Sound, sung: Bool[ndarray, " frames"]
 ) -> tuple[Float64[ndarray, "windows dim"], Float64[ndarray, " windows"]]:
     """Mean cepstrum of the sung frames of each window of 1.5 s, and the middles of the windows in seconds.
 
@@ -62,15 +59,15 @@ def embed(
     pieces = []
     for start in range(0, len(vocals), PIECE):
         sound = torch.from_numpy(np.ascontiguousarray(vocals[start : start + PIECE], dtype=np.float32))
-        levels = log_mel(sound)[:, : PIECE // log_mel.stft.hop_length].double().numpy()
-        pieces.append(scipy.fft.dct(levels, axis=0, norm="ortho")[1 : COEFFICIENTS + 1].T / np.sqrt(32))
+        levels = log_mel(sound)[:, : PIECE // log_mel.stft.hop_length].numpy()
+        pieces.append(scipy.fft.dct(levels, axis=0, norm="ortho")[1 : COEFFICIENTS + 1].T / np.float32(32**0.5))
     cepstra = np.concatenate(pieces)[: len(sung)]
     size = round(WINDOW_S / HOP_S)
     means, middles = [], []
     for start in range(0, max(1, len(sung) - size // 2), size // 2):
         part = slice(start, start + size)
         if sung[part].sum() >= size / 3:
-            means.append(cepstra[part][sung[part]].mean(0))
+            means.append(cepstra[part][sung[part]].mean(0, dtype=np.float64))
             middles.append((start + size / 2) * HOP_S)
     return np.array(means).reshape(-1, COEFFICIENTS), np.array(middles)
 
@@ -91,7 +88,7 @@ def cluster(embeddings: Float64[ndarray, "windows dim"], apart: float = APART) -
     return np.argsort(order)[labels].astype(np.int64)
 
 
-def find_singers(vocals: Float[ndarray, " time"], voice: Voice, gap: float = 1.5) -> Singers:
+def find_singers(vocals: Sound, voice: Voice, gap: float = 1.5) -> Singers:
     """Stretches in which the most prevalent singer sings.
 
     Arguments:

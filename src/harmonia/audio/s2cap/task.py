@@ -21,11 +21,12 @@ from harmonia.core.progress import say
 from harmonia.core.task import Field
 from harmonia.core.weights import Checkpoint
 from harmonia.data import demo_song
-from harmonia.media import Audio, Figure, Table, Text
+from harmonia.media import Figure, Table, Text
+from harmonia.parts.sound_stream import SoundSource
 
 SIZES = {"small": SMALLEST, "medium": SmallConfig()}
 
-Song = Annotated[Audio, Field("the song, mono or stereo", example=demo_song)]
+Song = Annotated[SoundSource, Field("the song, any length, mono or stereo", example=lambda: SoundSource(demo_song()))]
 Weights = Annotated[str, Field("captioner: embedded (small, trained on rendered singing), or a file made by train")]
 Separation = Annotated[
     str, Field("separation weights of mel-roformer: embedded, a file, or hub:<repo>/<file>; none for a voice alone")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Float32, Int64
 from numpy import ndarray
 
 from harmonia.audio.sonics.efficiency import Cost, crossover
@@ -26,8 +26,9 @@ from harmonia.media.figure import (
     new_figure,
     time_axis,
 )
-from harmonia.media.spectrogram import RANGE_DB, mel, mel_decibels
+from harmonia.media.spectrogram import COLUMNS, RANGE_DB, mel, mel_decibels
 from harmonia.parts.calibration import reliability
+from harmonia.parts.sound_stream import SoundSource
 from harmonia.parts.spectral import mel_corners
 
 if TYPE_CHECKING:
@@ -35,10 +36,15 @@ if TYPE_CHECKING:
 
 REAL, FAKE = PALETTE[0], PALETTE[1]
 TICKS_HZ = (100, 300, 1_000, 3_000, 7_000)
+_MOMENT = 1024
+"""Samples at 16 kHz that a column of `mel_decibels` is made of."""
+
 LABELS = {"loss": "training loss", "auc": "AUC on held-out songs", "balanced_accuracy": "balanced accuracy on them"}
 
 
-def detection(song: Audio, verdict: Verdict, evidence: Float[ndarray, "bands frames"] | None, start: float) -> Figure:
+def detection(
+    song: SoundSource, verdict: Verdict, evidence: Float[ndarray, "bands frames"] | None, start: float
+) -> Figure:
     """The song, the probability along it, and where in its most suspicious window the evidence lies.
 
     Arguments:
@@ -48,9 +54,8 @@ def detection(song: Audio, verdict: Verdict, evidence: Float[ndarray, "bands fra
         start: Where that window begins, in seconds.
     """
     figure, axes = new_figure(3, 1, width=10, height=8.6, height_ratios=(1.5, 1, 1.5), grid=False)
-    sound = song.mono().resampled(RATE)
     image = axes[0].imshow(
-        mel_decibels(sound.samples, RATE),
+        mel_decibels(_moments(song), RATE),
         origin="lower",
         aspect="auto",
         extent=(0, song.seconds, 0, mel(RATE / 2)),
@@ -73,6 +78,15 @@ def detection(song: Audio, verdict: Verdict, evidence: Float[ndarray, "bands fra
     notes = " ".join([*verdict.notes, f"Trained on: {verdict.trained_on}.", WARNING])
     figure.supxlabel(_wrapped(notes, 130), x=0.01, ha="left", fontsize=8.5, color=INK)
     return Figure(figure)
+
+
+def _moments(song: SoundSource) -> Float32[ndarray, "one time"]:
+    """What a picture shows of a song: all of it, or of a long one a moment for each column."""
+    with song.opened(RATE) as reader:
+        if reader.total <= COLUMNS * _MOMENT:
+            return reader.read(0, reader.total).mean(0, keepdims=True)
+        starts = ((np.arange(COLUMNS) + 0.5) * reader.total / COLUMNS).astype(int) - _MOMENT // 2
+        return np.concatenate([reader.read(a, a + _MOMENT).mean(0, keepdims=True) for a in starts.tolist()], axis=1)
 
 
 def timeline(verdict: Verdict) -> MatplotlibFigure:

@@ -25,25 +25,26 @@ from harmonia.core.task import Field
 from harmonia.core.weights import Checkpoint
 from harmonia.data import demo_song
 from harmonia.media import Audio, Figure, Table
+from harmonia.parts.sound_stream import SoundSource
 
 SPLICE_S = (7.0, 14.0)
 """Where the embedded example was made again."""
 
 
-def spliced_song() -> Audio:
+def spliced_song() -> SoundSource:
     """The embedded song, from 7 to 14 s made again by a small neural codec: what the detector should point at."""
     song = demo_song().mono().resampled(RATE)
     first, last = (round(edge * RATE) for edge in SPLICE_S)
     samples = song.samples.copy()
     samples[:, first:last] = make_again(song, "codec-64").samples[:, first:last]
     say(f"The embedded song is rendered; {SPLICE_S[0]:g} to {SPLICE_S[1]:g} s of it were made again by a neural codec.")
-    return Audio(samples, RATE)
+    return SoundSource(Audio(samples, RATE))
 
 
 MOST_WINDOWS = 200
 """Windows of a long song, as long as they overlap by half."""
 
-Song = Annotated[Audio, Field("the song; any rate and number of channels", example=spliced_song)]
+Song = Annotated[SoundSource, Field("the song; any length, rate and number of channels", example=spliced_song)]
 Weights = Annotated[
     str,
     Field(
@@ -217,8 +218,9 @@ def resynthesise(
     seed: Annotated[int, Field("random seed")] = 0,
 ) -> MadeAgain:
     """Pass a song through a codec or vocoder: negatives for a detector of your own."""
-    again = make_again(song, kind, seed=seed)
-    return {"again": again, "report": report.made_again(song.mono().resampled(RATE), again, kind)}
+    before = song.audio().mono().resampled(RATE)
+    again = make_again(before, kind, seed=seed)
+    return {"again": again, "report": report.made_again(before, again, kind)}
 
 
 def efficiency(

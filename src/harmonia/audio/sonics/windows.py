@@ -22,20 +22,17 @@ from torch.nn import functional as F
 from harmonia.audio.sonics.front_end import RATE
 from harmonia.core.errors import InputError
 from harmonia.media import Audio
-from harmonia.media.files import content
 from harmonia.parts.log_mel import LogMel
-from harmonia.parts.sound_stream import open_sound
+from harmonia.parts.sound_stream import SoundSource
 
 SILENT_DB = -99.9
 """A frame whose every band stays below is silent: the floor of the logarithm lies at -100 dB."""
 
-Song: TypeAlias = str | Path | Audio | np.ndarray
-"""A file, a sound, or samples of shape (time) or (channels, time)."""
+Song: TypeAlias = str | Path | SoundSource | Audio | np.ndarray
+"""A file, a source, a sound, or samples of shape (time) or (channels, time)."""
 
 Songs: TypeAlias = Sequence[Song] | np.ndarray
 """Songs one after another, or clips of one length as the rows of an array."""
-
-_STREAMED = ("wav", "w64", "flac", "ogg", "mp3", "aiff", "au", "caf")
 
 
 @dataclass(frozen=True)
@@ -63,11 +60,11 @@ def listening(song: Song, rate: int | None = None) -> Iterator[Source]:
         InputError: a file that cannot be read, samples without a rate, or samples that are no sound.
     """
     if isinstance(song, str | Path):
-        if Path(song).is_file() and content(Path(song)) in _STREAMED:
-            with open_sound(song, RATE) as reader:
-                yield Source(reader.total, lambda start, stop: reader.read(start, stop).mean(0))
-            return
-        song = Audio.read(song)
+        song = SoundSource.read(song)
+    if isinstance(song, SoundSource):
+        with song.opened(RATE) as reader:
+            yield Source(reader.total, lambda start, stop: reader.read(start, stop).mean(0))
+        return
     if not isinstance(song, Audio):
         if rate is None:
             got, mend = "samples alone", "Pass their rate in hertz: a wrong one gives confident nonsense."
