@@ -18,8 +18,9 @@ from harmonia.audio.unified_mer.chords import ChordRecognizer
 from harmonia.audio.unified_mer.datasets import EmotionDataset
 from harmonia.audio.unified_mer.encoding import encode_harmony
 from harmonia.audio.unified_mer.features import FeatureTable, MERTLayers, MusicFeatures, SoundStatistics, hear
-from harmonia.audio.unified_mer.model import MusicEmotionModel, rating_scores, tag_scores
+from harmonia.audio.unified_mer.model import MusicEmotionModel
 from harmonia.audio.unified_mer.network import EmotionConfig, EmotionNetwork, TeacherNetwork
+from harmonia.audio.unified_mer.scores import rating_scores, tag_scores
 from harmonia.audio.unified_mer.statistics import RATE, TEMPI, WIDTH, sound_statistics
 from harmonia.audio.unified_mer.training import train_student, train_teacher
 from harmonia.core.errors import InputError, WeightsError

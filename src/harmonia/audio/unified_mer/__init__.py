@@ -10,7 +10,7 @@ __getattr__, __dir__, __all__ = lazy(
         "EmotionConfig": "network",
         "EmotionDataset": "datasets",
         "EmotionNetwork": "network",
-        "EmotionResult": "model",
+        "EmotionResult": "result",
         "FeatureTable": "features",
         "MOOD_TAGS": "tags",
         "MusicEmotionModel": "model",

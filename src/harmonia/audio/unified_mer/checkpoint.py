@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from harmonia.audio.unified_mer.features import MusicFeatures, SoundStatistics
 from harmonia.audio.unified_mer.network import EmotionConfig, EmotionNetwork, TeacherNetwork
 from harmonia.audio.unified_mer.tags import MOOD_TAGS
 from harmonia.core.card import Card
@@ -75,6 +76,16 @@ def load_teacher(source: str | Path, *, trust_pickle: bool = False) -> TeacherNe
         teacher = TeacherNetwork(infer_config(state), len(_of(state, "output_proj.2.bias")))
     load_strictly(teacher, state, _HINTS)
     return teacher.eval()
+
+
+def packed(
+    network: EmotionNetwork, features: MusicFeatures, segment: float
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a file from which `load_network` reads the network back."""
+    state = {key: value.detach().cpu() for key, value in network.state_dict().items()}
+    tensors = {key: value.half() if value.ndim > 1 else value for key, value in state.items()}
+    kind = "statistics" if isinstance(features, SoundStatistics) else "mert"
+    return tensors, {"config": network.config.to_json(), "features": kind, "segment": repr(segment)}
 
 
 def network_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

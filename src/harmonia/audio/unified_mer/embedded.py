@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from harmonia.audio.unified_mer.checkpoint import EMBEDDED
+from harmonia.audio.unified_mer.checkpoint import EMBEDDED, packed
 from harmonia.audio.unified_mer.features import SoundStatistics
-from harmonia.audio.unified_mer.model import OWN_SEGMENT, MusicEmotionModel, packed
+from harmonia.audio.unified_mer.model import OWN_SEGMENT, MusicEmotionModel
 from harmonia.audio.unified_mer.world import rated, rendered_world, tagged
 from harmonia.core.weights import write_safetensors
 from harmonia.parts.training import Trained

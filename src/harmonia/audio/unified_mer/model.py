@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Float64
 from numpy import ndarray
 from sklearn.base import BaseEstimator
-from sklearn.metrics import average_precision_score, r2_score, roc_auc_score
 
 from harmonia.audio.mert import MERTModel
-from harmonia.audio.unified_mer.checkpoint import load_network
+from harmonia.audio.unified_mer.checkpoint import load_network, packed
 from harmonia.audio.unified_mer.chords import Backend, ChordRecognizer
 from harmonia.audio.unified_mer.datasets import EmotionDataset
 from harmonia.audio.unified_mer.features import (
@@ -29,9 +26,10 @@ from harmonia.audio.unified_mer.features import (
 )
 from harmonia.audio.unified_mer.losses import Distillation
 from harmonia.audio.unified_mer.network import EmotionConfig, EmotionNetwork, TeacherNetwork
+from harmonia.audio.unified_mer.result import EmotionResult
+from harmonia.audio.unified_mer.scores import rating_scores, tag_scores
 from harmonia.audio.unified_mer.training import train_student
 from harmonia.core.errors import InputError
-from harmonia.core.progress import say
 from harmonia.core.weights import write_safetensors
 from harmonia.media import Audio
 from harmonia.parts.training import Plan, Trained
@@ -42,30 +40,6 @@ OWN_SEGMENT = 10.0
 
 _BATCH = 256
 Song: TypeAlias = str | Path | Audio
-
-
-@dataclass(frozen=True)
-class EmotionResult:
-    """Emotions of songs, or of moments of one.
-
-    Attributes:
-        valence: Unpleasant (1) to pleasant (9); nothing keeps it inside.
-        arousal: Calm (1) to excited (9).
-        proba: Score of every tag. Training weighs a tag's rare examples by one over its frequency p, so that 0.5 says
-            "as likely as p" and not "as likely as not".
-        vocabulary: The tags.
-        times: Middle of each moment in seconds, for a curve.
-    """
-
-    valence: Float32[ndarray, " n"]
-    arousal: Float32[ndarray, " n"]
-    proba: Float32[ndarray, "n tags"]
-    vocabulary: tuple[str, ...]
-    times: Float64[ndarray, " n"] | None = None
-
-    def tags(self, threshold: float = 0.5) -> list[tuple[str, ...]]:
-        """Tags that score above `threshold`, the strongest first."""
-        return [tuple(self.vocabulary[tag] for tag in np.argsort(-row) if row[tag] > threshold) for row in self.proba]
 
 
 class MusicEmotionModel(BaseEstimator):
@@ -300,54 +274,6 @@ class MusicEmotionModel(BaseEstimator):
         if self.device == "cuda" and not torch.cuda.is_available():
             raise InputError("no CUDA device", "device='cuda'", "Use device='auto' or 'cpu'.")
         return torch.device("cuda" if self.device != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def packed(
-    network: EmotionNetwork, features: MusicFeatures, segment: float
-) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """Tensors and metadata of a file from which `load_network` reads the network back."""
-    state = {key: value.detach().cpu() for key, value in network.state_dict().items()}
-    tensors = {key: value.half() if value.ndim > 1 else value for key, value in state.items()}
-    kind = "statistics" if isinstance(features, SoundStatistics) else "mert"
-    return tensors, {"config": network.config.to_json(), "features": kind, "segment": repr(segment)}
-
-
-def tag_scores(labels: Float32[ndarray, "n tags"], proba: Float32[ndarray, "n tags"]) -> dict[str, float]:
-    """Macro average precision and macro ROC-AUC over the tags that some songs have and some have not.
-
-    Raises:
-        InputError: there is no such tag.
-
-    Example:
-        >>> tag_scores(np.float32([[1, 0], [0, 1], [0, 0]]), np.float32([[0.9, 0.2], [0.1, 0.3], [0.2, 0.1]]))
-        {'pr_auc': 1.0, 'roc_auc': 1.0}
-    """
-    varying = (labels.min(0) == 0) & (labels.max(0) == 1)
-    if not varying.any():
-        raise InputError("no tag tells the songs apart", f"{labels.shape[1]} tags", "Pass songs with different tags.")
-    if not varying.all():
-        say(f"Scores leave out {int((~varying).sum())} tags that all songs have, or none.")
-    truth, found = labels[:, varying], proba[:, varying]
-    return {
-        "pr_auc": float(average_precision_score(truth, found, average="macro")),
-        "roc_auc": float(roc_auc_score(truth, found, average="macro")),
-    }
-
-
-def rating_scores(labels: Float32[ndarray, "n 2"], found: Float32[ndarray, "n 2"]) -> dict[str, float]:
-    """R2 and root mean squared error of valence and arousal; R2 is not a number where all ratings are the same.
-
-    Example:
-        >>> rating_scores(np.float32([[1, 2], [3, 4]]), np.float32([[1, 3], [3, 5]]))
-        {'r2_valence': 1.0, 'rmse_valence': 0.0, 'r2_arousal': 0.0, 'rmse_arousal': 1.0}
-    """
-    scores = {}
-    for column, name in enumerate(("valence", "arousal")):
-        truth, guess = labels[:, column], found[:, column]
-        constant = len(truth) < 2 or float(np.ptp(truth)) == 0
-        scores[f"r2_{name}"] = float("nan") if constant else float(r2_score(truth, guess))
-        scores[f"rmse_{name}"] = float(np.sqrt(np.mean((truth - guess) ** 2)))
-    return scores
 
 
 def _row(heard: HeardSong) -> tuple[ndarray, Any]:

@@ -26,7 +26,7 @@ from harmonia.parts.harmony import Chord
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from harmonia.audio.unified_mer.model import EmotionResult
+    from harmonia.audio.unified_mer.result import EmotionResult
 
 TOP = 10
 CENTRE = 5.0

@@ -10,9 +10,11 @@ import numpy as np
 import polars
 
 from harmonia.audio.unified_mer import report
+from harmonia.audio.unified_mer.checkpoint import packed
 from harmonia.audio.unified_mer.corpora import CORPORA, Corpus, read_corpus
 from harmonia.audio.unified_mer.datasets import EmotionDataset
-from harmonia.audio.unified_mer.model import EmotionResult, MusicEmotionModel, packed
+from harmonia.audio.unified_mer.model import MusicEmotionModel
+from harmonia.audio.unified_mer.result import EmotionResult
 from harmonia.core.errors import InputError
 from harmonia.core.progress import say
 from harmonia.core.task import Field

@@ -20,11 +20,12 @@ from harmonia.audio.unified_mer.datasets import EmotionDataset
 from harmonia.audio.unified_mer.embedded import CHORDS, PIECES, TEST
 from harmonia.audio.unified_mer.features import FeatureTable
 from harmonia.audio.unified_mer.losses import Distillation
-from harmonia.audio.unified_mer.model import MusicEmotionModel, rating_scores, tag_scores
+from harmonia.audio.unified_mer.model import MusicEmotionModel
 from harmonia.audio.unified_mer.network import EmotionConfig, TeacherNetwork
+from harmonia.audio.unified_mer.scores import rating_scores, tag_scores
 from harmonia.audio.unified_mer.training import train_student, train_teacher
 from harmonia.audio.unified_mer.world import TAGS, World, rated, rendered_world, tagged
-from harmonia.core.claim import Measured, claim
+from harmonia.core.claim import Claim, Measured, claim
 from harmonia.core.errors import MissingDependency
 from harmonia.parts.training import Plan
 
@@ -51,17 +52,29 @@ class Scores(NamedTuple):
         return (self.valence + self.arousal) / 2
 
 
-@claim(
+def _beats(
+    name: str, ours: str, rival: str, *, by: float, place: str, number: str = "ratings", unit: str = "mean R2"
+) -> Claim:
+    """That one of the ways of training of `compare` beats another by a margin, in the mean over the seeds."""
+
+    def measure(seed: int) -> Measured | None:
+        runs = compare(seed)
+        if runs is None:
+            return None
+        better, base = ([getattr(scores, number) for scores in runs[way]] for way in (ours, rival))
+        gains = [a - b for a, b in zip(better, base, strict=True)]
+        return Measured(float(np.mean(better)), float(np.mean(base)), _listed("gain by seed", gains))
+
+    return claim(name, place=place, unit=unit, better="higher", tier="full", tolerance=by)(measure)
+
+
+joint_helps_ratings = _beats(
     "Training on tags and ratings together helps the small rated sets",
+    "mse_bce",
+    "single",
+    by=0.03,
     place="abstract; table of training sets",
-    unit="mean R2",
-    better="higher",
-    tier="full",
-    tolerance=0.03,
 )
-def joint_helps_ratings(seed: int) -> Measured | None:
-    """The network with a teacher for each set, beside one network for each set, to be beaten by 0.03."""
-    return _compared(seed, "mse_bce", "single", lambda scores: scores.ratings)
 
 
 @claim(
@@ -85,41 +98,25 @@ def joint_keeps_tags(seed: int) -> Measured | None:
     return Measured(float(np.mean(gains)), note=_listed("by seed", gains))
 
 
-@claim(
-    "Teachers help beyond joint training",
-    place="Sec. 3.3: knowledge distillation",
-    unit="mean R2",
-    better="higher",
-    tier="full",
-    tolerance=0.01,
+distillation_helps = _beats(
+    "Teachers help beyond joint training", "mse_bce", "joint", by=0.01, place="Sec. 3.3: knowledge distillation"
 )
-def distillation_helps(seed: int) -> Measured | None:
-    """The baseline, to be beaten by 0.01, learns from labels alone."""
-    return _compared(seed, "mse_bce", "joint", lambda scores: scores.ratings)
-
-
-@claim(
+whole_numbers_beat_softmax = _beats(
     "Comparing numbers with numbers distils at least as well as the release's softmax",
+    "mse_bce",
+    "official",
+    by=0.0,
     place='ours: kd="mse_bce" beside kd="official"',
-    unit="mean R2",
-    better="higher",
-    tier="full",
 )
-def whole_numbers_beat_softmax(seed: int) -> Measured | None:
-    return _compared(seed, "mse_bce", "official", lambda scores: scores.ratings)
-
-
-@claim(
+harmony_helps_valence = _beats(
     "Chords and mode help to hear valence",
+    "joint",
+    "no harmony",
+    by=0.03,
     place="ablation of the features",
+    number="valence",
     unit="R2 of valence",
-    better="higher",
-    tier="full",
-    tolerance=0.03,
 )
-def harmony_helps_valence(seed: int) -> Measured | None:
-    """The baseline, to be beaten by 0.03, is trained and tested without them."""
-    return _compared(seed, "joint", "no harmony", lambda scores: scores.valence)
 
 
 @claim(
@@ -164,7 +161,10 @@ def unseen_pieces(seed: int) -> Measured | None:
 
 @cache
 def compare(seed: int, seeds: int = SEEDS, steps: int = STEPS, scale: float = 1.0) -> dict[str, list[Scores]] | None:
-    """Scores of all ways of training, by seed: ``single``, ``joint``, ``mse_bce``, ``official``, ``no harmony``.
+    """Scores of all ways of training, by seed.
+
+    ``single``: a network for each set; ``joint``: one for all, from labels alone; ``mse_bce`` and ``official``: with a
+    teacher for each set; ``no harmony``: ``joint``, trained and tested without chords and mode.
 
     Arguments:
         seed: The first seed; the others follow.
@@ -260,15 +260,6 @@ def _world() -> World | None:
         return rendered_world(PIECES)
     except MissingDependency:
         return None
-
-
-def _compared(seed: int, ours: str, rival: str, number: Any) -> Measured | None:
-    runs = compare(seed)
-    if runs is None:
-        return None
-    better, base = ([number(scores) for scores in runs[name]] for name in (ours, rival))
-    gains = [a - b for a, b in zip(better, base, strict=True)]
-    return Measured(float(np.mean(better)), float(np.mean(base)), _listed("gain by seed", gains))
 
 
 def _listed(what: str, values: list[float]) -> str:

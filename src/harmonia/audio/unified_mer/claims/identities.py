@@ -9,8 +9,9 @@ from harmonia.audio.unified_mer.btc import chord_of_class
 from harmonia.audio.unified_mer.encoding import encode_harmony
 from harmonia.audio.unified_mer.features import FeatureTable
 from harmonia.audio.unified_mer.losses import distillation_loss, tag_loss, tag_weights
-from harmonia.audio.unified_mer.model import MusicEmotionModel, rating_scores
+from harmonia.audio.unified_mer.model import MusicEmotionModel
 from harmonia.audio.unified_mer.network import EmotionConfig, EmotionNetwork
+from harmonia.audio.unified_mer.scores import rating_scores
 from harmonia.audio.unified_mer.world import emotion_of, piece
 from harmonia.core.claim import Measured, claim
 from harmonia.core.errors import MissingDependency
