@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -82,17 +83,22 @@ def test_notes_are_rendered_with_their_labels() -> None:
 
 
 @pytest.mark.debian
-def test_teachers_can_be_compared_on_a_small_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_teachers_can_be_compared_on_a_small_budget(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     names = ("key", "family", "pitch class", "chord")
     heard = tones(24)
     tasks = tuple(dataclasses.replace(heard, name=name) for name in names)
     monkeypatch.setattr(teachers, "all_tasks", lambda seed: tasks)
     monkeypatch.setattr(pretrainer, "_HEARD_BY_TEACHERS", 4)
-    found = teachers.compare_teachers.__wrapped__(0, SMALL, steps=1, batch=1, pieces=2)
+    monkeypatch.setenv("HARMONIA_CACHE", str(tmp_path))
+    scale = {"config": SMALL, "steps": 1, "batch": 1, "pieces": 2}
+    found = teachers.compare_teachers(0, **scale)
     assert set(found) == {"rvq+cqt", "rvq", "kmeans"}
     assert all(0 <= value <= 100 for values in found.values() for value in values.values())
-    measured = teachers.mixture_helps.measure(0, SMALL, steps=1, batch=1, pieces=2, noises=2)
+    measured = teachers.mixture_helps.measure(0, noises=2, **scale)
     assert 0 <= measured.value <= 100
+    assert teachers.pretrained.cache_info().misses == 4  # five arms, of which two are the same run
+    for cached in (teachers.pretrained, teachers.compare_teachers):
+        cached.cache_clear()
 
 
 @pytest.mark.debian

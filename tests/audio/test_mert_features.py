@@ -83,6 +83,28 @@ def test_every_frame_is_there_once(model, seconds, hop):
     assert np.isfinite(frames).all()
 
 
+@pytest.mark.parametrize("seconds", [0.1, 0.9, 7.01, 40.0])
+def test_a_summary_is_that_of_every_frame_once(model, seconds):
+    clip = noise(seconds)
+    features = MERTFeatures(model, layers=[0, 2], chunk_seconds=1.0)
+    summary, sound = features.summary(Audio(clip, 24000)), Audio(clip, 24000)
+    pieces, settled = [], 0
+    for start, states in features.chunks(sound):
+        pieces.append(states[:, settled - start :].numpy())
+        settled += pieces[-1].shape[1]
+    frames = np.concatenate(pieces, 1)
+    assert frames.shape[1] == SMALL.frames(len(clip))
+    assert np.abs(summary.mean - frames.mean(1)).max() < 1e-5
+    assert np.abs(summary.deviation - frames.std(1)).max() < 1e-5
+    assert np.abs(summary.lengths - np.linalg.norm(frames, axis=-1)).max() < 1e-4
+    count = summary.windows.shape[1]
+    size = round(summary.step * frames.shape[1] / seconds)
+    assert count == frames.shape[1] // size <= 2 * 240
+    for window in (0, count // 2, count - 1):
+        expected = frames[:, window * size : (window + 1) * size].mean(1)
+        assert np.abs(summary.windows[:, window] - expected).max() < 1e-5
+
+
 def test_files_streams_and_arrays_agree(model, tmp_path):
     stereo = np.stack([noise(4.0, seed=1), noise(4.0, seed=2)])
     soundfile.write(tmp_path / "song.wav", stereo.T, 24000, subtype="FLOAT")

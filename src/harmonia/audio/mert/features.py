@@ -15,6 +15,7 @@ from torch import Tensor
 
 from harmonia.audio.mert.config import MERTConfig
 from harmonia.audio.mert.network import MERTModel
+from harmonia.audio.mert.summary import Summary
 from harmonia.core.errors import InputError
 from harmonia.core.progress import track
 from harmonia.media import Audio
@@ -145,6 +146,14 @@ class MERTFeatures(TransformerMixin, BaseEstimator):
                     mean, deviation = float(samples.mean()), _deviation(float(samples.var()))
                 audio = torch.from_numpy((samples - mean) / deviation).float().to(device)
                 yield chunk.start, torch.stack([state[0].float().cpu() for state in self._states(audio)])
+
+    def summary(self, sound: Audio) -> Summary:
+        """A song in all wanted layers at once, in constant memory."""
+        if not hasattr(self, "model_"):
+            self.fit()
+        config = self.model_.config
+        sound = sound.mono().resampled(config.sample_rate)
+        return Summary.of(self.chunks(sound), config.frames(sound.samples.shape[1]), sound.seconds)
 
     def _features(self, clip: Clip) -> Float[np.ndarray, "layers *features"]:
         """Pooled features or all frames of a clip."""

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from numpy import ndarray
 
+from harmonia.audio.mert.summary import Summary
 from harmonia.core.progress import say
 from harmonia.media import Audio, Figure
 from harmonia.media.figure import (
@@ -27,8 +28,6 @@ from harmonia.parts.constant_q import C1_HZ, ConstantQ
 
 RATE = 24000
 COLUMNS = 1200
-WINDOWS = 240
-SHORTEST_S = 0.1
 POINTS = 80
 RANGE_DB = 60.0
 LABELS = {
@@ -39,15 +38,15 @@ LABELS = {
 }
 
 
-def song(sound: Audio, frames: Float[ndarray, "layers frames dim"], layers: Sequence[int]) -> Figure:
+def song(sound: Audio, summary: Summary, layers: Sequence[int]) -> Figure:
     """A song as its notes and as layers hear it: what resembles what, where it changes, and the way it takes.
 
     Arguments:
         sound: The song.
-        frames: Features of every frame.
+        summary: What was gathered of its frames.
         layers: Numbers of their layers.
     """
-    windows, step = _windows(frames, sound.seconds)
+    windows = summary.windows
     figure, _ = new_figure(width=10, height=12.5)
     figure.clear()
     shown = _spread(len(layers), 3)
@@ -70,8 +69,8 @@ def song(sound: Audio, frames: Float[ndarray, "layers frames dim"], layers: Sequ
         if place == 0:
             axes.set_ylabel("time (s)")
     colour_bar(axes, similarity, "cosine, mean removed")
-    _changes(_axes(figure, grid[2, :]), windows, step, sound.seconds, layers)
-    _norms(_axes(figure, grid[3, :3], grid=True), frames, layers)
+    _changes(_axes(figure, grid[2, :]), windows, summary.step, sound.seconds, layers)
+    _norms(_axes(figure, grid[3, :3], grid=True), summary, layers)
     _path(_axes(figure, grid[3, 3:], grid=True), windows[shown[-1]], sound.seconds, layers[shown[-1]])
     return Figure(figure)
 
@@ -161,11 +160,10 @@ def _changes(axes: Any, windows: ndarray, step: float, seconds: float, layers: S
     time_axis(axes, seconds)
 
 
-def _norms(axes: Any, frames: ndarray, layers: Sequence[int]) -> None:
+def _norms(axes: Any, summary: Summary, layers: Sequence[int]) -> None:
     """Lengths of the frames' vectors, and how much of them is the same throughout the song."""
-    norm = np.linalg.norm(frames, axis=-1)
-    low, middle, high = np.quantile(norm, (0.1, 0.5, 0.9), axis=1)
-    still = np.linalg.norm(frames.mean(1), axis=-1)
+    low, middle, high = np.quantile(summary.lengths, (0.1, 0.5, 0.9), axis=1)
+    still = np.linalg.norm(summary.mean, axis=-1)
     places = np.arange(len(layers))
     axes.bar(places, middle, width=0.6, color=PALETTE[0])
     axes.errorbar(places, middle, [middle - low, high - middle], fmt="none", ecolor=INK, elinewidth=1, capsize=3)
@@ -208,15 +206,6 @@ def _path(axes: Any, windows: ndarray, seconds: float, layer: int) -> None:
     axes.set_ylabel(f"second ({share[1]:.0%})")
     _title(axes, f"Path of the song in layer {layer}")
     colour_bar(axes, points, "time (s)")
-
-
-def _windows(frames: ndarray, seconds: float) -> tuple[Float[ndarray, "layers windows dim"], float]:
-    """Means of equal stretches of frames, and their length in seconds."""
-    count = frames.shape[1]
-    size = min(count, max(1, round(max(seconds / WINDOWS, SHORTEST_S) * count / seconds)))
-    kept = count // size * size
-    windows = frames[:, :kept].reshape(len(frames), -1, size, frames.shape[2]).mean(2)
-    return windows, size * seconds / count
 
 
 def _title(axes: Any, text: str) -> None:

@@ -14,6 +14,7 @@ from harmonia.audio.mert.config import MERTConfig
 from harmonia.audio.mert.features import MERTFeatures
 from harmonia.audio.mert.network import MERTModel
 from harmonia.audio.mert.pretrainer import MERTPretrainer, TeacherName
+from harmonia.audio.mert.summary import Summary
 from harmonia.core.errors import InputError
 from harmonia.core.progress import say
 from harmonia.core.task import Field
@@ -72,9 +73,9 @@ def listen(
     """
     features = _features(weights, layers, chunk, precision, device)
     if len(songs) == 1:
-        (frames,) = features.set_params(pool="frames").transform(songs)
-        pooled = np.concatenate([frames.mean(1), frames.std(1)], -1)[None] if pool == "stats" else frames.mean(1)[None]
-        picture = report.song(songs[0], frames, features.layers_)
+        heard = features.summary(songs[0])
+        pooled = np.concatenate([heard.mean, heard.deviation], -1)[None] if pool == "stats" else heard.mean[None]
+        picture = report.song(songs[0], heard, features.layers_)
     else:
         pooled = features.set_params(pool=pool).transform(songs)
         picture = report.songs([f"song {n + 1}" for n in range(len(songs))], pooled, features.layers_)
@@ -103,7 +104,8 @@ def frames(
     times = (np.arange(found.shape[1]) * config.stride + config.receptive / 2) / config.sample_rate
     tensors = {"frames": torch.from_numpy(np.ascontiguousarray(found)), "times": torch.from_numpy(times)}
     told = {"layers": ",".join(map(str, features.layers_)), "weights": weights}
-    return {"frames": Checkpoint(tensors, told), "report": report.song(song, found, features.layers_)}
+    summary = Summary.of([(0, tensors["frames"])], found.shape[1], song.seconds)
+    return {"frames": Checkpoint(tensors, told), "report": report.song(song, summary, features.layers_)}
 
 
 def pretrain(
