@@ -108,3 +108,32 @@ def test_bad_input():
         NormalInverseGamma(
             torch.zeros(2).double(), torch.eye(3).double(), torch.ones(()).double(), torch.ones(()).double()
         )
+
+
+def test_prequential_is_predict_then_update():
+    x, y = pairs()
+    known, state = PRIOR.prequential(x, y), PRIOR
+    for t in range(len(x)):
+        now = state.predict(x[t])
+        for name in ("df", "location", "scale"):
+            torch.testing.assert_close(getattr(known, name)[t], getattr(now, name), atol=1e-10, rtol=1e-10)
+        state = state.update(x[t], y[t])
+
+
+def test_prequential_does_not_see_its_own_target():
+    x, y = pairs()
+    before = PRIOR.prequential(x, y)
+    after = PRIOR.prequential(x, torch.cat([y[:-1], y[-1:] + 1e6]))
+    assert torch.equal(before.location, after.location) and torch.equal(before.scale, after.scale)
+
+
+def test_evidence_is_the_product_of_predictions():
+    x, y = pairs()
+    assert PRIOR.log_evidence(x, y).item() == pytest.approx(PRIOR.prequential(x, y).log_prob(y).sum().item(), abs=1e-9)
+
+
+def test_expanded_belief_answers_each_of_a_batch():
+    x, y = pairs()
+    known = PRIOR.absorb(x, y)
+    together = known.expand(4).predict(x[:4])
+    torch.testing.assert_close(together.scale[2], known.predict(x[2]).scale)

@@ -7,6 +7,11 @@ from harmonia.core.lazy import lazy
 __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
+        "FinitePoolBayes": "icl_uq",
+        "InContextRegressor": "icl_uq",
+        "InContextTransformer": "icl_uq",
+        "NIGRegression": "icl_uq",
+        "TaskPrior": "icl_uq",
         "analyze": "effective_theory",
         "critical_init_": "effective_theory",
         "critical_shift": "effective_theory",
@@ -21,5 +26,6 @@ __getattr__, __dir__, __all__ = lazy(
         "quadratic_model": "effective_theory",
         "recursion": "effective_theory",
         "sample_ensemble": "effective_theory",
+        "shift_suite": "icl_uq",
     },
 )

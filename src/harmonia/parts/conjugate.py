@@ -10,6 +10,7 @@ and a new y at x is Student-t with 2a degrees of freedom, location m . x and squ
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -94,6 +95,10 @@ class NormalInverseGamma:
             torch.tensor(rate, dtype=torch.float64),
         )
 
+    def expand(self, *batch: int) -> NormalInverseGamma:
+        """The same knowledge for a batch of problems."""
+        return NormalInverseGamma(*(value.expand(*batch, *value.shape) for value in vars(self).values()))
+
     def predict(self, x: Float[Tensor, "*batch dim"]) -> StudentT:
         """What is known about y at x."""
         location, spread, _ = self._at(x)
@@ -134,6 +139,33 @@ class NormalInverseGamma:
         distance = (moved * (before @ moved[..., None])[..., 0]).sum(-1)
         shape, rate = self.shape + y.shape[-1] / 2, self.rate + (residual + distance) / 2
         return NormalInverseGamma(mean, 0.5 * (covariance + covariance.mT), shape.expand(rate.shape), rate)
+
+    def log_evidence(self, x: Float[Tensor, "*batch n dim"], y: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch"]:
+        """Log density of all of y, weights and noise integrated out: a ratio of normalising constants."""
+        after = self.absorb(x, y)
+        widths = 0.5 * (torch.logdet(after.covariance) - torch.logdet(self.covariance))
+        shapes = torch.lgamma(after.shape) - torch.lgamma(self.shape)
+        rates = self.shape * self.rate.log() - after.shape * after.rate.log()
+        return widths + shapes + rates - 0.5 * y.shape[-1] * math.log(2 * math.pi)
+
+    def prequential(self, x: Float[Tensor, "*batch n dim"], y: Float[Tensor, "*batch n"]) -> StudentT:
+        """What was known about each y just before it was seen, for all of a sequence at once.
+
+        With ``L L' = I + X P X'`` and ``z = L^-1 (y - X m)``, the location is ``m . x_t + sum_(s<t) L_ts z_s``, the
+        squared scale ``b/a L_tt^2``, and b grows by ``z_t^2 / 2``: one Cholesky factorisation, O(n^3), instead of n
+        updates. The sum of the log densities is the log evidence of the sequence.
+        """
+        spread = x @ self.covariance @ x.mT + torch.eye(x.shape[-2], dtype=x.dtype, device=x.device)
+        factor = torch.linalg.cholesky(spread)
+        prior = (x @ self.mean[..., None])[..., 0]
+        z = torch.linalg.solve_triangular(factor, (y - prior)[..., None], upper=False)
+        location = prior + (factor.tril(-1) @ z)[..., 0]
+        before = torch.arange(x.shape[-2], dtype=x.dtype, device=x.device) / 2
+        energy = 0.5 * z[..., 0].square()
+        shape = self.shape[..., None] + before
+        rate = self.rate[..., None] + torch.nn.functional.pad(energy[..., :-1].cumsum(-1), (1, 0))
+        scale = (rate / shape).sqrt() * factor.diagonal(dim1=-2, dim2=-1)
+        return StudentT((2 * shape).expand(location.shape), location, scale.expand(location.shape))
 
     def forget(self, keep: float, prior: NormalInverseGamma) -> NormalInverseGamma:
         """Weigh everything learnt by `keep` and the prior by the rest, so that old data fade and none blow up.

@@ -1,0 +1,361 @@
+"""Regression on a table in one forward pass: the training rows are the prompt."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float64
+from numpy import ndarray
+from scipy.stats import norm
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor
+
+from harmonia.core.errors import InputError
+from harmonia.core.weights import write_safetensors
+from harmonia.networks.icl_uq.checkpoint import checkpoint, load_checkpoint
+from harmonia.networks.icl_uq.network import InContextConfig, InContextTransformer
+from harmonia.networks.icl_uq.prior import TaskPrior
+from harmonia.networks.icl_uq.training import pretrain
+from harmonia.parts.gpt import Cache
+from harmonia.parts.training import Plan, Trained
+
+FOLDS = 10
+"""Parts of the context, each predicted from the others, that calibrate the intervals."""
+
+TABLES = TaskPrior(4, a=3.0, b=1.0, mean=0.0, covariates="correlated", drop_inputs=True)
+"""The prior of the embedded weights: four standardised inputs or fewer."""
+
+
+class Exact(NamedTuple):
+    """The exact Bayesian answer under the linear prior, and how far the network is from it.
+
+    Attributes:
+        mean, std: Of every row, in the target's units.
+        gap: Distance of the network's mean from the exact one, in exact standard deviations.
+    """
+
+    mean: Float64[ndarray, " rows"]
+    std: Float64[ndarray, " rows"]
+    gap: Float64[ndarray, " rows"]
+
+
+class InContextRegressor(RegressorMixin, BaseEstimator):
+    """Mean and standard deviation of new rows by a transformer that was pretrained once and reads the rows as prompt.
+
+    `fit` learns nothing: it puts the rows into the network's memory. Several `members` read them in random orders, and
+    where there are more rows than the network was trained to read, each reads a random part; what they say is combined
+    as a mixture, ``mu = mean mu_i``, ``sigma^2 = mean(sigma_i^2 + mu_i^2) - mu^2``.
+
+    Inputs and target are standardised by the rows, the target to the prior's own spread, unless `standardize` is off.
+    A warning says when the targets are less likely under the prior than 99 % of its own draws.
+
+    Arguments:
+        weights: Pretrained ones: ``embedded`` (four inputs), ``embedded:linear`` (the paper's prior, two inputs), a
+            file or ``hub:<owner>/<name>/<file>``; None to call `pretrain` first.
+        prior: What to pretrain on; that of the embedded weights by default.
+        d_model, n_layers, n_heads, positions, tokens: The network to pretrain, see `InContextConfig`.
+        context: Pairs it reads in training.
+        members: Orders of the rows.
+        rows: Most rows that a member reads; those of its training unless given. More are possible without position
+            embeddings.
+        excess: What to do with more inputs than the network has: ``error``, or ``select`` those that correlate most
+            with the target.
+        standardize: Whether inputs and target are standardised.
+        calibrate: Whether intervals are as wide as the context's own rows need, each predicted from others, rather
+            than as a normal distribution has them.
+        random_state: Seed of orders and parts, and of pretraining.
+        device: ``cpu`` or ``cuda``.
+
+    Attributes:
+        model_: The network.
+        prior_: Its prior; None where the weights do not tell.
+        selected_: Columns in use.
+        surprise_: Share of the prior's draws whose targets are less likely than these; None where it is not known.
+
+    Raises:
+        InputError: inputs that are too many or not finite, no weights, or options that do not exist.
+
+    Example:
+        >>> generator = np.random.default_rng(0)
+        >>> x = generator.standard_normal((40, 2))
+        >>> y = x @ [3.0, -2.0] + generator.standard_normal(40)
+        >>> model = InContextRegressor().fit(x, y)
+        >>> mean, std = model.predict([[1.0, 1.0]], return_std=True)
+        >>> bool(abs(mean[0] - 1.0) < 3 * std[0])
+        True
+    """
+
+    def __init__(  # untyped: scikit-learn's constructors take anything, and `fit` checks
+        self,
+        *,
+        weights="embedded",
+        prior=None,
+        d_model=64,
+        n_layers=3,
+        n_heads=2,
+        positions="none",
+        tokens="joint",
+        context=48,
+        members=8,
+        rows=None,
+        excess="error",
+        standardize=True,
+        calibrate=True,
+        random_state=0,
+        device="cpu",
+    ):
+        self.weights = weights
+        self.prior = prior
+        self.d_model = d_model
+        self.n_layers = n_layers
+        self.n_heads = n_heads
+        self.positions = positions
+        self.tokens = tokens
+        self.context = context
+        self.members = members
+        self.rows = rows
+        self.excess = excess
+        self.standardize = standardize
+        self.calibrate = calibrate
+        self.random_state = random_state
+        self.device = device
+
+    # --------------------------------------------------------------------------------------------- the network
+
+    def pretrain(
+        self, steps: int = 4000, *, batch: int = 64, learning_rate: float = 2e-3, folder: str | Path | None = None
+    ) -> Trained[InContextTransformer]:
+        """Train a network on the prior; `fit` uses it from then on. An unfinished run in `folder` is resumed."""
+        prior = TABLES if self.prior is None else self.prior
+        seed = int(check_random_state(self.random_state).randint(2**31))
+        config = InContextConfig(
+            prior.dim, self.context, self.d_model, self.n_layers, self.n_heads, self.positions, self.tokens
+        )
+        plan = Plan(
+            steps=steps,
+            learning_rate=learning_rate,
+            warmup=min(100, 1 + steps // 10),
+            weight_decay=0.0,
+            ema_decay=0.99,
+            evaluate_every=max(1, steps // 20),
+            checkpoint_every=max(1, steps // 20),
+            seed=seed,
+        )
+        trained = pretrain(
+            InContextTransformer(config, seed),
+            prior,
+            plan,
+            batch=batch,
+            folder=None if folder is None else Path(folder),
+            device=self.device,
+        )
+        self.model_, self.prior_ = trained.model.cpu(), prior
+        return trained
+
+    def save(self, path: str | Path) -> Path:
+        """Write the network with its prior as safetensors, for ``InContextRegressor(weights=path)``."""
+        self._prepare()
+        if self.prior_ is None:
+            raise InputError("these weights came without a prior", "nothing to save", "Copy their file.")
+        kept = checkpoint(self.model_, self.prior_, {})
+        return write_safetensors(path, kept.tensors, kept.metadata)
+
+    @classmethod
+    def load(cls, path: str | Path, **options: Any) -> InContextRegressor:
+        """An estimator with saved weights."""
+        model = cls(weights=str(path), **options)
+        model._prepare()
+        return model
+
+    def _prepare(self) -> None:
+        if hasattr(self, "model_") and self.weights is None:
+            return
+        if self.weights is None:
+            raise InputError("there is no network yet", "weights=None", "Call pretrain first, or pass weights.")
+        self.model_, self.prior_ = load_checkpoint(self.weights)
+        if self.model_.config.n_out != 2:
+            raise InputError("these weights give means only", "n_out=1", "Use InContextTransformer, or other weights.")
+        self.model_.to(self.device)
+
+    # --------------------------------------------------------------------------------------------- the context
+
+    def fit(self, X, y) -> InContextRegressor:
+        """Read rows as context."""
+        X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
+        if self.members < 1 or self.excess not in ("error", "select"):
+            got = f"members={self.members}, excess={self.excess}"
+            raise InputError("the regressor has no such choice", got, "See InContextRegressor.")
+        self._prepare()
+        config = self.model_.config
+        self._rows = config.context if self.rows is None else int(self.rows)
+        if self._rows < 1 or (self._rows > config.context and config.positions != "none"):
+            got = f"rows={self._rows}, trained on {config.context}"
+            raise InputError("the network cannot read so many rows", got, "Lower rows.")
+        if self._rows > config.context:
+            warnings.warn(f"The network was trained on {config.context} rows and reads {self._rows}.", stacklevel=2)
+        self.selected_ = self._select(X, np.asarray(y, dtype=np.float64))
+        self._scale(X[:, self.selected_], y)
+        self._x, self._y = self._inputs(X), self._target(y)
+        generator = torch.Generator().manual_seed(int(check_random_state(self.random_state).randint(2**31)))
+        self._memory = self._read(self._x, self._y, self.members, generator)
+        self.surprise_ = self._surprise(generator)
+        self._errors = self._left_out(generator) if self.calibrate else None
+        return self
+
+    def partial_fit(self, X, y) -> InContextRegressor:
+        """Read further rows after those before, at the cost of the new ones; scales stay those of the first rows.
+
+        Raises:
+            InputError: more rows than the network's table of positions has.
+        """
+        if not hasattr(self, "_memory"):
+            return self.fit(X, y)
+        X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True, reset=False)
+        x, target = self._inputs(X), self._target(y)
+        with torch.no_grad():
+            every = self.members
+            self._memory = self.model_.read(x.expand(every, -1, -1), target.expand(every, -1), self._memory)
+        self._x, self._y = torch.cat([self._x, x]), torch.cat([self._y, target])
+        return self
+
+    def _select(self, X: ndarray, y: ndarray) -> ndarray:
+        dim = self.model_.config.dim
+        if X.shape[1] <= dim:
+            return np.arange(X.shape[1])
+        if self.excess == "error":
+            mend = f"Choose {dim}, reduce them by PCA, or pass excess='select'."
+            raise InputError(f"the network reads {dim} inputs", f"{X.shape[1]} inputs", mend)
+        centred, target = X - X.mean(0), y - y.mean()
+        spread = np.linalg.norm(centred, axis=0)
+        strength = np.abs(centred.T @ target) / np.where(spread > 0, spread, np.inf)
+        return np.sort(np.argsort(-strength, kind="stable")[:dim])
+
+    def _scale(self, X: ndarray, y: ndarray) -> None:
+        self._centre, self._spread = np.zeros(X.shape[1]), np.ones(X.shape[1])
+        self._middle, self._unit = 0.0, 1.0
+        if self.standardize:
+            self._centre, spread = X.mean(0), X.std(0)
+            self._spread = np.where(spread > 0, spread, 1.0)
+            self._middle = float(np.mean(y))
+            self._unit = float(np.std(y)) / self._prior_spread(X.shape[1]) or 1.0
+
+    def _prior_spread(self, used: int) -> float:
+        """Standard deviation of a target under the prior, at inputs of variance 1."""
+        if self.prior_ is None:
+            return 1.0
+        prior = self.prior_
+        return float((prior.b / (prior.a - 1) * (1 + used / prior.precision) + used * prior.mean**2) ** 0.5)
+
+    def _inputs(self, X: ndarray) -> Tensor:
+        values = (X[:, self.selected_] - self._centre) / self._spread
+        padded = np.zeros((len(X), self.model_.config.dim), dtype=np.float32)
+        padded[:, : values.shape[1]] = values
+        return torch.from_numpy(padded).to(self.device)
+
+    def _target(self, y: ndarray) -> Tensor:
+        return torch.from_numpy(((np.asarray(y, dtype=np.float64) - self._middle) / self._unit).astype(np.float32)).to(
+            self.device
+        )
+
+    @torch.no_grad()
+    def _read(self, x: Tensor, y: Tensor, members: int, generator: torch.Generator) -> Cache:
+        """Members' memories of random orders of at most `rows` rows."""
+        orders = torch.stack([torch.randperm(len(x), generator=generator) for _ in range(members)])
+        orders = orders[:, : self._rows].to(self.device)
+        return self.model_.read(x[orders], y[orders])
+
+    def _surprise(self, generator: torch.Generator) -> float | None:
+        """Share of targets drawn from the prior at these inputs that are less likely than these."""
+        if self.prior_ is None or not self.prior_.is_linear:
+            return None
+        draws = 400
+        x, y = self._x[: self._rows].double().cpu(), self._y[: self._rows].double().cpu()
+        belief = self.prior_.belief()
+        tasks = self.prior_.linear_tasks(draws, generator)
+        noise = torch.randn(draws, len(x), generator=generator, dtype=torch.float64)
+        drawn = tasks.weights.double() @ x.T + tasks.sigmas.double()[:, None] * noise
+        found = belief.log_evidence(x, y)
+        usual = belief.expand(draws).log_evidence(x.expand(draws, -1, -1), drawn)
+        share = (usual < found).double().mean().item()
+        if share < 0.01:
+            warnings.warn(
+                f"The targets are less likely under the network's prior than {1 - share:.1%} of its own draws; "
+                "its answers may be far from Bayesian. Compare with predict_exact.",
+                stacklevel=3,
+            )
+        return share
+
+    def _left_out(self, generator: torch.Generator) -> Float64[ndarray, " rows"]:
+        """Sorted errors of the context's rows in predicted standard deviations, each fold predicted from the others."""
+        count = len(self._x)
+        folds = torch.randperm(count, generator=generator).tensor_split(min(FOLDS, count))
+        errors = []
+        for fold in folds:
+            rest = torch.ones(count, dtype=torch.bool).scatter(0, fold, False)
+            memory = self._read(self._x[rest], self._y[rest], min(self.members, 4), generator)
+            mean, std = self._mixture(self._x[fold], memory)
+            errors.append(((self._y[fold] - mean) / std).abs())
+        return torch.cat(errors).sort().values.double().cpu().numpy()
+
+    # ------------------------------------------------------------------------------------------- the prediction
+
+    def predict(self, X, return_std: bool = False):
+        """Mean of every row, and its standard deviation if wanted; rows do not see each other."""
+        check_is_fitted(self, "selected_")
+        X = validate_data(self, X, dtype=np.float64, reset=False)
+        mean, std = (value.double().cpu().numpy() for value in self._mixture(self._inputs(X), self._memory))
+        mean = self._middle + self._unit * mean
+        return (mean, self._unit * std) if return_std else mean
+
+    def predict_interval(self, X, coverage: float = 0.9) -> tuple[Float64[ndarray, " rows"], Float64[ndarray, " rows"]]:
+        """Lower and upper ends of intervals ``mu -+ q sigma`` that hold the target with the stated probability.
+
+        q is the ``ceil((n + 1) coverage)``-th smallest of the context's own errors ``|y - mu| / sigma``, each row
+        predicted from others (as conformal prediction across folds); that of the normal distribution without
+        `calibrate`, or where the context is too short to tell.
+
+        Raises:
+            InputError: a coverage outside of (0, 1).
+        """
+        if not 0 < coverage < 1:
+            raise InputError("the coverage of an interval lies in (0, 1)", coverage, "Pass for instance 0.9.")
+        mean, std = self.predict(X, return_std=True)
+        half = self._quantile(coverage) * std
+        return mean - half, mean + half
+
+    def _quantile(self, coverage: float) -> float:
+        if self._errors is not None:
+            rank = int(np.ceil((len(self._errors) + 1) * coverage))
+            if rank <= len(self._errors):
+                return float(self._errors[rank - 1])
+        return float(norm.ppf(0.5 + coverage / 2))
+
+    def predict_exact(self, X) -> Exact:
+        """The exact Bayesian answer from the same rows, and the network's distance: whether to believe it.
+
+        Raises:
+            InputError: the network was trained on other than linear tasks, where nobody knows the exact answer.
+        """
+        mean = self.predict(X)
+        if self.prior_ is None or not self.prior_.is_linear:
+            raise InputError("the exact answer is known for linear tasks only", self.prior_, "Use linear weights.")
+        x = self._inputs(validate_data(self, X, dtype=np.float64, reset=False)).double().cpu()
+        known = self.prior_.belief().absorb(self._x.double().cpu(), self._y.double().cpu())
+        exact = known.expand(len(x)).predict(x)
+        location = self._middle + self._unit * exact.location.numpy()
+        std = self._unit * exact.variance.sqrt().numpy()
+        return Exact(location, std, np.abs(mean - location) / std)
+
+    @torch.no_grad()
+    def _mixture(self, x: Tensor, memory: Cache) -> tuple[Tensor, Tensor]:
+        members = memory[0].keys.shape[0]
+        parts = [self.model_.answer(part.expand(members, -1, -1), memory) for part in x.split(4096)]
+        means, stds = torch.cat([p.mean for p in parts], 1), torch.cat([p.std for p in parts], 1)  # type: ignore[misc]
+        mean = means.mean(0)
+        return mean, (stds.square().mean(0) + means.var(0, correction=0)).sqrt()
