@@ -5,6 +5,11 @@ from harmonia.core.lazy import lazy
 __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
+        "ChimeraAnomalyDetector": "chimera",
+        "ChimeraClassifier": "chimera",
+        "ChimeraForecaster": "chimera",
+        "ChimeraModel": "chimera",
+        "SSM2d": "chimera",
         "HarmonyForecaster": "harmony",
         "HarmonyNetwork": "harmony",
         "ResourceScaler": "harmony",

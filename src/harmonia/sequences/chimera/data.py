@@ -1,4 +1,4 @@
-"""What the estimators take for series: arrays, data frames and series, with their names, gaps and order of variables."""
+"""What the estimators take for series: arrays, data frames, series; their names, gaps and order of variables."""
 
 from __future__ import annotations
 

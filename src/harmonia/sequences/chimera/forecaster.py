@@ -26,7 +26,7 @@ Mode = Literal["direct", "closed_loop"]
 Gaps = Literal["raise", "mask"]
 Order = Literal["given", "correlation"]
 
-STEPS = 48
+STEPS = 24
 """Steps of the grid that a window is cut into, roughly, where the patch is not given."""
 
 
@@ -63,7 +63,7 @@ class ChimeraForecaster(PointForecaster):
         d_model: Channels.
         d_state: Size of each of the two states.
         n_layers: Blocks.
-        patch: Values a step of the grid; None for a window of about 48 steps.
+        patch: Values a step of the grid; None for a window of about 24 steps.
         dropout: Probability.
         coupled: Whether variables know of each other.
         seasonal: Whether there is a seasonal head.
@@ -199,9 +199,13 @@ class ChimeraForecaster(PointForecaster):
         def loss(network: ChimeraModel, batch: tuple[Tensor, ...]) -> Tensor:
             past, future, seen, judged = batch
             norm, past, mask = _normalised(past, seen > 0)
-            found = self._run(network, past, self.horizon, mask)
+            streams = network.streams(past, mask)
+            if self.mode == "closed_loop":
+                found = network.closed_loop(past, self.horizon)
+            else:
+                found = torch.stack(network.parts(past, streams)).sum(0)
             error = _mean_square(found - norm.apply(future), judged)
-            following = network.following(past, mask)[:, : -self.config.patch]
+            following = network.following(past, streams)[:, : -self.config.patch]
             step = self.config.patch
             # The next value at every time: what a closed loop runs on, and a help to the direct heads.
             return error + 0.3 * _mean_square(following - past[:, step:], seen[:, step:])
@@ -266,7 +270,7 @@ class ChimeraForecaster(PointForecaster):
         back = torch.from_numpy(np.argsort(self.order_))
         with torch.no_grad():
             past, norm, mask = next(iter(self._pieces(self._window(last_window)[None])))
-            linear, trend, season = (each.double().cpu() for each in self.model_.parts(past, mask))
+            linear, trend, season = (each.double().cpu() for each in self.model_.parts(past, self.model_.streams(past, mask)))
         parts = (norm.undo(linear), trend * norm.spread, season * norm.spread)
         return Parts(*(each[0][:, back].numpy() for each in parts))
 

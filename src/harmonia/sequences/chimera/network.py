@@ -252,17 +252,16 @@ class ChimeraModel(nn.Module):
         self, window: Float[Tensor, "batch time variables"], seen: Bool[Tensor, "batch time variables"] | None = None
     ) -> Float[Tensor, "batch horizon variables"]:
         """All values of the horizon at once: the sum of `parts`."""
-        return torch.stack(self.parts(window, seen)).sum(0)
+        return torch.stack(self.parts(window, self.streams(window, seen))).sum(0)
 
     def parts(
-        self, window: Float[Tensor, "batch time variables"], seen: Bool[Tensor, "batch time variables"] | None = None
+        self, window: Float[Tensor, "batch time variables"], streams: Streams
     ) -> tuple[
         Float[Tensor, "batch horizon variables"],
         Float[Tensor, "batch horizon variables"],
         Float[Tensor, "batch horizon variables"],
     ]:
         """The forecast's linear part, and what the trend heads and the seasonal heads add to it."""
-        streams = self.streams(window, seen)
         heads = (
             self.ahead(each[:, :, -self.recent :].flatten(2)).transpose(1, 2)
             for each in (streams.trend, streams.season)
@@ -270,10 +269,10 @@ class ChimeraModel(nn.Module):
         return self.linear(window.transpose(1, 2)).transpose(1, 2), *heads
 
     def following(
-        self, window: Float[Tensor, "batch time variables"], seen: Bool[Tensor, "batch time variables"] | None = None
+        self, window: Float[Tensor, "batch time variables"], streams: Streams | None = None
     ) -> Float[Tensor, "batch time variables"]:
         """For every step of the grid the patch that follows it, from it and what came before."""
-        return self._next(self.streams(window, seen).total(), window)
+        return self._next((streams or self.streams(window)).total(), window)
 
     def _next(self, stream: Tensor, window: Tensor) -> Tensor:
         """The last patch, changed by what is read from the stream."""

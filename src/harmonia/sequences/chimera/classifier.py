@@ -1,0 +1,243 @@
+"""Classes of sequences of many channels."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float64
+from scipy.special import softmax
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor
+from torch.nn import functional as F
+
+from harmonia.core.errors import InputError
+from harmonia.core.weights import Checkpoint, write_safetensors
+from harmonia.sequences.chimera.fitting import fit_model, new_model, pack, unpack
+from harmonia.sequences.chimera.network import ChimeraConfig, ChimeraModel
+from harmonia.sequences.s4d.sequences import Scaler, Sequences
+
+STEPS = 64
+"""Steps of the grid that the longest sequence is cut into at most, where the patch is not given."""
+
+
+class ChimeraClassifier(ClassifierMixin, BaseEstimator):
+    """Classify sequences of many channels by two-dimensional selective state spaces.
+
+    Chimera (arXiv 2406.04320): states run along time and across channels at once; the mean over time, then channels
+    weighted by attention, decide. Takes ``(n, time)``, ``(n, time, channels)`` or a list of arrays of any lengths;
+    inputs are standardised by channel.
+
+    Arguments:
+        d_model: Channels of the network.
+        d_state: Size of each of the two states.
+        n_layers: Blocks.
+        patch: Values a step of the grid; None for at most 64 steps.
+        dropout: Probability.
+        transition: ``diag`` (2-D Mamba) or ``scalar`` (2-D Mamba-2).
+        coupled: Whether channels know of each other before the end.
+        seasonal: Whether there is a seasonal head beside the trend head.
+        epochs: Passes over the data.
+        batch_size: Sequences a step.
+        learning_rate: Peak.
+        weight_decay: For all but rates, steps, couplings and norms.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        checkpoints: Folder from which a stopped run is resumed; None keeps nothing.
+        random_state: Seed.
+
+    Attributes:
+        classes_: Labels.
+        model_: The trained `ChimeraModel`.
+        history_: Training loss over the run.
+
+    Example:
+        >>> time = np.arange(32)
+        >>> X = np.stack([np.sin(0.4 * (1 + i % 2) * time + i) for i in range(24)])
+        >>> model = ChimeraClassifier(d_model=8, d_state=4, n_layers=1, epochs=30, batch_size=8, learning_rate=0.02)
+        >>> model.fit(X, np.arange(24) % 2).score(X, np.arange(24) % 2)
+        1.0
+    """
+
+    def __init__(  # untyped: scikit-learn's constructors take anything, and `fit` checks
+        self,
+        *,
+        d_model=32,
+        d_state=8,
+        n_layers=2,
+        patch=None,
+        dropout=0.1,
+        transition="diag",
+        coupled=True,
+        seasonal=True,
+        epochs=30,
+        batch_size=16,
+        learning_rate=4e-3,
+        weight_decay=0.01,
+        device="auto",
+        checkpoints=None,
+        random_state=0,
+    ):
+        self.d_model = d_model
+        self.d_state = d_state
+        self.n_layers = n_layers
+        self.patch = patch
+        self.dropout = dropout
+        self.transition = transition
+        self.coupled = coupled
+        self.seasonal = seasonal
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.device = device
+        self.checkpoints = checkpoints
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any) -> ChimeraClassifier:
+        """Train.
+
+        Raises:
+            InputError: sequences that are not finite or fit nowhere, fewer than two classes, impossible options.
+        """
+        sequences = self._read(X, reset=True)
+        y = column_or_1d(y, warn=True)
+        if len(y) != len(sequences):
+            raise InputError("one label belongs to each sequence", f"{len(y)} for {len(sequences)}", "Pass as many.")
+        check_classification_targets(y)
+        self.classes_, index = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise InputError("a classifier needs at least two classes", "one class", "Pass labels that vary.")
+        for name in ("epochs", "batch_size"):
+            value = getattr(self, name)
+            if not isinstance(value, (int, np.integer)) or value < 1:
+                raise InputError(f"'{name}' is a whole number >= 1", repr(value), "Change it.")
+        longest = sequences.values.shape[1]
+        config = ChimeraConfig(
+            d_model=self.d_model,
+            d_state=self.d_state,
+            n_layers=self.n_layers,
+            patch=math.ceil(longest / STEPS) if self.patch is None else self.patch,
+            dropout=self.dropout,
+            transition=self.transition,
+            coupled=self.coupled,
+            seasonal=self.seasonal,
+            classes=len(self.classes_),
+        )
+        self.scaler_ = Scaler.of(sequences)
+        values = Sequences(self._scaled(sequences.values, sequences.lengths), sequences.lengths)
+        targets = torch.from_numpy(index)
+        seed = int(check_random_state(self.random_state).randint(2**31))
+
+        def draw(generator: torch.Generator) -> tuple[Tensor, ...]:
+            rows = torch.randperm(len(values), generator=generator)[: self.batch_size]
+            return (*values.take(rows), targets[rows])
+
+        def loss(network: ChimeraModel, batch: tuple[Tensor, ...]) -> Tensor:
+            inputs, lengths, wanted = batch
+            return F.cross_entropy(network.classify(inputs, lengths), wanted)
+
+        trained = fit_model(
+            new_model(config, seed),
+            draw,
+            loss,
+            steps=self.epochs * math.ceil(len(values) / self.batch_size),
+            learning_rate=float(self.learning_rate),
+            weight_decay=float(self.weight_decay),
+            seed=seed,
+            device=self.device,
+            folder=self.checkpoints,
+        )
+        self.model_, self.history_ = trained.model, trained.history
+        return self
+
+    def predict_proba(self, X: Any) -> Float64[np.ndarray, "sequences classes"]:
+        """Class probabilities."""
+        return softmax(self._logits(X), axis=1)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The most probable class of each."""
+        found = self._logits(X).argmax(1)
+        return self.classes_[found]
+
+    def _logits(self, X: Any) -> Float64[np.ndarray, "sequences classes"]:
+        check_is_fitted(self)
+        sequences = self._read(X, reset=False)
+        model, device = self.model_.eval(), self.model_.embed.weight.device
+        cells = sequences.channels * sequences.values.shape[1] * model.config.d_model * model.config.d_state
+        size = max(1, (1 << 24) * model.config.patch // cells)
+        # Sequences of like length together, so that little is padded.
+        order = torch.argsort(sequences.lengths, stable=True)
+        found = torch.empty(len(sequences), len(self.classes_), dtype=torch.float64)
+        with torch.no_grad():
+            for rows in order.split(size):
+                values, lengths = sequences.take(rows)
+                scaled = self._scaled(values, lengths)
+                found[rows] = model.classify(scaled.to(device), lengths.to(device)).double().cpu()
+        return found.numpy()
+
+    def _scaled(self, values: Tensor, lengths: Tensor) -> Tensor:
+        """Standardised, zeros behind the end."""
+        inside = torch.arange(values.shape[1]) < lengths[:, None]
+        return self.scaler_.apply(values) * inside[..., None]
+
+    def _read(self, X: Any, *, reset: bool) -> Sequences:
+        """Sequences as they were in `fit`: rows of one length, or as many channels."""
+        table = not isinstance(X, (list, tuple, Tensor)) and len(getattr(X, "shape", ())) < 3
+        if table and (reset or self.flat_):
+            # scikit-learn's checks of tables; ours say where a value is missing.
+            found = validate_data(self, X, reset=reset, dtype="numeric", ensure_all_finite=False)
+            sequences = Sequences.of(np.asarray(found))
+        else:
+            sequences = Sequences.of(X)
+        if reset:
+            self.flat_ = sequences.flat
+            self.n_features_in_ = sequences.values.shape[1] if sequences.flat else sequences.channels
+        elif sequences.channels != len(self.scaler_.mean):
+            got = f"{sequences.channels} channels"
+            raise InputError(f"the model was trained on {len(self.scaler_.mean)} channels", got, "Pass the same.")
+        return sequences
+
+    def checkpoint(self) -> Checkpoint:
+        """The fitted classifier as one medium.
+
+        Raises:
+            InputError: classes that are neither words nor numbers.
+        """
+        check_is_fitted(self)
+        classes = self.classes_.tolist()
+        if not all(isinstance(each, (str, int, float, bool)) for each in classes):
+            raise InputError("classes are stored as words or numbers", classes[:3], "Rename them.")
+        described = {
+            "classes": classes,
+            "scaler": {"mean": self.scaler_.mean.tolist(), "spread": self.scaler_.spread.tolist()},
+            "flat": self.flat_,
+            "features": self.n_features_in_,
+        }
+        return pack("ChimeraClassifier", self.model_, described)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the fitted classifier as safetensors."""
+        found = self.checkpoint()
+        return write_safetensors(path, found.tensors, found.metadata)
+
+    @classmethod
+    def load(cls, path: str | Path) -> ChimeraClassifier:
+        """Read what `save` wrote.
+
+        Raises:
+            WeightsError: another file.
+        """
+        model, described = unpack(path, "ChimeraClassifier")
+        known = cls._get_param_names()
+        found = cls(**{name: value for name, value in vars(model.config).items() if name in known})
+        found.model_, found.history_ = model, ()
+        found.classes_ = np.array(described["classes"])
+        found.scaler_ = Scaler(*(np.array(described["scaler"][name]) for name in ("mean", "spread")))
+        found.flat_, found.n_features_in_ = described["flat"], described["features"]
+        return found

@@ -1,0 +1,261 @@
+"""Jobs of Chimera: forecast a table of series, classify sequences, watch for anomalies."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypedDict
+
+import numpy as np
+import polars
+from numpy import ndarray
+from sklearn.metrics import confusion_matrix
+from sklearn.model_selection import train_test_split
+
+from harmonia.core.errors import InputError
+from harmonia.core.progress import say
+from harmonia.core.task import Field
+from harmonia.core.weights import Checkpoint
+from harmonia.data.labelled_sequences import ts_file
+from harmonia.data.traces import synthetic_trace
+from harmonia.media import Figure, Series, Table
+from harmonia.parts.features import Target
+from harmonia.parts.forecasting import LinearWindow, usual_season
+from harmonia.sequences.chimera import figures
+from harmonia.sequences.chimera.classifier import ChimeraClassifier
+from harmonia.sequences.chimera.comparison import compare
+from harmonia.sequences.chimera.detector import ChimeraAnomalyDetector
+from harmonia.sequences.chimera.forecaster import ChimeraForecaster
+
+HELD_OUT = 0.2
+"""Share of a series, at its end, that forecasters are judged on."""
+
+ORIGINS = 24
+"""Moments of the held-out end that are forecast from."""
+
+Width = Annotated[int, Field("channels of the network", ge=2, le=512)]
+State = Annotated[int, Field("size of each of the two states", ge=1, le=128)]
+Layers = Annotated[int, Field("blocks of the network", ge=1, le=16)]
+Device = Annotated[Literal["auto", "cpu", "cuda"], Field("where to compute")]
+Seed = Annotated[int, Field("random seed")]
+
+
+class Forecasted(TypedDict):
+    forecast: Annotated[Table, Field("5%, 50% and 95% of every variable at each coming time")]
+    scores: Annotated[Table, Field("errors on the held-out end, beside simple rules on the same split")]
+    parts: Annotated[Table, Field("the forecast as a sum: linear part, trend heads, seasonal heads")]
+    drivers: Annotated[Table, Field("how far each variable's forecast moves with each variable's past")]
+    model: Annotated[Checkpoint, Field("the trained forecaster")]
+    report: Annotated[Figure, Field("past and forecast, what the heads add, and the errors")]
+    influence: Annotated[Figure, Field("whose past moves whose forecast")]
+
+
+class Classified(TypedDict):
+    predictions: Annotated[Table, Field("held-out sequences: class, probabilities, and the truth")]
+    accuracy: Annotated[float, Field("share of the held-out sequences that are right")]
+    model: Annotated[Checkpoint, Field("the trained classifier")]
+    report: Annotated[Figure, Field("loss over the run, and held-out mistakes")]
+
+
+class Detected(TypedDict):
+    anomalies: Annotated[Table, Field("every moment: score, whether it is unusual, and the variable most to blame")]
+    model: Annotated[Checkpoint, Field("the trained detector")]
+    report: Annotated[Figure, Field("the series with its unusual moments, and the score over time")]
+
+
+def forecast(
+    series: Annotated[Series, Field("one row a time, one column a variable", example=synthetic_trace)],
+    *,
+    horizon: Annotated[int, Field("steps to predict", ge=1)] = 24,
+    lookback: Annotated[int, Field("rows the model sees; 0: four horizons, at least 48", ge=0)] = 0,
+    season: Annotated[int, Field("steps of a season, for the simple rules; 0: by the calendar", ge=0)] = 0,
+    mode: Annotated[Literal["direct", "closed_loop"], Field("all steps at once, or fed back one by one")] = "direct",
+    order: Annotated[
+        Literal["given", "correlation"], Field("how the recurrence runs over the variables, there and back")
+    ] = "given",
+    width: Width = 16,
+    state: State = 8,
+    layers: Layers = 2,
+    steps: Annotated[int, Field("optimizer steps", ge=1)] = 200,
+    device: Device = "auto",
+    seed: Seed = 0,
+) -> Forecasted:
+    """Forecast many series together, and say how that compares with simple rules on the last fifth.
+
+    The forecaster is fitted twice: to the first four fifths, to be judged beside the rules on the rest, and to
+    everything, for the forecast. Where a simple rule is better, the report and the table say so.
+    """
+    ahead = series.ahead(horizon)
+    cut = len(series) - max(round(HELD_OUT * len(series)), horizon)
+    wanted = lookback or max(48, 4 * horizon)
+    room = cut - horizon - 8
+    if room < 4:
+        mend = "Give a longer series, or a shorter horizon."
+        raise InputError(f"{len(series)} rows are too few to predict {horizon} steps and judge it", f"{cut} rows", mend)
+    if wanted > room // 2:
+        wanted = max(2, room // 2)
+        say(f"The series is short: the model sees {wanted} rows.")
+    past = Series(series.values[:cut], series.names, series.times[:cut])
+    season = min(season or usual_season(past), max(1, cut // 6))
+    network: dict[str, Any] = {
+        "mode": mode, "variable_order": order, "d_model": width, "d_state": state, "n_layers": layers,
+        "steps": steps, "device": device, "random_state": seed,
+    }  # fmt: skip
+    judged = ChimeraForecaster(horizon, wanted, **network).fit(past)
+    classical = find_spec("statsmodels") is not None
+    if not classical:
+        say("ETS and Theta are left out: pip install 'harmonia[forecasting]'.")
+    rivals = {figures.OURS: judged, "DLinear (closed form)": LinearWindow(horizon, judged.lookback).fit([past])}
+    scores = compare(rivals, past, series, season, ORIGINS, classical=classical)
+    errors = {str(row["forecaster"]): float(row["MSE"]) for row in scores.to_dicts()}
+    ours, (name, best) = errors[figures.OURS], min(errors.items(), key=lambda item: item[1])
+    if name == figures.OURS:
+        rest = min(value for other, value in errors.items() if other != name)
+        say(f"On the held-out end Chimera is best: mean squared error {ours:.3g}, the best simple rule {rest:.3g}.")
+    else:
+        say(f"On the held-out end {name} is better: mean squared error {best:.3g}, Chimera {ours:.3g}. Use the rule.")
+    final = ChimeraForecaster(horizon, wanted, **network).fit(series)
+    coming = final.forecast(series.values[None, -final.lookback :])
+    levels = (0.05, 0.5, 0.95)
+    quantiles = coming.quantile(np.array(levels))[:, 0]
+    parts = final.decompose(series) if mode == "direct" else None
+    driven = final.variate_influence(series)
+    names = [str(each) for each in series.names]
+    return {
+        "forecast": _table(ahead, names, {f"{level:.0%}": q for level, q in zip(levels, quantiles)}),
+        "scores": Table(scores),
+        "parts": _table(ahead, names, {} if parts is None else parts._asdict()),
+        "drivers": Table(polars.DataFrame({"predicted": names} | {n: driven[:, i] for i, n in enumerate(names)})),
+        "model": final.checkpoint(),
+        "report": figures.forecasts(series, quantiles, ahead, parts, errors),
+        "influence": figures.influence(names, driven),
+    }
+
+
+def classify(
+    examples: Annotated[Path, Field("a .ts file of the UCR and UEA archives, or a table with one sequence a row")],
+    *,
+    test: Annotated[str, Field("a second file to be judged on; otherwise a quarter is held out")] = "",
+    target: Annotated[str, Field("column of the labels of a table; the last unless given")] = "",
+    width: Width = 32,
+    state: State = 8,
+    layers: Layers = 2,
+    epochs: Annotated[int, Field("passes over the examples", ge=1)] = 40,
+    learning_rate: Annotated[float, Field("peak", gt=0)] = 0.004,
+    device: Device = "auto",
+    seed: Seed = 0,
+) -> Classified:
+    """Learn classes of sequences, of one channel or many, and judge them on held-out ones."""
+    values, labels = _examples(examples, target)
+    if len(values) < 8:
+        raise InputError("there are too few examples", f"{len(values)} with a label", "Give eight or more.")
+    if test:
+        learn_values, learn_labels = values, labels
+        test_values, test_labels = _examples(_existing(test), target)
+    else:
+        counts = np.unique(labels, return_counts=True)[1]
+        stratify = labels if counts.min() > 1 and len(counts) <= len(labels) // 4 else None
+        learn, held = train_test_split(np.arange(len(values)), test_size=0.25, random_state=seed, stratify=stratify)
+        learn_values, learn_labels = [values[i] for i in learn], labels[learn]
+        test_values, test_labels = [values[i] for i in held], labels[held]
+    model = ChimeraClassifier(
+        d_model=width, d_state=state, n_layers=layers, epochs=epochs, learning_rate=learning_rate,
+        device=device, random_state=seed,
+    ).fit(learn_values, learn_labels)  # fmt: skip
+    chances = model.predict_proba(test_values)
+    found = model.classes_[chances.argmax(1)]
+    accuracy = float((found == test_labels).mean())
+    say(f"{accuracy:.1%} of {len(test_labels)} held-out sequences are right.")
+    names = [str(each) for each in model.classes_]
+    columns = {"sequence": np.arange(1, len(found) + 1), "class": found.tolist(), "truth": test_labels.tolist()}
+    columns |= {f"P({name})": chances[:, i] for i, name in enumerate(names)}
+    confusion = confusion_matrix(test_labels, found, labels=model.classes_).astype(np.float64)
+    return {
+        "predictions": Table(polars.DataFrame(columns, strict=False)),
+        "accuracy": accuracy,
+        "model": model.checkpoint(),
+        "report": figures.classes(model.history_, confusion, names),
+    }
+
+
+def detect(
+    series: Annotated[Series, Field("one row a time, one column a variable", example=synthetic_trace)],
+    *,
+    learn: Annotated[float, Field("share, from the first row, that is normal and learnt from", gt=0, lt=1)] = 0.6,
+    quantile: Annotated[float, Field("share of the learnt rows below the threshold", gt=0, lt=1)] = 0.995,
+    lookback: Annotated[int, Field("rows of a window in training", ge=2)] = 48,
+    width: Width = 16,
+    state: State = 8,
+    layers: Layers = 1,
+    steps: Annotated[int, Field("optimizer steps", ge=1)] = 200,
+    device: Device = "auto",
+    seed: Seed = 0,
+) -> Detected:
+    """Learn what is normal from the first part of a series, and find what is unusual in all of it."""
+    count = round(learn * len(series))
+    if count <= lookback:
+        mend = "Give a longer series, a larger share, or a shorter window."
+        raise InputError(f"windows of {lookback} rows do not fit into what is learnt from", f"{count} rows", mend)
+    model = ChimeraAnomalyDetector(
+        lookback=lookback, quantile=quantile, d_model=width, d_state=state, n_layers=layers, steps=steps,
+        device=device, random_state=seed,
+    ).fit(Series(series.values[:count], series.names, series.times[:count]))  # fmt: skip
+    by_variable = model.variable_scores(series)
+    scores = by_variable.mean(1)
+    flags = scores > model.threshold_
+    new = flags[count:]
+    say(f"{int(new.sum())} of {len(new)} new moments are unusual; {flags[:count].mean():.2%} of those learnt from.")
+    names = np.array([str(each) for each in series.names])
+    columns = {
+        "time": _plain(series.times),
+        "score": scores,
+        "unusual": flags,
+        "variable": names[by_variable.argmax(1)],
+        "learnt from": np.arange(len(scores)) < count,
+    }
+    return {
+        "anomalies": Table(polars.DataFrame(columns)),
+        "model": model.checkpoint(),
+        "report": figures.anomalies(series, scores, model.threshold_, by_variable, flags, count),
+    }
+
+
+def _table(times: ndarray, names: list[str], values: dict[str, ndarray]) -> Table:
+    """Times, and for every variable one column of each kind of value."""
+    columns = {f"{name} {kind}": each[:, i] for i, name in enumerate(names) for kind, each in values.items()}
+    return Table(polars.DataFrame({"time": _plain(times)} | columns))
+
+
+def _plain(times: ndarray) -> ndarray:
+    return times.astype("datetime64[us]") if times.dtype.kind == "M" else times
+
+
+def _existing(path: str) -> Path:
+    found = Path(path).expanduser()
+    if not found.is_file():
+        raise InputError("there is no such file", path, "Check the path of `test`.")
+    return found
+
+
+def _examples(path: Path, target: str) -> tuple[list[ndarray], ndarray]:
+    """Sequences with a label from a .ts file, or the rows of a table."""
+    if path.is_dir():
+        raise InputError("this is a folder", path, "Give a .ts file or a table.")
+    if path.suffix.lower() == ".ts":
+        found = ts_file(path)
+        if not found.is_class:
+            raise InputError(
+                f"{path.name} holds numbers instead of classes", "targetlabel", "Use a classification set."
+            )
+        return list(found.values), found.labels
+    table = Table.read(path)
+    wanted = Target.of(table, target, "classification")
+    columns = [name for name in table.numeric_names() if name != wanted.name]
+    if not columns:
+        raise InputError("the table has no samples", table.names, "Give one sequence a row, one sample a column.")
+    rows = table.numeric(columns)
+    known = [i for i, label in enumerate(wanted.values) if label is not None]
+    return [rows[i, :, None] for i in known], np.array([wanted.values[i] for i in known])
+
+
+JOBS = (forecast, classify, detect)
