@@ -146,6 +146,13 @@ class TestRules:
         np.testing.assert_array_equal(fc.Persistence(5).point(window[:, -1:])[0], np.repeat(window[0, -1:], 5, 0))
         np.testing.assert_array_equal(fc.SeasonalNaive(24, 30).point(window)[0, 24:], window[0, :6])
 
+    def test_drift_goes_on(self):
+        lines = np.array([1.0, -2.0]) + np.arange(6.0)[:, None] * np.array([0.5, 3.0])
+        found = fc.Drift(horizon=2, lookback=4).fit([Series(lines)]).forecast(lines[None, :4])
+        np.testing.assert_allclose(found.mean[0], lines[4:])
+        with pytest.raises(InputError, match="two values"):
+            fc.Drift(horizon=2, lookback=1)
+
     @pytest.mark.parametrize("season", [0, 24])
     def test_ridge_is_scikit_learns(self, season):
         series = waves()

@@ -28,7 +28,7 @@ from harmonia.core.progress import say
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_WRAPPERS = ("state_dict", "model_state_dict", "state", "model", "module")
+_WRAPPERS = ("state_dict", "model_state_dict", "model_dict", "state", "model", "module")
 _PREFIXES = ("module.", "model.", "_orig_mod.")
 _announced: set[str] = set()
 

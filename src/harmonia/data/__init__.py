@@ -13,6 +13,7 @@ so.
     sequences   ts_file, bundled_series, spoken_commands; harmonia.data.long_range_arena
     talk        demo_talk: two people who talk over each other
     traces      synthetic_trace, bank_calls, electricity, fisher: demand of services, for forecasting and scaling
+    panels      gapminder, airport_weather, accommodation, coupled_panel, covid_panel, patients
     folders     musdb_hq, musdb_mp4, msst_songs, msst_stems, mir_st500: data sets that users have on disk
 """
 
@@ -23,10 +24,15 @@ from harmonia.core.lazy import lazy
 __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
+        "Panel": "panel",
         "Song": "song",
         "Tune": "tune",
+        "accommodation": "panels",
+        "airport_weather": "panels",
         "bank_calls": "traces",
         "boston": "tables",
+        "coupled_panel": "panels",
+        "covid_panel": "panels",
         "credit_default": "tables",
         "breast_cancer": "tables",
         "bundled_series": "labelled_sequences",
@@ -43,6 +49,7 @@ __getattr__, __dir__, __all__ = lazy(
         "electricity": "traces",
         "fisher": "traces",
         "folk_tunes": "scores",
+        "gapminder": "panels",
         "iris": "tables",
         "is_land": "maps",
         "kinships": "graphs",
@@ -54,6 +61,7 @@ __getattr__, __dir__, __all__ = lazy(
         "musdb_hq": "folders",
         "musdb_mp4": "folders",
         "nations": "graphs",
+        "patients": "panels",
         "photograph": "photographs",
         "spoken_commands": "labelled_sequences",
         "ts_file": "labelled_sequences",

@@ -34,6 +34,38 @@ class Persistence(PointForecaster):
         return np.repeat(values[:, -1:], self.horizon, axis=1)
 
 
+class Drift(PointForecaster):
+    """The line through the first and the last value of a window goes on.
+
+    Arguments:
+        horizon: Steps to predict.
+        lookback: Length of the window; at least 2.
+        draws: Errors that are kept.
+
+    Raises:
+        InputError: a window without two values.
+
+    Example:
+        >>> rule = Drift(horizon=2, lookback=3).fit([Series(np.arange(9.0))])
+        >>> rule.forecast(np.array([[[1.0], [5.0], [3.0]]])).mean[0, :, 0].tolist()
+        [4.0, 5.0]
+    """
+
+    def __init__(self, horizon: int, lookback: int, draws: int = 200) -> None:
+        if lookback < 2:
+            raise InputError("a line goes through two values", lookback, "Pass a lookback of 2 or more.")
+        self.lookback, self.horizon, self.draws = lookback, horizon, draws
+
+    def learn(self, series: Sequence[Series]) -> None:
+        """Nothing to learn."""
+
+    def point(
+        self, values: Float64[ndarray, "batch lookback variables"]
+    ) -> Float64[ndarray, "batch horizon variables"]:
+        slope = (values[:, -1] - values[:, 0]) / (self.lookback - 1)
+        return values[:, -1:] + slope[:, None] * np.arange(1, self.horizon + 1)[:, None]
+
+
 class SeasonalNaive(PointForecaster):
     """The value of one season before.
 
