@@ -79,21 +79,29 @@ def forecasts(
 
 
 def influence(names: Sequence[str], matrix: Float[ndarray, "variables variables"]) -> Figure:
-    """Whose past moves whose forecast."""
+    """Whose past moves whose forecast: shares of each row, its own past left white."""
     count = len(names)
+    share = 100 * matrix / np.maximum(matrix.sum(1, keepdims=True), 1e-12)
+    others = np.where(np.eye(count, dtype=bool), np.nan, share)
+    largest = float(np.nanmax(others)) if count > 1 else 1.0
     size = min(11.0, 3.2 + 0.5 * count)
-    figure, [axes] = new_figure(title="Whose past moves whose forecast", width=size + 1.4, height=size, grid=False)
-    picture = axes.imshow(matrix, cmap="Blues", vmin=0)
+    title = "Whose past moves whose forecast"
+    if count > 1:
+        i, j = np.unravel_index(int(np.nanargmax(others)), others.shape)
+        title = f"Whose past moves whose forecast: most of all, {names[j]} that of {names[i]}"
+    figure, [axes] = new_figure(title=title, width=size + 1.8, height=size, grid=False)
+    picture = axes.imshow(others, cmap="Blues", vmin=0, vmax=max(largest, 1e-9))
     shown = range(count) if count <= 24 else range(0, count, -(-count // 20))
     axes.set_xticks(list(shown), [str(names[i])[:18] for i in shown], rotation=45, ha="right")
     axes.set_yticks(list(shown), [str(names[i])[:18] for i in shown])
     if count <= 10:
         for i, j in np.ndindex(count, count):
-            dark = matrix[i, j] > 0.55 * matrix.max()
-            axes.text(j, i, f"{matrix[i, j]:.2f}", ha="center", va="center", fontsize=8, color="white" if dark else INK)
-    axes.set_xlabel("its past ...")
-    axes.set_ylabel("... moves this forecast")
-    colour_bar(axes, picture, "mean |slope|, in spreads")
+            dark = i != j and share[i, j] > 0.55 * largest
+            colour = MUTED if i == j else "white" if dark else INK
+            axes.text(j, i, f"{share[i, j]:.2g} %", ha="center", va="center", fontsize=8, color=colour)
+    axes.set_xlabel("the past of ...")
+    axes.set_ylabel("... moves the forecast of")
+    colour_bar(axes, picture, "share of all slopes (%), the own past left out")
     return Figure(figure)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float64
 from numpy import ndarray
+from scipy.optimize import lsq_linear
 from torch import Tensor
 
 from harmonia.core.errors import InputError
@@ -25,6 +26,9 @@ from harmonia.sequences.chimera.network import ChimeraConfig, ChimeraModel
 Mode = Literal["direct", "closed_loop"]
 Gaps = Literal["raise", "mask"]
 Order = Literal["given", "correlation"]
+
+JUDGED = 0.15
+"""Share of a series, at its end, by which the heads are weighted."""
 
 STEPS = 24
 """Steps of the grid that a window is cut into, roughly, where the patch is not given."""
@@ -48,9 +52,11 @@ class ChimeraForecaster(PointForecaster):
     """Forecast every variable of a series from what all of them were: a two-dimensional selective state space.
 
     Chimera (arXiv 2406.04320). Every window is normalised by its own mean and spread. A linear rule of the window,
-    shared by all variables and solved in closed form before training, carries what is linear; the network adds the
-    rest, apart by trend heads and seasonal heads (`decompose`). Squared errors are minimised, so that the mean is
-    predicted; intervals are the errors on the fitted series, as for every `PointForecaster`.
+    shared by all variables and solved in closed form, carries what is linear; the network learns the rest, apart by
+    trend heads and seasonal heads (`decompose`). How much of each to trust is solved for at the end, on the last part
+    of the series, which training did not see: where the network has found nothing that lasts, the linear rule remains.
+    Squared errors are minimised, so that the mean is predicted; intervals are the errors on the fitted series, as for
+    every `PointForecaster`.
 
     The defaults suit one processor and thousands of rows; the paper's size is nearer to d_model=64, d_state=16,
     lookback=336.
@@ -170,30 +176,31 @@ class ChimeraForecaster(PointForecaster):
         return self
 
     def learn(self, series: Sequence[Series]) -> None:
-        """Solve the linear part, then train the network on all windows."""
-        windows = Windows(series, self.lookback, self.horizon)
-        flags = Windows(
-            [Series(self._seen[id(each)].astype(np.float64), each.names) for each in series],
-            self.lookback,
-            self.horizon,
+        """Solve the linear part, train the network on what it leaves, and weigh the heads by windows kept apart."""
+        seen = [Series(self._seen[id(each)].astype(np.float64), each.names) for each in series]
+        windows, flags = (Windows(each, self.lookback, self.horizon) for each in (series, seen))
+        cuts = [round((1 - JUDGED) * len(each)) for each in series]
+        apart = self.mode == "direct" and min(cuts) >= self.lookback + 2 * self.horizon
+        learnt, known = (
+            [_part(each, slice(0, cut if apart else None)) for each, cut in zip(group, cuts)]
+            for group in (series, seen)
         )
+        learning, telling = (Windows(each, self.lookback, self.horizon) for each in (learnt, known))
         self.names_ = tuple(series[0].names)
         count = len(self.names_)
         together = np.concatenate([each.values for each in series])
         self.order_ = seriation(together) if self.variable_order == "correlation" else np.arange(count)
         model = new_model(self.config, self.random_state)
-        rule = LinearWindow(self.horizon, self.lookback, own_scale=True)
-        rule.learn(series)
+        self._solve_linear(model, learnt)
+        model.linear.requires_grad_(False)
         with torch.no_grad():
-            model.linear.weight.copy_(torch.from_numpy(rule.weight_))
-            model.linear.bias.copy_(torch.from_numpy(rule.bias_))
             model.ahead.weight.mul_(0.1)
         order = torch.from_numpy(self.order_)
 
         def draw(generator: torch.Generator) -> tuple[Tensor, ...]:
-            index = torch.randint(len(windows), (self.batch_size,), generator=generator)
-            past, future, _ = windows.at(index)
-            seen, judged, _ = flags.at(index)
+            index = torch.randint(len(learning), (self.batch_size,), generator=generator)
+            past, future, _ = learning.at(index)
+            seen, judged, _ = telling.at(index)
             return tuple(each[:, :, order].float() for each in (past, future, seen, judged))
 
         def loss(network: ChimeraModel, batch: tuple[Tensor, ...]) -> Tensor:
@@ -221,6 +228,38 @@ class ChimeraForecaster(PointForecaster):
             device=self.device,
         )
         self.model_, self.history_ = trained.model, trained.history
+        if apart:
+            late = _late(series, cuts, self.lookback, self.horizon)
+            chosen = late[torch.linspace(0, len(late) - 1, min(len(late), 128)).long()]
+            past, future, _ = windows.at(chosen)
+            there, judged, _ = flags.at(chosen)
+            self._weigh(past.numpy(), future, there.numpy() > 0, judged)
+            self._solve_linear(self.model_, series)
+
+    def _solve_linear(self, model: ChimeraModel, series: Sequence[Series]) -> None:
+        rule = LinearWindow(self.horizon, self.lookback, own_scale=True)
+        rule.learn(series)
+        with torch.no_grad():
+            model.linear.weight.copy_(torch.from_numpy(rule.weight_))
+            model.linear.bias.copy_(torch.from_numpy(rule.bias_))
+
+    def _weigh(self, past: ndarray, future: Tensor, seen: ndarray, judged: Tensor) -> None:
+        """Least squares for one weight of each kind of head, from 0 to 1."""
+        columns, rest, order, start = [], [], torch.from_numpy(self.order_), 0
+        for values, norm, mask in self._pieces(np.where(seen, past, np.nan)):
+            rows, start = slice(start, start + len(values)), start + len(values)
+            linear, trend, season = self._parts(values, mask)
+            weight = judged[rows][:, :, order]
+            rest.append((weight * (norm.apply(future[rows][:, :, order]) - linear)).flatten())
+            columns.append(torch.stack([(weight * each).flatten() for each in (trend, season)], 1))
+        found = lsq_linear(torch.cat(columns).numpy(), torch.cat(rest).numpy(), bounds=(0, 1)).x
+        self.model_.gains.copy_(torch.from_numpy(found))
+
+    def _parts(self, past: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """The three parts of normalised forecasts, in float64."""
+        with torch.no_grad():
+            linear, trend, season = self.model_.parts(past, self.model_.streams(past, mask))
+        return linear.double().cpu(), trend.double().cpu(), season.double().cpu()
 
     def _run(
         self, network: ChimeraModel, past: Tensor, horizon: int, mask: Tensor | None = None
@@ -268,9 +307,8 @@ class ChimeraForecaster(PointForecaster):
         if self.mode == "closed_loop":
             raise InputError("only a direct forecast is a sum of its heads", "closed_loop", "Use mode='direct'.")
         back = torch.from_numpy(np.argsort(self.order_))
-        with torch.no_grad():
-            past, norm, mask = next(iter(self._pieces(self._window(last_window)[None])))
-            linear, trend, season = (each.double().cpu() for each in self.model_.parts(past, self.model_.streams(past, mask)))
+        past, norm, mask = next(iter(self._pieces(self._window(last_window)[None])))
+        linear, trend, season = self._parts(past, mask)
         parts = (norm.undo(linear), trend * norm.spread, season * norm.spread)
         return Parts(*(each[0][:, back].numpy() for each in parts))
 
@@ -377,6 +415,20 @@ def _normalised(past: Tensor, seen: Bool[Tensor, "batch time v"]) -> tuple[Insta
     variance = (torch.where(seen, past - mean, 0.0).square().sum(1, keepdim=True)) / count
     norm = InstanceNorm(mean, (variance + 1e-5).sqrt())
     return norm, torch.where(seen, norm.apply(filled), 0.0), seen
+
+
+def _first(series: Series, rows: int) -> Series:
+    return Series(series.values[:rows], series.names, series.times[:rows])
+
+
+def _late(series: Sequence[Series], cuts: Sequence[int], lookback: int, horizon: int) -> Tensor:
+    """Among all windows of all series, those whose future lies behind the cut."""
+    found, offset = [], 0
+    for each, cut in zip(series, cuts):
+        count = max(0, len(each) - lookback - horizon + 1)
+        found.append(offset + torch.arange(max(0, cut - lookback), count))
+        offset += count
+    return torch.cat(found)
 
 
 def _mean_square(error: Tensor, weight: Tensor) -> Tensor:

@@ -214,6 +214,8 @@ class ChimeraModel(nn.Module):
             self.linear = nn.Linear(config.lookback, config.horizon)
             self.recent = min(config.recent, config.lookback // config.patch)
             self.ahead = nn.Linear(self.recent * config.d_model, config.horizon, bias=False)
+            self.gains: Tensor
+            self.register_buffer("gains", torch.ones(2))
         if config.classes:
             self.attend = nn.Linear(config.d_model, 1)
             self.decide = nn.Linear(config.d_model, config.classes)
@@ -263,8 +265,8 @@ class ChimeraModel(nn.Module):
     ]:
         """The forecast's linear part, and what the trend heads and the seasonal heads add to it."""
         heads = (
-            self.ahead(each[:, :, -self.recent :].flatten(2)).transpose(1, 2)
-            for each in (streams.trend, streams.season)
+            gain * self.ahead(each[:, :, -self.recent :].flatten(2)).transpose(1, 2)
+            for gain, each in zip(self.gains, (streams.trend, streams.season))
         )
         return self.linear(window.transpose(1, 2)).transpose(1, 2), *heads
 

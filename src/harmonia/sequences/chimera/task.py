@@ -67,7 +67,9 @@ def forecast(
     series: Annotated[Series, Field("one row a time, one column a variable", example=synthetic_trace)],
     *,
     horizon: Annotated[int, Field("steps to predict", ge=1)] = 24,
-    lookback: Annotated[int, Field("rows the model sees; 0: four horizons, at least 48", ge=0)] = 0,
+    lookback: Annotated[
+        int, Field("rows the model sees; 0: four horizons, a season and one horizon, or 48, the most", ge=0)
+    ] = 0,
     season: Annotated[int, Field("steps of a season, for the simple rules; 0: by the calendar", ge=0)] = 0,
     mode: Annotated[Literal["direct", "closed_loop"], Field("all steps at once, or fed back one by one")] = "direct",
     order: Annotated[
@@ -87,7 +89,8 @@ def forecast(
     """
     ahead = series.ahead(horizon)
     cut = len(series) - max(round(HELD_OUT * len(series)), horizon)
-    wanted = lookback or max(48, 4 * horizon)
+    season = season or usual_season(series)
+    wanted = lookback or max(48, 4 * horizon, horizon + min(season, 10 * horizon))
     room = cut - horizon - 8
     if room < 4:
         mend = "Give a longer series, or a shorter horizon."
@@ -96,7 +99,7 @@ def forecast(
         wanted = max(2, room // 2)
         say(f"The series is short: the model sees {wanted} rows.")
     past = Series(series.values[:cut], series.names, series.times[:cut])
-    season = min(season or usual_season(past), max(1, cut // 6))
+    season = min(season, max(1, cut // 6))
     network: dict[str, Any] = {
         "mode": mode, "variable_order": order, "d_model": width, "d_state": state, "n_layers": layers,
         "steps": steps, "device": device, "random_state": seed,
