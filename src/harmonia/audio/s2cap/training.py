@@ -64,6 +64,7 @@ def train_captioner(
     plan: Plan,
     *,
     batch: int = 32,
+    nobody: int | None = None,
     encoder_rate: float = 1.0,
     mask: float = 0.15,
     remix: bool = True,
@@ -78,6 +79,7 @@ def train_captioner(
         examples: What it learns from.
         plan: Steps, rate, seed.
         batch: Clips a step.
+        nobody: Backings without a voice beside them, for the attribute head; a quarter as many unless given.
         encoder_rate: Learning rate of the encoder over that of the rest; 0.1 for a pretrained one, 0 freezes it.
         mask: See `Drawer`.
         remix: Put voices over the backings of other clips, where the encoder can (`LogMelEncoder.mixed`).
@@ -109,7 +111,8 @@ def train_captioner(
 
     encoder = objective.captioner.encoder
     mixed = encoder.mixed if remix and isinstance(encoder, LogMelEncoder) else None
-    drawer = Drawer(examples, marks, batch, max(1, batch // 4), mask, mixed)
+    alone = max(1, batch // 4) if nobody is None else nobody
+    drawer = Drawer(examples, marks, batch, alone, mask=mask, mixed=mixed)
     return train(
         objective, drawer, loss, plan, folder=folder, evaluate=measure, make_optimizers=make_optimizers, device=device
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +21,12 @@ from torch.nn import functional as F
 
 from harmonia.audio.sonics.calibration import Calibration
 from harmonia.audio.sonics.checkpoint import read_detector, weights_file
-from harmonia.audio.sonics.front_end import RATE, SonicsFrontEnd, resized
+from harmonia.audio.sonics.front_end import RATE, SonicsFrontEnd
 from harmonia.audio.sonics.network import SpecTTTra, SpecTTTraConfig
-from harmonia.audio.sonics.training import mel_levels, train_detector
+from harmonia.audio.sonics.scanning import Network, scan
+from harmonia.audio.sonics.training import checked_labels, mel_levels, train_detector
 from harmonia.audio.sonics.verdict import Verdict
-from harmonia.audio.sonics.windows import Song, Songs, Source, WindowLevels, listening, silent_share, window_starts
+from harmonia.audio.sonics.windows import Song, Songs, Source, listening
 from harmonia.core.card import Card
 from harmonia.core.errors import InputError
 from harmonia.core.progress import track
@@ -38,7 +38,6 @@ EMBEDDED = HERE / "weights" / "detector.safetensors"
 SMALL = SpecTTTraConfig(input_shape=(128, 128), dim=96, depth=4, heads=3, seconds=5.0)
 """The embedded detector: alpha's tokens for 5 s, 413,345 parameters."""
 
-TOKENS_AT_ONCE = 4096
 _RELEASED = "songs of 2023 and 2024: Suno v2 to v3.5 and Udio against YouTube (the SONICS data set)"
 
 
@@ -290,68 +289,15 @@ class SyntheticSongDetector(ClassifierMixin, BaseEstimator):
         }
         return Checkpoint(tensors, metadata)
 
-    @torch.inference_mode()
-    def _through(self, source: Source, network: Callable[[Tensor], Tensor]) -> tuple[list[int], list[Tensor | None]]:
-        """First samples of the windows of a song, and what a network makes of each; None for silence."""
-        front_end = SonicsFrontEnd(self.model_.config.input_shape)
+    def _through(self, source: Source, network: Network) -> tuple[list[int], list[Tensor | None]]:
         device = next(self.model_.parameters()).device
-        at_once = max(1, TOKENS_AT_ONCE // self.model_.config.tokens)
-        starts: list[int] = []
-        outputs: list[Tensor | None] = []
-        waiting: dict[int, Tensor] = {}
-
-        def flush() -> None:
-            levels = front_end.standardised(torch.stack(list(waiting.values())))
-            with torch.autocast(device.type, torch.bfloat16, enabled=self.dtype == "bfloat16"):
-                results = network(resized(levels, front_end.shape).to(device)).float().cpu()
-            for place, result in zip(waiting, results, strict=True):
-                outputs[place] = result
-            waiting.clear()
-
-        for start, level in self._windows(source, front_end):
-            starts.append(start)
-            outputs.append(None)
-            if silent_share(level) <= 0.5:
-                waiting[len(outputs) - 1] = level
-            if len(waiting) == at_once:
-                flush()
-        if waiting:
-            flush()
-        return starts, outputs
-
-    def _windows(self, source: Source, front_end: SonicsFrontEnd) -> Iterator[tuple[int, Tensor]]:
-        """First sample and decibels of every window."""
-        samples = self.model_.config.samples
-        if self.compat == "sonics":
-            start = int((source.total - samples) / 4 * 3) if source.total > samples else 0
-            sound = torch.from_numpy(np.array(source.read(start, min(start + samples, source.total))))
-            sound = F.pad(sound, (0, samples - len(sound)))
-            yield start, front_end.log_mel.level(front_end.log_mel.power(sound))
-            return
-        hop = self.model_.config.seconds / 2 if self.hop is None else self.hop
-        starts = window_starts(source.total, samples, front_end.log_mel.config.hop_length, round(hop * RATE))
-        levels = WindowLevels(front_end.log_mel, samples)(source, starts)
-        yield from track(zip(starts, levels, strict=True), "Listening", len(starts))
+        return scan(source, network, self.model_.config, device, hop=self.hop, dtype=self.dtype, compat=self.compat)
 
     def _with(self, model: SpecTTTra, calibration: Calibration, trained_on: str) -> SyntheticSongDetector:
         _check(self)
         self.model_ = model.to(_device(self.device)).eval()
         self.calibration_, self.trained_on_, self.classes_ = calibration, trained_on, np.array([0, 1])
         return self
-
-
-def checked_labels(y: ArrayLike, count: int) -> Int64[ndarray, " songs"]:
-    """Labels as 0 and 1, as many as there are songs.
-
-    Raises:
-        InputError: other labels, or not as many.
-    """
-    labels = np.asarray(y).ravel()
-    if len(labels) != count:
-        raise InputError("every song has one label", f"{len(labels)} labels, {count} songs", "Pass as many.")
-    if not np.isin(labels, (0, 1)).all():
-        raise InputError("labels are 1 (synthetic) and 0 (real)", np.unique(labels)[:5], "Map yours to these.")
-    return labels.astype(np.int64)
 
 
 def _check(detector: SyntheticSongDetector) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float16, Int64
 from numpy import ndarray
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -129,6 +130,20 @@ def train_detector(
         return {"auc": found.auc, "balanced_accuracy": found.balanced_accuracy}
 
     return train(model, draw, loss, plan, folder=folder, evaluate=evaluate, device=device)
+
+
+def checked_labels(y: ArrayLike, count: int) -> Int64[ndarray, " songs"]:
+    """Labels as 0 and 1, as many as there are songs.
+
+    Raises:
+        InputError: other labels, or not as many.
+    """
+    labels = np.asarray(y).ravel()
+    if len(labels) != count:
+        raise InputError("every song has one label", f"{len(labels)} labels, {count} songs", "Pass as many.")
+    if not np.isin(labels, (0, 1)).all():
+        raise InputError("labels are 1 (synthetic) and 0 (real)", np.unique(labels)[:5], "Map yours to these.")
+    return labels.astype(np.int64)
 
 
 def mel_levels(front_end: SonicsFrontEnd, sound: Float[Tensor, " time"]) -> Levels:
