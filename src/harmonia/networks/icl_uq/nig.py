@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from jaxtyping import Float, Float64
@@ -48,33 +50,35 @@ class NIGRegression(RegressorMixin, BaseEstimator):
         self.a0 = a0
         self.b0 = b0
 
-    def fit(self, X, y) -> NIGRegression:
+    def fit(self, X: Any, y: Any) -> NIGRegression:
         """Start from the prior and take in all pairs."""
         X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
         self.posterior_ = self._prior(X.shape[1])
         self.log_marginal_likelihood_ = 0.0
         return self._absorb(X, y)
 
-    def partial_fit(self, X, y) -> NIGRegression:
+    def partial_fit(self, X: Any, y: Any) -> NIGRegression:
         """Take in further pairs; the result is that of one `fit` on all."""
         if not hasattr(self, "posterior_"):
             return self.fit(X, y)
         X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True, reset=False)
         return self._absorb(X, y)
 
-    def predict(self, X, return_std: bool = False):
+    def predict(self, X: Any, return_std: bool = False) -> Any:
         """Mean of every row, and its standard deviation if wanted."""
         known = self.predictive(X)
         mean = known.location.numpy()
         return (mean, known.variance.sqrt().numpy()) if return_std else mean
 
-    def predictive(self, X) -> StudentT:
+    def predictive(self, X: Any) -> StudentT:
         """The Student-t distribution of every row's target."""
         check_is_fitted(self, "posterior_")
         X = validate_data(self, X, dtype=np.float64, reset=False)
         return self.posterior_.expand(len(X)).predict(torch.from_numpy(X))
 
-    def predict_interval(self, X, coverage: float = 0.9) -> tuple[Float64[ndarray, " rows"], Float64[ndarray, " rows"]]:
+    def predict_interval(
+        self, X: Any, coverage: float = 0.9
+    ) -> tuple[Float64[ndarray, " rows"], Float64[ndarray, " rows"]]:
         """Central intervals of the Student-t."""
         from scipy.stats import t
 

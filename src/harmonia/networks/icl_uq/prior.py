@@ -125,8 +125,8 @@ class TaskPrior(Prior):
                 raise InputError(
                     "there are no such covariates", self.covariates, "Use normal, scaled, correlated or a matrix."
                 )
-        elif torch.tensor(self.covariates).shape != (self.dim, self.dim):
-            got = tuple(torch.tensor(self.covariates).shape)
+        elif [len(row) for row in self.covariates] != [self.dim] * self.dim:
+            got = f"{len(self.covariates)} rows"
             raise InputError("the covariance does not fit the inputs", got, f"Pass {self.dim} rows of {self.dim}.")
 
     @property
@@ -228,7 +228,7 @@ def interval_of(odd: Tensor, upper: Tensor) -> Tensor:
 
 
 def shifted_covariance(shift: Shift, dim: int, seed: int = 0) -> Covariance:
-    """Covariances of experiment 8: ``4 I``, ``diag(d/i)``, ``diag(d/i^2)`` and, with a random rotation, ``Q diag(d/i) Q'``.
+    """Covariances of experiment 8: ``4 I``, ``diag(d/i)``, ``diag(d/i^2)``, ``Q diag(d/i) Q'`` with a random Q.
 
     Example:
         >>> shifted_covariance("decreasing", 2)

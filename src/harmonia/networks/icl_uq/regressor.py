@@ -22,6 +22,7 @@ from harmonia.networks.icl_uq.checkpoint import checkpoint, load_checkpoint
 from harmonia.networks.icl_uq.network import InContextConfig, InContextTransformer
 from harmonia.networks.icl_uq.prior import TaskPrior
 from harmonia.networks.icl_uq.training import pretrain
+from harmonia.parts.conjugate import StudentT
 from harmonia.parts.gpt import Cache
 from harmonia.parts.training import Plan, Trained
 
@@ -185,7 +186,7 @@ class InContextRegressor(RegressorMixin, BaseEstimator):
 
     # --------------------------------------------------------------------------------------------- the context
 
-    def fit(self, X, y) -> InContextRegressor:
+    def fit(self, X: Any, y: Any) -> InContextRegressor:
         """Read rows as context."""
         X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
         if self.members < 1 or self.excess not in ("error", "select"):
@@ -208,7 +209,7 @@ class InContextRegressor(RegressorMixin, BaseEstimator):
         self._errors = self._left_out(generator) if self.calibrate else None
         return self
 
-    def partial_fit(self, X, y) -> InContextRegressor:
+    def partial_fit(self, X: Any, y: Any) -> InContextRegressor:
         """Read further rows after those before, at the cost of the new ones; scales stay those of the first rows.
 
         Raises:
@@ -305,7 +306,7 @@ class InContextRegressor(RegressorMixin, BaseEstimator):
 
     # ------------------------------------------------------------------------------------------- the prediction
 
-    def predict(self, X, return_std: bool = False):
+    def predict(self, X: Any, return_std: bool = False) -> Any:
         """Mean of every row, and its standard deviation if wanted; rows do not see each other."""
         check_is_fitted(self, "selected_")
         X = validate_data(self, X, dtype=np.float64, reset=False)
@@ -313,7 +314,9 @@ class InContextRegressor(RegressorMixin, BaseEstimator):
         mean = self._middle + self._unit * mean
         return (mean, self._unit * std) if return_std else mean
 
-    def predict_interval(self, X, coverage: float = 0.9) -> tuple[Float64[ndarray, " rows"], Float64[ndarray, " rows"]]:
+    def predict_interval(
+        self, X: Any, coverage: float = 0.9
+    ) -> tuple[Float64[ndarray, " rows"], Float64[ndarray, " rows"]]:
         """Lower and upper ends of intervals ``mu -+ q sigma`` that hold the target with the stated probability.
 
         q is the ``ceil((n + 1) coverage)``-th smallest of the context's own errors ``|y - mu| / sigma``, each row
@@ -329,6 +332,15 @@ class InContextRegressor(RegressorMixin, BaseEstimator):
         half = self._quantile(coverage) * std
         return mean - half, mean + half
 
+    def pit(self, X: Any, y: Any) -> Float64[ndarray, " rows"]:
+        """Probability integral transforms of targets under the distributions whose central intervals are ours."""
+        mean, std = self.predict(X, return_std=True)
+        z = (np.asarray(y, dtype=np.float64) - mean) / std
+        if self._errors is None:
+            return np.asarray(norm.cdf(z))
+        level = np.searchsorted(self._errors, np.abs(z)) / (len(self._errors) + 1)
+        return 0.5 + 0.5 * np.sign(z) * level
+
     def _quantile(self, coverage: float) -> float:
         if self._errors is not None:
             rank = int(np.ceil((len(self._errors) + 1) * coverage))
@@ -336,21 +348,25 @@ class InContextRegressor(RegressorMixin, BaseEstimator):
                 return float(self._errors[rank - 1])
         return float(norm.ppf(0.5 + coverage / 2))
 
-    def predict_exact(self, X) -> Exact:
+    def predict_exact(self, X: Any) -> Exact:
         """The exact Bayesian answer from the same rows, and the network's distance: whether to believe it.
 
         Raises:
             InputError: the network was trained on other than linear tasks, where nobody knows the exact answer.
         """
-        mean = self.predict(X)
+        known, mean = self.predictive_exact(X), self.predict(X)
+        location, std = known.location.numpy(), known.variance.sqrt().numpy()
+        return Exact(location, std, np.abs(mean - location) / std)
+
+    def predictive_exact(self, X: Any) -> StudentT:
+        """The exact posterior of every row's target, in its own units; see `predict_exact`."""
+        check_is_fitted(self, "selected_")
         if self.prior_ is None or not self.prior_.is_linear:
             raise InputError("the exact answer is known for linear tasks only", self.prior_, "Use linear weights.")
         x = self._inputs(validate_data(self, X, dtype=np.float64, reset=False)).double().cpu()
         known = self.prior_.belief().absorb(self._x.double().cpu(), self._y.double().cpu())
-        exact = known.expand(len(x)).predict(x)
-        location = self._middle + self._unit * exact.location.numpy()
-        std = self._unit * exact.variance.sqrt().numpy()
-        return Exact(location, std, np.abs(mean - location) / std)
+        df, location, scale = known.expand(len(x)).predict(x)
+        return StudentT(df, self._middle + self._unit * location, self._unit * scale)
 
     @torch.no_grad()
     def _mixture(self, x: Tensor, memory: Cache) -> tuple[Tensor, Tensor]:

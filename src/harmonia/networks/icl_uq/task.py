@@ -6,18 +6,170 @@ import dataclasses
 from pathlib import Path
 from typing import Annotated, Literal, TypedDict
 
+import numpy as np
+import polars
+
 from harmonia.core.errors import InputError
+from harmonia.core.progress import say
 from harmonia.core.task import Field
 from harmonia.core.weights import Checkpoint
-from harmonia.media import Figure
+from harmonia.data.tables import diabetes
+from harmonia.media import Figure, Table
 from harmonia.networks.icl_uq import figures
 from harmonia.networks.icl_uq.checkpoint import checkpoint, load_checkpoint
+from harmonia.networks.icl_uq.comparison import IN_CONTEXT, Compared, compare
 from harmonia.networks.icl_uq.network import InContextConfig, InContextTransformer
-from harmonia.networks.icl_uq.prior import TaskPrior
+from harmonia.networks.icl_uq.prior import FlippedPrior, TaskPrior
+from harmonia.networks.icl_uq.regressor import InContextRegressor
+from harmonia.networks.icl_uq.shifts import flip_scores, shift_suite
 from harmonia.networks.icl_uq.training import pretrain as train_network
+from harmonia.parts.features import Features, Target
 from harmonia.parts.training import Plan
 
 Device = Annotated[Literal["auto", "cpu", "cuda"], Field("where to compute")]
+Weights = Annotated[
+    str, Field("embedded (tables, four inputs), embedded:linear (the paper's tasks, two inputs), a file, or hub:...")
+]
+
+
+class Predicted(TypedDict):
+    predictions: Annotated[
+        Table, Field("every row: mean, standard deviation, interval, and the exact Bayesian answer beside it")
+    ]
+    scores: Annotated[Table, Field("loss, error, coverage and time of the network and its rivals on left-out rows")]
+    quality: Annotated[Figure, Field("left-out rows with their intervals; who predicts best")]
+    calibration: Annotated[Figure, Field("whether the error bars are true, and whether the network is Bayesian here")]
+
+
+def predict(
+    table: Annotated[Table, Field("one example a row; rows without a target are predicted", example=diabetes)],
+    *,
+    target: Annotated[str, Field("column of numbers to predict; the last one unless given")] = "",
+    coverage: Annotated[float, Field("probability that an interval states", unit="fraction", gt=0, lt=1)] = 0.9,
+    weights: Weights = "embedded",
+    members: Annotated[int, Field("orders or parts of the rows that are read", ge=1, le=256)] = 16,
+    context: Annotated[int, Field("rows that every method gets in the comparison; 0: all there are", ge=0)] = 0,
+    seed: Annotated[int, Field("random seed")] = 0,
+) -> Predicted:
+    """Predict a table with error bars in one forward pass: the rows that have a target are the prompt.
+
+    Nothing is trained. Rows with a target are predicted from other rows (five folds), and compared with the exact
+    Bayesian answer, Bayesian ridge regression and a Gaussian process. Of more columns than the network reads, those
+    that correlate most with the target are taken.
+    """
+    wanted = Target.of(table, target, "regression")
+    known = wanted.known
+    if known.sum() < 5:
+        raise InputError("there are too few rows to learn from", int(known.sum()), "Give five with a target.")
+    features = Features.of(Table(table.frame.filter(polars.Series(known))), without=wanted.name)
+    x = features.inputs(table)
+    y = np.array([value for value in wanted.values if value is not None], dtype=np.float64)
+    model = InContextRegressor(weights=weights, members=members, excess="select", random_state=seed)
+    compared = compare(model, x[known], y, coverage=coverage, context=context or None, seed=seed)
+    model.fit(x[known], y)
+    read = model.model_.config.dim
+    say(
+        f"{len(y)} rows to learn from, {(~known).sum()} to predict; {min(read, x.shape[1])} of {x.shape[1]} inputs read."
+    )
+    if x.shape[1] > read:
+        names = [*features.numbers, *(f"{name}={value}" for name, values in features.words.items() for value in values)]
+        say(f"Of {len(names)} inputs the network reads {', '.join(names[i] for i in model.selected_)}.")
+    scores = [{"method": name, **score._asdict()} for name, score in compared.scores.items()]
+    return {
+        "predictions": Table(_rows(model, x, wanted, compared, coverage)),
+        "scores": Table(polars.DataFrame(scores)),
+        "quality": figures.prediction_figure(compared, y, wanted.name, coverage),
+        "calibration": figures.calibration_figure(compared),
+    }
+
+
+def _rows(
+    model: InContextRegressor, x: np.ndarray, wanted: Target, compared: Compared, coverage: float
+) -> polars.DataFrame:
+    """Left-out predictions of the known rows, and predictions of the others."""
+    known, answer = wanted.known, compared.answers[IN_CONTEXT]
+    columns = {name: np.full(len(x), np.nan) for name in ("mean", "std", "low", "high", "gap_from_exact")}
+    for name in ("mean", "std", "low", "high"):
+        columns[name][known] = getattr(answer, name)
+    columns["gap_from_exact"][known] = compared.gap
+    if not known.all():
+        new = x[~known]
+        columns["mean"][~known], columns["std"][~known] = model.predict(new, return_std=True)
+        columns["low"][~known], columns["high"][~known] = model.predict_interval(new, coverage)
+        if model.prior_ is not None and model.prior_.is_linear:
+            columns["gap_from_exact"][~known] = model.predict_exact(new).gap
+    first = {
+        "row": polars.Series(np.arange(1, len(x) + 1)),
+        wanted.name: polars.Series(wanted.values, dtype=polars.Float64),
+        "role": polars.Series(np.where(known, "left out", "new")),
+    }
+    frame = polars.DataFrame({**first, **{name: polars.Series(value) for name, value in columns.items()}})
+    return frame.with_columns(polars.col(list(columns)).fill_nan(None))
+
+
+class Shifted(TypedDict):
+    curves: Annotated[Table, Field("errors, deviations and distances from Bayes by condition, method and pairs seen")]
+    picture: Annotated[Figure, Field("the same as a picture")]
+
+
+def shift_report(
+    *,
+    weights: Weights = "embedded",
+    tasks: Annotated[int, Field("prompts a condition", ge=10, le=100000)] = 1000,
+    seed: Annotated[int, Field("random seed")] = 0,
+) -> Shifted:
+    """Show where a network stops being Bayesian: other noise, other covariates, longer prompts."""
+    model, prior = load_checkpoint(weights)
+    if prior is None:
+        raise InputError("the weights do not say what they were trained on", weights, "Use weights made by pretrain.")
+    table = shift_suite(model, prior, tasks=tasks, seed=seed)
+    return {"curves": Table(table), "picture": figures.shift_figure(table)}
+
+
+class Flipped(TypedDict):
+    scores: Annotated[Table, Field("shares of predicted deviations in the true interval and in that of the sign")]
+    picture: Annotated[Figure, Field("the same over the run")]
+
+
+def flip(
+    *,
+    dim: Annotated[int, Field("inputs of a task; the paper's is 8", ge=1, le=64)] = 2,
+    context: Annotated[int, Field("pairs of a prompt", ge=4, le=500)] = 24,
+    tokens: Annotated[Literal["split", "joint"], Field("split: the paper's; joint learns sooner")] = "joint",
+    steps: Annotated[int, Field("optimizer steps", ge=1)] = 1000,
+    batch: Annotated[int, Field("prompts a step", ge=1)] = 64,
+    keep: Annotated[str, Field("folder for checkpoints; an unfinished run in it is resumed")] = "",
+    device: Device = "auto",
+    seed: Annotated[int, Field("random seed")] = 0,
+) -> Flipped:
+    """Train where the sign of the weights tells the noise, then swap the pairing: which of both does it read?
+
+    The paper's experiment on in-context against in-weight learning, at a size that takes a few minutes.
+    """
+    plan = Plan(
+        steps=steps,
+        learning_rate=2e-3,
+        warmup=min(100, 1 + steps // 10),
+        weight_decay=0.0,
+        ema_decay=0.99,
+        evaluate_every=max(1, steps // 10),
+        checkpoint_every=max(1, steps // 10),
+        seed=seed,
+    )
+    model = InContextTransformer(InContextConfig(dim, context, 64, 3, 2, tokens=tokens), seed)
+
+    def evaluate(network: InContextTransformer) -> dict[str, float]:
+        both: dict[str, float] = {}
+        for name, swapped in (("trained", False), ("swapped", True)):
+            found = flip_scores(network, pairs=context - 1, swapped=swapped, seed=seed)
+            both |= {f"{name}_{key}": value for key, value in found.items()}
+        return both
+
+    folder = Path(keep).expanduser() if keep else None
+    prior = FlippedPrior(dim)
+    trained = train_network(model, prior, plan, batch=batch, evaluate=evaluate, folder=folder, device=device)
+    table = Table(polars.DataFrame(list(trained.history)).drop("trained_prior_share"))
+    return {"scores": table, "picture": figures.flip_figure(trained.history, context - 1)}
 
 
 class Learnt(TypedDict):
@@ -95,4 +247,4 @@ def pretrain(
     return {"weights": checkpoint(trained.model, prior, made), "report": figures.training_figure(trained.history)}
 
 
-JOBS = (pretrain,)
+JOBS = (predict, shift_report, flip, pretrain)
