@@ -15,6 +15,9 @@ from harmonia.core.errors import InputError
 from harmonia.core.progress import say
 from harmonia.media import Series, Table
 
+_IDENTIFIERS = frozenset({"id", "sample", "unique_id", "unit", "group", "series", "station", "patient", "firm"})
+"""Names of columns that tell samples apart even where they hold numbers."""
+
 
 @dataclass(frozen=True, eq=False)
 class Panel:
@@ -129,16 +132,17 @@ class Panel:
 
         Arguments:
             table: The rows, in any order.
-            sample: Column of the samples; the first of words unless given, and where there is none all rows are one.
+            sample: Column of the samples; the first of words, or one called id, sample or so, unless given; where
+                there is none all rows are one sample.
             time: Column of times; the first of dates unless given, else one called time, year or so.
 
         Raises:
             InputError: no numbers, two rows of one sample and time, times that are not evenly spaced.
         """
         frame = table.frame
-        sample = sample or next(
-            (name for name, kind in frame.schema.items() if kind == polars.String and name != time), ""
-        )
+        words = [name for name, kind in frame.schema.items() if kind == polars.String and name != time]
+        numbered = [name for name in frame.columns if name.strip().lower() in _IDENTIFIERS and name != time]
+        sample = sample or next(iter(words + numbered), "")
         if sample:
             table.column(sample)
         times, time = _times(table, sample, time)

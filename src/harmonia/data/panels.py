@@ -160,13 +160,21 @@ def coupled_panel(
     values = generator.standard_normal((samples, length + burn, variables))
     for t in range(6, length + burn):
         values[:, t] += sum(values[:, t - lag - 1] @ taken[lag].T for lag in range(2, 6))
-    return Panel(values[:, burn:] / values.std(), [f"y{i + 1}" for i in range(variables)]), parents
+    return Panel(
+        values[:, burn:] / values.std(),
+        [f"y{i + 1}" for i in range(variables)],
+        [f"sample {i + 1}" for i in range(samples)],
+    ), parents
 
 
-def covid_panel(path: str | Path) -> Panel:
+def covid_panel(path: str | Path, *, copies: bool = False) -> Panel:
     """Cumulative counts of countries by days, from a tensor ``D2-120-COVID19.pth`` as ReGENN's authors released it.
 
     In all released tensors the second variable is a copy of the first, so that deaths are missing; it is left out.
+
+    Arguments:
+        path: The file.
+        copies: Keep the copy.
 
     Raises:
         InputError: no such file, or another shape.
@@ -183,7 +191,7 @@ def covid_panel(path: str | Path) -> Panel:
             f"{path.name} has another layout", getattr(counts, "shape", type(counts)), "Pass a released file."
         )
     panel = Panel(counts.double().numpy(), ("confirmed", "deaths", "recovered"), names_of="country")
-    return drop_copies(panel)
+    return panel if copies else drop_copies(panel)
 
 
 def patients(folder: str | Path, variables: Sequence[str] = (), hours: int = 48) -> Panel:

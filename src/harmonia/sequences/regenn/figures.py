@@ -112,13 +112,14 @@ def graphs(names: Sequence[str], found: Mapping[str, Float[ndarray, "v v"]], tit
     return Figure(figure)
 
 
-def _heat(axes: Axes, names: Sequence[str], graph: Float[ndarray, "v v"], title: str) -> None:
+def _heat(axes: Axes, names: Sequence[str], graph: Float[ndarray, "v v"], title: str, reach: float = 0.0) -> None:
+    axes.grid(False)
     signed = graph.min() < 0
-    reach = float(np.abs(graph).max()) or 1.0
+    reach = reach or float(np.abs(graph).max()) or 1.0
     picture = axes.imshow(graph, cmap=DIVERGING if signed else SEQUENTIAL, vmin=-reach if signed else 0, vmax=reach)
     _titled(axes, title)
     if len(names) <= LABELLED:
-        short = [str(name)[:16] for name in names]
+        short = [_short(name) for name in names]
         axes.set_xticks(range(len(names)), short, rotation=35, ha="right", rotation_mode="anchor")
         axes.set_yticks(range(len(names)), short)
         for (row, column), value in np.ndenumerate(graph):
@@ -160,7 +161,7 @@ def _arrows(axes: Axes, names: Sequence[str], graph: Float[ndarray, "v v"]) -> N
     axes.scatter(place[:, 0], place[:, 1], s=190, color="white", edgecolors=INK, linewidths=1.1, zorder=3)
     for name, (x, y) in zip(names, place):
         side = "center" if abs(x) < 0.3 else "left" if x > 0 else "right"
-        axes.text(1.17 * x, 1.17 * y, str(name)[:18], ha=side, va="center", fontsize=9, color=INK)
+        axes.text(1.17 * x, 1.17 * y, _short(name), ha=side, va="center", fontsize=9, color=INK)
     axes.set_xlim(-2.1, 2.1)
     axes.set_ylim(-1.45, 1.45)
     axes.set_aspect("equal")
@@ -182,34 +183,35 @@ def training(history: Sequence[Mapping[str, float]], start: str, kept: int) -> F
 
 
 def evolution(names: Sequence[str], times: ndarray, graphs: Float[ndarray, "moments v v"]) -> Figure:
-    """How the ties between variables change: the graph at first, in the middle and at last, and its largest changes."""
-    figure, axes = new_figure(
-        1,
-        4,
-        title="How the graph of co-occurrence evolves",
-        width=15,
-        height=3.9,
-        width_ratios=(1, 1, 1, 1.7),
-        grid=False,
-    )
+    """How the ties between variables change: the graph at first, in the middle and at last, and its largest changes.
+
+    Arguments:
+        names: Of the variables.
+        times: Last times of the spans.
+        graphs: Ties, the strongest of all 1.
+    """
+    title = "How the graph of co-occurrence evolves (ties, the strongest of all is 1)"
+    figure, axes = new_figure(1, 4, title=title, width=15, height=4.2, width_ratios=(1, 1, 1, 1.6))
     for axis, moment in zip(axes[:3], (0, len(graphs) // 2, -1)):
-        _heat(axis, names, graphs[moment], f"until {_date(times[moment])}")
-    off = ~np.eye(len(names), dtype=bool)
-    change = np.ptp(graphs, axis=0) * off
+        _heat(axis, names, graphs[moment], f"until {_date(times[moment])}", reach=1.0)
+    change = np.ptp(graphs, axis=0) * ~np.eye(len(names), dtype=bool)
     style = axes[3]
-    style.grid(True)
-    for place in np.argsort(-change.ravel())[: min(6, off.sum())]:
+    for number, place in enumerate(np.argsort(-change.ravel())[: min(6, change.size - len(names))]):
         row, column = divmod(int(place), len(names))
-        label = f"{str(names[row])[:14]} where {str(names[column])[:14]} is"
-        style.plot(times, graphs[:, row, column], linewidth=1.4, label=label)
+        label = f"{_short(names[row])} where {_short(names[column])}"
+        style.plot(times, graphs[:, row, column], linewidth=1.6, linestyle=("-", "--", ":")[number % 3], label=label)
     _titled(style, "The ties that change most")
-    style.set_ylabel("tie, of the strongest")
     if times.dtype.kind == "M":
         concise_dates(style)
     else:
         style.set_xlabel("time")
-    legend(style, fontsize=8)
+    legend(style, fontsize=8.5, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=1)
     return Figure(figure)
+
+
+def _short(name: str) -> str:
+    """Without its unit."""
+    return str(name).split(" (")[0].split(" /")[0][:18]
 
 
 def _titled(axes: Axes, title: str) -> None:

@@ -97,10 +97,11 @@ class Training:
             if develop is None:
                 return {}
             now = float(error(predict(model, scaler, develop.past), develop, yardstick))
+            step = min(len(history) * every, self.steps)
             if now < best["error"]:
-                best.update(error=now, state={key: value.clone() for key, value in model.state_dict().items()})
-                best["step"] = round(len(history) * every)
-            history.append({"step": round(len(history) * every), "error": now})
+                state = {key: value.clone() for key, value in model.state_dict().items()}
+                best.update(error=now, step=step, state=state)
+            history.append({"step": step, "error": now})
             return {"development error": now}
 
         every = max(1, self.steps // 20)

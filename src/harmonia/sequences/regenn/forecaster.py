@@ -239,7 +239,10 @@ def as_panel(series: Panel | Sequence[Series] | ndarray) -> Panel:
 
 
 def panel_cooccurrence(
-    values: Float64[ndarray, "samples time v"], unit_of: Float64[ndarray, "samples times v"] | None = None
+    values: Float64[ndarray, "samples time v"],
+    unit_of: Float64[ndarray, "samples times v"] | None = None,
+    *,
+    relative: bool = True,
 ) -> Float[Tensor, "v v"]:
     """Which variables of a panel occur together, whatever their units: each by its own mean, the largest tie 1.
 
@@ -248,9 +251,10 @@ def panel_cooccurrence(
     Arguments:
         values: The panel; NaN is missing.
         unit_of: Values whose mean is the unit of each variable; the same ones unless given.
+        relative: Divide by the largest tie.
     """
     mass, whole = np.nan_to_num(np.abs(values)), np.abs(values if unit_of is None else unit_of)
     present = ~np.isnan(values) if np.nanmin(values) < 0 else values > 0
     mean = np.nanmean(whole, axis=(0, 1))
     graph = cooccurrence(torch.from_numpy(mass / np.where(mean > 0, mean, 1)), torch.from_numpy(present))
-    return (graph / graph.max().clamp(min=1e-12)).float()
+    return (graph / graph.max().clamp(min=1e-12) if relative else graph).float()

@@ -77,7 +77,8 @@ class GraphSoftEvolution(nn.Module):
         bias: Whether the three biases are trained; otherwise they stay zero.
 
     Attributes:
-        adjacency: The graph A that the layer begins with, unless another one is passed.
+        adjacency: The graph A that the layer begins with, unless another one is passed; until it is set, all
+            variables occur together.
 
     Raises:
         InputError: a single variable, an unknown activation.
@@ -114,7 +115,7 @@ class GraphSoftEvolution(nn.Module):
             self.time_weights = nn.Parameter(nn.init.xavier_uniform_(torch.empty(in_time, out_time)))
             self.time_bias = nn.Parameter(torch.zeros(out_time, 1), requires_grad=bias)
         self.maps_time = out_time is not None
-        self.register_buffer("adjacency", torch.zeros(n_variables, n_variables))
+        self.register_buffer("adjacency", 1 - torch.eye(n_variables))
         self.dropout = (nn.AlphaDropout if activation == "SELU" else nn.Dropout)(dropout)
         self.activation: nn.Module = getattr(nn, activation or "Identity")()
 

@@ -125,8 +125,8 @@ def evolution(
     found = []
     for end in ends:
         part = given.values[:, end - span : end]
-        found.append(panel_cooccurrence(part, given.values).numpy())
-    graphs, times = np.stack(found), given.times[ends - 1]
+        found.append(panel_cooccurrence(part, given.values, relative=False).numpy())
+    graphs, times = np.stack(found) / max(float(np.max(found)), 1e-12), given.times[ends - 1]
     rows = [
         {"time": moment, "variable": a, "where": b, "tie": float(graph[i, j])}
         for moment, graph in zip(times.tolist(), graphs)
