@@ -68,9 +68,7 @@ def predict(
     compared = compare(model, x[known], y, coverage=coverage, context=context or None, seed=seed)
     model.fit(x[known], y)
     read = model.model_.config.dim
-    say(
-        f"{len(y)} rows to learn from, {(~known).sum()} to predict; {min(read, x.shape[1])} of {x.shape[1]} inputs read."
-    )
+    say(f"{len(y)} rows to learn from, {(~known).sum()} to predict.")
     if x.shape[1] > read:
         names = [*features.numbers, *(f"{name}={value}" for name, values in features.words.items() for value in values)]
         say(f"Of {len(names)} inputs the network reads {', '.join(names[i] for i in model.selected_)}.")
