@@ -91,7 +91,8 @@ def test_catalogue_and_tools(tmp_path: Path) -> None:
 def test_scaling_on_its_example_and_on_bad_tables(tmp_path: Path) -> None:
     out = run("scaling", tmp_path, resamples="20")
     law = dict(out["law"].frame.select("parameter", "value").iter_rows())  # type: ignore[attr-defined]
-    assert law["a"] == pytest.approx(0.3, abs=0.06)
+    assert 2.0 < law["E"] < 2.3398  # below the best of the measured runs
+    assert 0.05 < law["a"] < 2
     with pytest.raises(InputError, match="columns of parameters"):
         run("scaling", tmp_path, runs=Table(polars.DataFrame({"a": [1, 2]})))
 

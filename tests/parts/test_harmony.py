@@ -101,7 +101,7 @@ def test_the_path_is_the_best_of_all() -> None:
     random = np.random.default_rng(0)
     for _ in range(20):
         score = random.normal(size=(5, 3))
-        found = harmony._best_path(score, 0.7)
+        found = harmony.best_path(score, 0.7)
 
         def worth(path: tuple[int, ...], score: np.ndarray = score) -> float:
             return sum(score[t, s] for t, s in enumerate(path)) - 0.7 * sum(a != b for a, b in itertools.pairwise(path))

@@ -271,7 +271,7 @@ def find_chords(
         score += sharpness * BASS_WEIGHT * np.tile(share, len(qualities))
     none = np.where(silent, 0.0, sharpness * NO_CHORD)
     score[silent] = -sharpness
-    path = _best_path(np.column_stack([score, none]), change)
+    path = best_path(np.column_stack([score, none]), change)
     starts = np.flatnonzero(np.diff(path, prepend=-1)).tolist()
     return [
         Chord(
@@ -311,7 +311,7 @@ def _templates(qualities: tuple[str, ...]) -> Float64[ndarray, "states 12"]:
     return stacked / np.linalg.norm(stacked, axis=1, keepdims=True)
 
 
-def _best_path(score: Float64[ndarray, "frames states"], change: float) -> Int64[ndarray, " frames"]:
+def best_path(score: Float64[ndarray, "frames states"], change: float) -> Int64[ndarray, " frames"]:
     """Viterbi's algorithm where every change costs the same: a state is kept, or comes from the best of all."""
     total = score[0]
     came_from = np.empty(score.shape, dtype=np.int64)

@@ -35,6 +35,8 @@ from harmonia.parts.sound_stream import open_sound
 
 Clip: TypeAlias = str | Path | Audio
 _BATCH = 8
+HOP = 512
+"""Samples between two frames of a spectrum."""
 
 
 class Encoder(ABC):
@@ -147,11 +149,12 @@ class SpectralEncoder(Encoder):
         return f"{super().fingerprint} {self.kind} 1"
 
     def embed(self, windows: Float32[Tensor, "batch time"]) -> Float32[Tensor, "batch layers d"]:
-        frames = self._frames(windows)
+        frames = self.frames(windows)
         change = frames.diff(dim=-1).abs().mean(-1) if frames.shape[-1] > 1 else torch.zeros_like(frames[..., 0])
         return torch.cat([frames.mean(-1), frames.std(-1, correction=0), change], -1)[:, None]
 
-    def _frames(self, windows: Tensor) -> Tensor:
+    def frames(self, windows: Float32[Tensor, "batch time"]) -> Float32[Tensor, "batch bins frames"]:
+        """The spectrum itself, a frame every `HOP` samples."""
         if self.kind in ("log-mel", "mfcc"):
             mel = _LOG_MEL(windows)
             if self.kind == "log-mel":
@@ -171,7 +174,7 @@ _ABOUT = {
     "cqt": "mean, deviation, change of 84 constant-Q bins",
 }
 _LOG_MEL = LogMel(LogMelConfig(rate=22050, high_hz=11025.0, pad_mode="constant"))
-_CQT = ConstantQ(22050, 512, fmin=C1_HZ, bins=84, bins_per_octave=12)
+_CQT = ConstantQ(22050, HOP, fmin=C1_HZ, bins=84, bins_per_octave=12)
 
 
 class NetworkEncoder(Encoder):

@@ -15,6 +15,7 @@ from harmonia.media.figure import INK, MUTED, PALETTE, legend, new_figure
 if TYPE_CHECKING:
     from harmonia.audio.music_fm_survey.benchmark import Report
     from harmonia.audio.music_fm_survey.catalogue import Catalogue
+    from harmonia.audio.music_fm_survey.frame_probe import FrameCell
     from harmonia.audio.music_fm_survey.scaling import ScalingLaw
     from harmonia.audio.music_fm_survey.transparency import Finding, TransparencyCard
 
@@ -97,6 +98,39 @@ def _layers(axis: Any, report: Report, name: str) -> None:
     axis.set_ylabel("above chance")
     axis.set_xticks(range(len(curve)))
     axis.set_ylim(max(-0.3, axis.get_ylim()[0]), 1.03)
+
+
+def over_time(cells: Sequence[FrameCell]) -> Figure:
+    """Every score with its interval, task by task, between what is reached without listening and by the truth."""
+    tasks = list(dict.fromkeys(cell.task.name for cell in cells))
+    order = list(dict.fromkeys(cell.encoder for cell in cells))
+    columns = min(3, len(tasks))
+    rows = -(-len(tasks) // columns)
+    height = 1.1 + 0.3 * len(order)
+    figure, axes = new_figure(rows, columns, width=4.4 * columns + 0.6, height=0.9 + rows * (height + 0.2))
+    for number, (axis, task) in enumerate(zip(axes, tasks, strict=False)):
+        own = [cell for cell in cells if cell.task.name == task]
+        for row, cell in enumerate(own):
+            colour = PALETTE[order.index(cell.encoder) % len(PALETTE)]
+            axis.plot([cell.score.low, cell.score.high], [row, row], color=colour, linewidth=2.2)
+            axis.plot(cell.score.score, row, "o", color=colour, markersize=6)
+        bounds = [cell.score.low for cell in own] + [own[0].floor]
+        top = own[0].ceiling
+        room = 0.06 * (top - min(bounds) + 1e-9)
+        for value, words in ((own[0].floor, "without listening"), (top, "truth")):
+            axis.axvline(value, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+            left = value > (top + min(bounds)) / 2
+            axis.text(value, -0.8, f"{words} " if left else f" {words}", color=MUTED, fontsize=8, va="center",
+                      ha="right" if left else "left")  # fmt: skip
+        axis.set_xlim(min(bounds) - room, top + room)
+        axis.set_title(task, loc="left")
+        axis.set_xlabel(own[0].task.metric)
+        _names(axis, [cell.encoder for cell in own], number % columns == 0)
+    for spare in axes[len(tasks) :]:
+        spare.set_visible(False)
+    title = "Frozen representations over time: mean over songs with 95 % interval"
+    figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold", color=INK)
+    return Figure(figure)
 
 
 def catalogue(whole: Catalogue, found: polars.DataFrame) -> Figure:
