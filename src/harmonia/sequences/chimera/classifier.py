@@ -64,6 +64,8 @@ class ChimeraClassifier(ClassifierMixin, BaseEstimator):
         1.0
     """
 
+    flat_: bool
+
     def __init__(  # untyped: scikit-learn's constructors take anything, and `fit` checks
         self,
         *,

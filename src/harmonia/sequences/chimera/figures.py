@@ -87,7 +87,7 @@ def influence(names: Sequence[str], matrix: Float[ndarray, "variables variables"
     size = min(11.0, 3.2 + 0.5 * count)
     title = "Whose past moves whose forecast"
     if count > 1:
-        i, j = np.unravel_index(int(np.nanargmax(others)), others.shape)
+        i, j = divmod(int(np.nanargmax(others)), count)
         title = f"Whose past moves whose forecast: most of all, {names[j]} that of {names[i]}"
     figure, [axes] = new_figure(title=title, width=size + 1.8, height=size, grid=False)
     picture = axes.imshow(others, cmap="Blues", vmin=0, vmax=max(largest, 1e-9))

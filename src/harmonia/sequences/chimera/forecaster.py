@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -109,7 +109,7 @@ class ChimeraForecaster(PointForecaster):
         horizon: int,
         lookback: int | None = None,
         *,
-        mode: Mode = "direct",
+        mode: Any = "direct",
         d_model: int = 16,
         d_state: int = 8,
         n_layers: int = 2,
@@ -118,8 +118,8 @@ class ChimeraForecaster(PointForecaster):
         coupled: bool = True,
         seasonal: bool = True,
         transition: Literal["diag", "scalar"] = "diag",
-        variable_order: Order = "given",
-        nan: Gaps = "raise",
+        variable_order: Any = "given",
+        nan: Any = "raise",
         steps: int = 200,
         batch_size: int = 16,
         learning_rate: float = 3e-3,
@@ -130,13 +130,9 @@ class ChimeraForecaster(PointForecaster):
     ) -> None:
         if horizon < 1 or (lookback is not None and lookback < 2):
             raise InputError("a forecast has a horizon and a window", (horizon, lookback), "Give 1 or more, 2 or more.")
-        for name, value, known in (
-            ("mode", mode, ("direct", "closed_loop")),
-            ("variable_order", variable_order, ("given", "correlation")),
-            ("nan", nan, ("raise", "mask")),
-        ):
-            if value not in known:
-                raise InputError(f"'{name}' is unknown", repr(value), f"Use one of {', '.join(known)}.")
+        for name, value, kind in (("mode", mode, Mode), ("variable_order", variable_order, Order), ("nan", nan, Gaps)):
+            if value not in get_args(kind):
+                raise InputError(f"'{name}' is unknown", repr(value), f"Use one of {', '.join(get_args(kind))}.")
         if nan == "mask" and mode == "closed_loop":
             raise InputError("the closed loop needs a whole window", "nan='mask'", "Use mode='direct'.")
         wanted = max(48, 4 * horizon) if lookback is None else lookback
@@ -177,45 +173,49 @@ class ChimeraForecaster(PointForecaster):
 
     def learn(self, series: Sequence[Series]) -> None:
         """Solve the linear part, train the network on what it leaves, and weigh the heads by windows kept apart."""
-        seen = [Series(self._seen[id(each)].astype(np.float64), each.names) for each in series]
-        windows, flags = (Windows(each, self.lookback, self.horizon) for each in (series, seen))
+        self.names_ = tuple(series[0].names)
+        together = np.concatenate([each.values for each in series])
+        self.order_ = np.arange(together.shape[1]) if self.variable_order == "given" else seriation(together)
         cuts = [round((1 - JUDGED) * len(each)) for each in series]
         apart = self.mode == "direct" and min(cuts) >= self.lookback + 2 * self.horizon
-        learnt, known = (
-            [_part(each, slice(0, cut if apart else None)) for each, cut in zip(group, cuts)]
-            for group in (series, seen)
-        )
-        learning, telling = (Windows(each, self.lookback, self.horizon) for each in (learnt, known))
-        self.names_ = tuple(series[0].names)
-        count = len(self.names_)
-        together = np.concatenate([each.values for each in series])
-        self.order_ = seriation(together) if self.variable_order == "correlation" else np.arange(count)
+        learnt = [_first(each, cut) for each, cut in zip(series, cuts)] if apart else series
         model = new_model(self.config, self.random_state)
         self._solve_linear(model, learnt)
         model.linear.requires_grad_(False)
         with torch.no_grad():
             model.ahead.weight.mul_(0.1)
-        order = torch.from_numpy(self.order_)
+        # Values, and whether each was seen, side by side in the same windows.
+        both = [Series(np.concatenate([each.values, self._seen[id(each)]], 1)) for each in series]
+        windows = Windows(both, self.lookback, self.horizon)
+        learning = Windows(
+            [_first(each, cut) for each, cut in zip(both, cuts)] if apart else both, self.lookback, self.horizon
+        )
+        self._train(model, learning)
+        if apart:
+            late = _late(series, cuts, self.lookback, self.horizon)
+            chosen = late[torch.linspace(0, len(late) - 1, min(len(late), 128)).long()]
+            self._weigh(*windows.at(chosen)[:2])
+            self._solve_linear(self.model_, series)
+
+    def _train(self, model: ChimeraModel, windows: Windows) -> None:
+        order, step = torch.from_numpy(self.order_), self.config.patch
 
         def draw(generator: torch.Generator) -> tuple[Tensor, ...]:
-            index = torch.randint(len(learning), (self.batch_size,), generator=generator)
-            past, future, _ = learning.at(index)
-            seen, judged, _ = telling.at(index)
-            return tuple(each[:, :, order].float() for each in (past, future, seen, judged))
+            past, future, _ = windows.draw(self.batch_size, generator)
+            return tuple(each[:, :, order].float() for both in (past, future) for each in both.chunk(2, -1))
 
         def loss(network: ChimeraModel, batch: tuple[Tensor, ...]) -> Tensor:
-            past, future, seen, judged = batch
+            past, seen, future, judged = batch
             norm, past, mask = _normalised(past, seen > 0)
             streams = network.streams(past, mask)
             if self.mode == "closed_loop":
                 found = network.closed_loop(past, self.horizon)
             else:
                 found = torch.stack(network.parts(past, streams)).sum(0)
-            error = _mean_square(found - norm.apply(future), judged)
-            following = network.following(past, streams)[:, : -self.config.patch]
-            step = self.config.patch
+            following = network.following(past, streams)[:, :-step]
             # The next value at every time: what a closed loop runs on, and a help to the direct heads.
-            return error + 0.3 * _mean_square(following - past[:, step:], seen[:, step:])
+            aside = _mean_square(following - past[:, step:], seen[:, step:])
+            return _mean_square(found - norm.apply(future), judged) + 0.3 * aside
 
         trained = fit_model(
             model,
@@ -228,13 +228,6 @@ class ChimeraForecaster(PointForecaster):
             device=self.device,
         )
         self.model_, self.history_ = trained.model, trained.history
-        if apart:
-            late = _late(series, cuts, self.lookback, self.horizon)
-            chosen = late[torch.linspace(0, len(late) - 1, min(len(late), 128)).long()]
-            past, future, _ = windows.at(chosen)
-            there, judged, _ = flags.at(chosen)
-            self._weigh(past.numpy(), future, there.numpy() > 0, judged)
-            self._solve_linear(self.model_, series)
 
     def _solve_linear(self, model: ChimeraModel, series: Sequence[Series]) -> None:
         rule = LinearWindow(self.horizon, self.lookback, own_scale=True)
@@ -243,15 +236,16 @@ class ChimeraForecaster(PointForecaster):
             model.linear.weight.copy_(torch.from_numpy(rule.weight_))
             model.linear.bias.copy_(torch.from_numpy(rule.bias_))
 
-    def _weigh(self, past: ndarray, future: Tensor, seen: ndarray, judged: Tensor) -> None:
-        """Least squares for one weight of each kind of head, from 0 to 1."""
-        columns, rest, order, start = [], [], torch.from_numpy(self.order_), 0
-        for values, norm, mask in self._pieces(np.where(seen, past, np.nan)):
+    def _weigh(self, past: Tensor, future: Tensor) -> None:
+        """Least squares for one weight of each kind of head, from 0 to 1; values and seen side by side."""
+        past, seen = past.chunk(2, -1)
+        future, judged = (each[:, :, torch.from_numpy(self.order_)] for each in future.chunk(2, -1))
+        columns, rest, start = [], [], 0
+        for values, norm, mask in self._pieces(torch.where(seen > 0, past, torch.nan).numpy()):
             rows, start = slice(start, start + len(values)), start + len(values)
             linear, trend, season = self._parts(values, mask)
-            weight = judged[rows][:, :, order]
-            rest.append((weight * (norm.apply(future[rows][:, :, order]) - linear)).flatten())
-            columns.append(torch.stack([(weight * each).flatten() for each in (trend, season)], 1))
+            rest.append((judged[rows] * (norm.apply(future[rows]) - linear)).flatten())
+            columns.append(torch.stack([(judged[rows] * each).flatten() for each in (trend, season)], 1))
         found = lsq_linear(torch.cat(columns).numpy(), torch.cat(rest).numpy(), bounds=(0, 1)).x
         self.model_.gains.copy_(torch.from_numpy(found))
 

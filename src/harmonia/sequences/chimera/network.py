@@ -174,11 +174,11 @@ class ChimeraBlock(nn.Module):
         rows = F.pad(rows, (reach, 0)) if state is None else torch.cat([state.recent, rows], -1)
         u = self._convolved(rows, x.shape[1])
         trend, first = self.trend.run(u, None if state is None else state.heads[0])
-        heads, season = (first,), None
+        season, heads = None, [first]
         if self.season is not None:
             season, second = self.season.run(u - self.detrend(trend), None if state is None else state.heads[1])
-            heads = (first, second)
-        return self._fused(gate, u, trend, season), BlockState(rows[..., rows.shape[-1] - reach :], heads)
+            heads.append(second)
+        return self._fused(gate, u, trend, season), BlockState(rows[..., rows.shape[-1] - reach :], tuple(heads))
 
     def _convolved(self, rows: Tensor, variables: int) -> Tensor:
         return F.silu(self.conv(rows)).transpose(1, 2).unflatten(0, (-1, variables))

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -78,9 +78,8 @@ class Cells:
 
     def tile(self, channels: slice) -> Cells:
         """Some of the channels: they do not know of each other."""
-        wide = (each[:, channels] for each in (self.x, self.delta_t, self.delta_v))
-        rates = (each[:, channels] for each in (self.A1, self.A2, self.A3, self.A4))
-        return Cells(*wide, *rates, self.B1, self.B2, self.C1, self.C2)
+        wide = [each[:, channels] for each in self.tensors()[:7]]
+        return Cells(*wide, *self.tensors()[7:])
 
     def rows(self, coupling: Coupling, hold: Hold) -> Iterator[GridRow]:
         """Coefficients of each variable; states and channels are the batch of the scan, the batch its features."""
@@ -126,9 +125,9 @@ def selective_scan_2d(
     C1: Float[Tensor, "batch variables time state"],
     C2: Float[Tensor, "batch variables time state"],
     *,
-    coupling: Coupling = "stable",
-    hold: Hold = "zoh",
-    outer: Outer = "auto",
+    coupling: Any = "stable",
+    hold: Any = "zoh",
+    outer: Any = "auto",
 ) -> Float[Tensor, "batch variables time channels"]:
     """Run a two-dimensional selective state space over a grid of variables and times; see the module.
 
@@ -161,13 +160,13 @@ def selective_scan_2d(
                 [0.6321, 0.8647, 0.9502]])
     """
     for name, value, kind in (("coupling", coupling, Coupling), ("hold", hold, Hold), ("outer", outer, Outer)):
-        if value not in kind.__args__:  # type: ignore[attr-defined]
-            raise InputError(f"'{name}' is unknown", repr(value), f"Use one of {', '.join(kind.__args__)}.")  # type: ignore[attr-defined]
+        if value not in get_args(kind):
+            raise InputError(f"'{name}' is unknown", repr(value), f"Use one of {', '.join(get_args(kind))}.")
     if not bool((A1 < 0).all() and (A4 < 0).all()):
         raise InputError("the rates A1 and A4 are negative", "one that is not", "Pass -exp(...).")
-    wide = (each.permute(1, 3, 2, 0).contiguous() for each in (x, delta_t, delta_v))
-    weights = (each.permute(1, 3, 2, 0).contiguous() for each in (B1, B2, C1, C2))
-    cells = Cells(*wide, A1.T, A2.T, A3.T, A4.T, *weights)
+    grid, rates = [x, delta_t, delta_v, B1, B2, C1, C2], [A1.T, A2.T, A3.T, A4.T]
+    inner = [each.permute(1, 3, 2, 0).contiguous() for each in grid]
+    cells = Cells(*inner[:3], *rates, *inner[3:])
     turn = outer == "time" or (outer == "auto" and x.shape[2] < x.shape[1])
     cells = cells.turned() if turn else cells
     if x.numel() * B1.shape[-1] <= KEPT:

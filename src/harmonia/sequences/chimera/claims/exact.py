@@ -33,10 +33,7 @@ def ways_to_scan(seed: int) -> Measured:
     for hold in ("zoh", "euler"):
         grid = random_grid(2, 5, 17, 4, 3, seed)
         expected = double_loop(grid, hold=hold)
-        found = [
-            wavefront(grid, hold=hold),
-            selective_scan._Tiled.apply("stable", hold, *_inner(grid)).permute(3, 0, 2, 1),
-        ]
+        found = [wavefront(grid, hold=hold), in_tiles(grid, hold)]
         found += [selective_scan_2d(*grid, hold=hold, outer=outer) for outer in ("variables", "time")]
         worst = max(worst, *(relative(each, expected) for each in found))
     return Measured(worst)
@@ -161,7 +158,7 @@ def bounded(seed: int) -> Measured:
         for reads in ((1, 0), (0, 1)):
             chosen = torch.zeros_like(grid[9])
             chosen[..., state] = 1
-            y = selective_scan_2d(*grid[:9], reads[0] * chosen, reads[1] * chosen)
+            y = selective_scan_2d(*[*grid[:9], reads[0] * chosen, reads[1] * chosen])
             peak = max(peak, float(y.abs().max()))
     grid = [each[:, :, :300] if each.ndim == 4 else each for each in grid]
     rates = [-torch.exp(each) for each in grid[4:6]]

@@ -61,7 +61,8 @@ def wavefront(grid: list[Tensor], coupling: Coupling = "stable", hold: Hold = "z
     """The recurrence one anti-diagonal after another: cells with the same v + t do not know of each other."""
     a1, a2, a3, a4, x1, x2 = coefficients(grid, coupling, hold)
     variables, length = x1.shape[1:3]
-    h1, h2 = {}, {}
+    h1: dict[tuple[int, int], Tensor] = {}
+    h2: dict[tuple[int, int], Tensor] = {}
     zero = torch.zeros_like(x1[:, 0, 0])
     for diagonal in range(variables + length - 1):
         cells = [(v, diagonal - v) for v in range(variables) if 0 <= diagonal - v < length]
