@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy import ndarray
+from torch.nn import functional as F
 
 from harmonia.audio.mert.summary import Summary
 from harmonia.core.progress import say
@@ -27,7 +28,10 @@ from harmonia.media.figure import (
 from harmonia.parts.constant_q import C1_HZ, ConstantQ
 
 RATE = 24000
+HOP = 320
 COLUMNS = 1200
+_PIECE = 100
+"""Columns of the spectrum that are computed at once."""
 POINTS = 80
 RANGE_DB = 60.0
 LABELS = {
@@ -109,9 +113,12 @@ def _axes(figure: Any, place: Any, grid: bool = False) -> Any:
 
 def _notes(axes: Any, sound: Audio) -> None:
     """Constant-Q spectrum in decibels, with the octaves named."""
-    mono = sound.mono().resampled(RATE).samples[0]
-    hop = max(320, len(mono) // COLUMNS)
-    level = ConstantQ(RATE, hop, C1_HZ, 7 * 36, 36)(torch.from_numpy(mono)).abs().numpy()
+    mono = torch.from_numpy(sound.mono().resampled(RATE).samples[0])
+    spectrum = ConstantQ(RATE, HOP, C1_HZ, 7 * 36, 36, tolerance=1e-3)
+    # Piece by piece, and only the loudest moment of each column is kept.
+    every = max(1, -(-len(mono) // (HOP * COLUMNS)))
+    pieces = [spectrum(piece).abs()[:, : -(-len(piece) // HOP)] for piece in mono.split(_PIECE * every * HOP)]
+    level = torch.cat([F.max_pool1d(piece, every, ceil_mode=True) for piece in pieces], 1).numpy()
     decibels = 20 * np.log10(np.maximum(level / max(float(level.max()), 1e-9), 10 ** (-RANGE_DB / 20)))
     picture = axes.imshow(
         decibels,
