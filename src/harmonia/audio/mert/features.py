@@ -153,6 +153,7 @@ class MERTFeatures(TransformerMixin, BaseEstimator):
             self.fit()
         config = self.model_.config
         sound = sound.mono().resampled(config.sample_rate)
+        _long_enough(sound.samples.shape[1], config)
         return Summary.of(self.chunks(sound), config.frames(sound.samples.shape[1]), sound.seconds)
 
     def _features(self, clip: Clip) -> Float[np.ndarray, "layers *features"]:

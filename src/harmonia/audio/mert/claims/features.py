@@ -2,7 +2,7 @@
 
 The network has 1.1 million parameters and heard 53 minutes of rendered music; the released ones have hundreds of
 millions and heard 160,000 hours. These claims say what the small one is worth, whatever it is. The constant-Q spectrum
-at its input tells notes and chords to random weights too; what the short training adds is knowledge of instruments.
+at its input tells notes and chords to random weights too, and the short training adds little that can be measured.
 """
 
 from __future__ import annotations
@@ -110,6 +110,7 @@ def embedded_against_constant_q(seed: int) -> Measured | None:
     tolerance=3.0,
 )
 def embedded_notes(seed: int) -> Measured | None:
+    """Random weights know nearly all of it, from the constant-Q spectrum at the input: no room for 3 points more."""
     return _small(seed, "pitch class")
 
 
@@ -122,6 +123,7 @@ def embedded_notes(seed: int) -> Measured | None:
     tolerance=3.0,
 )
 def embedded_families(seed: int) -> Measured | None:
+    """Of 66 notes in the test set, within whose standard error of 6 points the two lie."""
     return _small(seed, "family")
 
 
