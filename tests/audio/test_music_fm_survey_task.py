@@ -11,6 +11,7 @@ import pytest
 import soundfile
 
 from harmonia.audio.music_fm_survey import task
+from harmonia.audio.music_fm_survey.scaling import ScalingLaw
 from harmonia.core.claim import claims_in
 from harmonia.core.errors import InputError
 from harmonia.core.task import Job, jobs_in
@@ -91,8 +92,11 @@ def test_catalogue_and_tools(tmp_path: Path) -> None:
 def test_scaling_on_its_example_and_on_bad_tables(tmp_path: Path) -> None:
     out = run("scaling", tmp_path, resamples="20")
     law = dict(out["law"].frame.select("parameter", "value").iter_rows())  # type: ignore[attr-defined]
-    assert 2.0 < law["E"] < 2.3398  # below the best of the measured runs
-    assert 0.05 < law["a"] < 2
+    assert 0.3 < law["a"] < 1.2
+    runs = task._melody_runs().frame.to_numpy()
+    fitted = ScalingLaw(resamples=0).fit(*runs.T)
+    assert law["a"] == pytest.approx(fitted.a_, rel=1e-6)
+    assert np.abs(fitted.predict(runs[:, 0], runs[:, 1]) / runs[:, 2] - 1).max() < 0.05
     with pytest.raises(InputError, match="columns of parameters"):
         run("scaling", tmp_path, runs=Table(polars.DataFrame({"a": [1, 2]})))
 

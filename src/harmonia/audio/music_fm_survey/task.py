@@ -176,7 +176,7 @@ def catalogue(
 
 
 def _melody_runs() -> Table:
-    say("The example's runs were measured: melody models of 5 sizes on 4 amounts of folk tunes, 2,400 steps each.")
+    say("The example's runs were measured: melody models of 5 sizes on 4 amounts of folk tunes, 600 steps each.")
     return Table.read(HERE / "melody_runs.csv")
 
 
