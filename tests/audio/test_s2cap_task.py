@@ -116,19 +116,19 @@ def test_a_song_is_listened_to_in_pieces_as_in_one() -> None:
 
 def test_describing_takes_memory_of_a_piece_not_of_the_song(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (measures, speakers):
-        monkeypatch.setattr(module, "PIECE", 4 * 16000)
-    monkeypatch.setattr(analysis, "PIECE_S", 4.0)
-    voice = demo_truth().stems["vocals"].mono().resampled(16000).cut(4.0, 12.0)
+        monkeypatch.setattr(module, "PIECE", 2 * 16000)
+    monkeypatch.setattr(analysis, "PIECE_S", 2.0)
+    voice = demo_truth().stems["vocals"].mono().resampled(16000).cut(4.0, 8.0)
     peaks = []
-    for times in (2, 12):
+    for times in (2, 10):
         Audio(np.tile(voice.samples, times), 16000).write(tmp_path / "song.flac")
         tracemalloc.start()
         heard = listen(SoundSource.read(tmp_path / "song.flac"), None)
-        described = describe(heard, clips_of(heard, 3.0, 6.0))
+        described = describe(heard, clips_of(heard, 2.0, 4.0))
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
         assert len(described) >= times
-    # What is given back grows: 8 s of song have 800 frames of five numbers.
+    # What is given back grows: 4 s of song have 400 frames of five numbers.
     assert peaks[1] < 1.25 * peaks[0]
 
 

@@ -57,5 +57,6 @@ def grounding_helps(seed: int) -> Measured | None:
         captioner = SingingStyleCaptioner.from_pretrained(grounded=grounded, device="cpu")
         captions = [caption.text for caption in captioner.predict([clip.path for clip in clips])]
         scores.append(attribute_scores(captions, [clip.attributes for clip in clips]))
-    note = f"omissions {scores[0].omission:.3f} against {scores[1].omission:.3f}; embedded captioner, {RENDERED}"
+    omitted = f"omissions {scores[0].omission:.3f} against {scores[1].omission:.3f}"
+    note = f"{omitted}; embedded captioner on {len(clips)} clips of {RENDERED}"
     return Measured(scores[0].hallucination, baseline=scores[1].hallucination, note=note)
