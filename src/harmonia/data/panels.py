@@ -230,7 +230,11 @@ def patients(folder: str | Path, variables: Sequence[str] = (), hours: int = 48)
         variables = counts["Parameter"].head(8).to_list()
     names = [file.stem for file in files]
     values = np.full((len(names), hours, len(variables)), np.nan)
-    means = rows.filter(polars.col("Parameter").is_in(list(variables))).group_by("patient", "hour", "Parameter").mean()
+    means = (
+        rows.filter(polars.col("Parameter").is_in(list(variables)))
+        .group_by("patient", "hour", "Parameter")
+        .agg(polars.col("Value").mean())
+    )
     place = {name: i for i, name in enumerate(names)}
     for patient, hour, parameter, value in means.select("patient", "hour", "Parameter", "Value").iter_rows():
         values[place[patient], hour, list(variables).index(parameter)] = value

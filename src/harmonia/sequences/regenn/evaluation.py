@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float64
@@ -18,6 +18,7 @@ CLASSICAL_FITS = 240
 """How many windows times variables ETS and Theta, which take a fit each, are judged on where nothing else is said."""
 
 
+@runtime_checkable
 class Predicts(Protocol):
     """What can be judged: it predicts one number for each step after windows of the past."""
 

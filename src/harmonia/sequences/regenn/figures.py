@@ -80,7 +80,7 @@ def forecasts(
     return Figure(figure)
 
 
-def ranking(scores: Mapping[str, float], ours: Sequence[str], label: str, title: str) -> Figure:
+def ranking(scores: Mapping[str, float | int], ours: Sequence[str], label: str, title: str) -> Figure:
     """Errors of all forecasters, the best on top; ours coloured."""
     names = sorted(scores, key=lambda name: -scores[name])
     figure, [axes] = new_figure(title=title, width=8, height=1.1 + 0.34 * len(names))
@@ -169,7 +169,7 @@ def _arrows(axes: Axes, names: Sequence[str], graph: Float[ndarray, "v v"]) -> N
     _titled(axes, "Source graph: arrows lead to who takes\n(orange adds, blue subtracts)")
 
 
-def training(history: Sequence[Mapping[str, float]], start: str, kept: int) -> Figure:
+def training(history: Sequence[Mapping[str, float | int]], start: str, kept: int) -> Figure:
     """Errors on the times held back over the run."""
     title = "No step of training beat the linear rule" if not kept else f"Trained for {kept} steps"
     figure, [axes] = new_figure(title=title, width=8, height=3)

@@ -79,14 +79,14 @@ class Training:
 
     def run(
         self, network: ReGENN, scaler: Scaler, yardstick: Yardstick, learn: PanelWindows, develop: Batch | None
-    ) -> tuple[list[Mapping[str, float]], int]:
+    ) -> tuple[list[Mapping[str, float | int]], int]:
         """Train in place; with windows to develop on, go back to the moment with the least error there.
 
         Returns:
             The errors over the run, and the step of that moment.
         """
         best: dict[str, Any] = {"error": float("inf"), "step": 0}
-        history: list[Mapping[str, float]] = []
+        history: list[Mapping[str, float | int]] = []
 
         def loss(model: nn.Module, batch: Sequence[Tensor]) -> Tensor:
             drawn = Batch(*batch)

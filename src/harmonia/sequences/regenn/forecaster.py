@@ -94,7 +94,9 @@ class ReGENNForecaster(Forecaster):
         self.training = Training(steps, batch_size, learning_rate, random_state, device)
         self.draws = draws
         self.network = {"feedforward": 64, "own_maps": True, **network}
-        ReGENNConfig(window, horizon, 2, **self.network)  # refuses what does not fit
+        ReGENNConfig.of(
+            {"window": window, "stride": horizon, "n_variables": 2, **self.network}
+        )  # refuses what does not fit
 
     def fit(self, series: Panel | Sequence[Series] | Float[ndarray, "samples time v"]) -> ReGENNForecaster:
         """Learn from a panel: an array, a `Panel`, or series with the same variables and times.

@@ -8,6 +8,7 @@ no forecast can be made with it, because it needs what is to be forecast.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -117,12 +118,12 @@ def published_protocol(
     assert network.source is not None
     network.source.adjacency.copy_(cooccurrence(learn.all().past[..., :variables].float(), block=32))
 
-    def error(model: nn.Module, batch: list[Tensor]) -> Tensor:
-        past, future = batch[0], batch[1]
+    def error(model: nn.Module, batch: Sequence[Tensor]) -> Tensor:
+        past, future, _ = batch
         predicted = model(past[..., :variables].float()) * future[..., variables:]  # the scale of the future
         return (predicted - future[..., :variables] * future[..., variables:]).abs().mean()
 
-    plan = Plan(steps=steps, learning_rate=learning_rate, weight_decay=0, clip_norm=10, ema_decay=0, seed=seed)
+    plan = Plan(steps=steps, learning_rate=learning_rate, weight_decay=0.0, clip_norm=10.0, ema_decay=0.0, seed=seed)
     model = train(network, lambda generator: learn.draw(batch_size, generator), error, plan, device=device).model
 
     ratios, ahead = test.past[..., :variables], test.future[..., variables:]

@@ -70,6 +70,10 @@ def forecast(
     _advise(given)
     window = window or max(8, 2 * horizon)
     cut = given.length - max(horizon, round(HELD_OUT * given.length))
+    if cut < window + 2 * horizon:
+        needed = window + 2 * horizon + max(horizon, round(HELD_OUT * given.length))
+        mend = "Pass a longer panel, or lower window or horizon."
+        raise InputError(f"to forecast and judge needs {needed} times", given.length, mend)
     options: dict[str, Any] = {"log": log, "loss": loss, "steps": steps, "device": device, "random_state": seed}
     ours = {
         "ReGENN": ReGENNForecaster(window, horizon, **options),
