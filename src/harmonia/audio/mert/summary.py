@@ -50,14 +50,14 @@ class Summary:
         for start, states in chunks:
             fresh = states[:, settled - start :].double().numpy()
             if not settled:
-                sums = np.zeros((len(fresh), count, fresh.shape[2]))
+                sums = np.zeros((count, len(fresh), fresh.shape[2]))
             places = np.arange(settled, settled + fresh.shape[1]) // size
             inside = places < count
-            np.add.at(sums, (slice(None), places[inside]), fresh[:, inside])
+            np.add.at(sums, places[inside], fresh[:, inside].swapaxes(0, 1))
             first, second = first + fresh.sum(1), second + np.square(fresh).sum(1)
             lengths.append(np.linalg.norm(fresh, axis=-1).astype(np.float32))
             settled += fresh.shape[1]
         mean = first / settled
         deviation = np.sqrt(np.maximum(second / settled - np.square(mean), 0))
-        windows = (sums / size).astype(np.float32)
+        windows = (sums / size).swapaxes(0, 1).astype(np.float32)
         return cls(windows, size * seconds / frames, np.concatenate(lengths, 1), mean, deviation)
