@@ -81,7 +81,8 @@ def test_start_is_that_of_gpt2_and_the_seed_s():
     assert all(torch.equal(a, b) for a, b in zip(gpt.parameters(), again.parameters(), strict=True))
     assert gpt.h[0].attn.c_attn.weight.std().item() == pytest.approx(0.02, rel=0.05)
     assert gpt.h[3].mlp.c_proj.weight.std().item() == pytest.approx(0.02 / 4, rel=0.05)
-    assert not gpt.h[0].attn.c_attn.bias.any() and (gpt.ln_f.weight == 1).all()
+    assert not gpt.h[0].attn.c_attn.bias.any()
+    assert (gpt.ln_f.weight == 1).all()
 
 
 def test_no_positions_leave_the_last_output_to_the_set_before_it():

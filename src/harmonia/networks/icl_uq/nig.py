@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float64
 from numpy import ndarray
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -89,20 +90,24 @@ class NIGRegression(RegressorMixin, BaseEstimator):
         return known.location.numpy() - half, known.location.numpy() + half
 
     def predict_all_prefixes(
-        self, xs: Float[ndarray, "batch length dim"], ys: Float[ndarray, "batch length"]
+        self, xs: ArrayLike, ys: ArrayLike
     ) -> tuple[Float64[ndarray, "batch length"], Float64[ndarray, "batch length"]]:
         """Mean and standard deviation of every target of many data sets, each from the pairs before it; no fit needed.
+
+        Arguments:
+            xs: Inputs, [batch, length, dim].
+            ys: Targets, [batch, length].
 
         Raises:
             InputError: shapes that do not fit, or values that are not finite.
         """
-        xs, ys = np.asarray(xs, dtype=np.float64), np.asarray(ys, dtype=np.float64)
-        if xs.ndim != 3 or ys.shape != xs.shape[:2] or not xs.size:
-            got = f"shapes {xs.shape} and {ys.shape}"
+        x, y = np.array(xs, dtype=np.float64), np.array(ys, dtype=np.float64)
+        if x.ndim != 3 or y.shape != x.shape[:2] or not x.size:
+            got = f"shapes {x.shape} and {y.shape}"
             raise InputError("the data sets do not fit", got, "Pass [batch, length, dim] and [batch, length].")
-        if not (np.isfinite(xs).all() and np.isfinite(ys).all()):
+        if not (np.isfinite(x).all() and np.isfinite(y).all()):
             raise InputError("the data sets hold values that are not finite", "NaN or infinity", "Repair them first.")
-        known = self._prior(xs.shape[-1]).prequential(torch.from_numpy(xs), torch.from_numpy(ys))
+        known = self._prior(x.shape[-1]).prequential(torch.from_numpy(x), torch.from_numpy(y))
         return known.location.numpy(), known.variance.sqrt().numpy()
 
     def _prior(self, dim: int) -> NormalInverseGamma:
@@ -119,7 +124,7 @@ class NIGRegression(RegressorMixin, BaseEstimator):
         return NormalInverseGamma(torch.from_numpy(mean), covariance, shape, rate)
 
     def _absorb(self, X: ndarray, y: ndarray) -> NIGRegression:
-        x, targets = torch.from_numpy(X), torch.from_numpy(np.asarray(y, dtype=np.float64))
+        x, targets = torch.from_numpy(np.array(X)), torch.from_numpy(np.array(y, dtype=np.float64))
         self.log_marginal_likelihood_ += self.posterior_.log_evidence(x, targets).item()
         self.posterior_ = self.posterior_.absorb(x, targets)
         return self

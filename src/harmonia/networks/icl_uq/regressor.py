@@ -156,7 +156,7 @@ class InContextRegressor(RegressorMixin, BaseEstimator):
             folder=None if folder is None else Path(folder),
             device=self.device,
         )
-        self.model_, self.prior_ = trained.model.cpu(), prior
+        self.model_, self.prior_ = trained.model.to(self.device, torch.float64), prior
         return trained
 
     def save(self, path: str | Path) -> Path:
@@ -182,7 +182,7 @@ class InContextRegressor(RegressorMixin, BaseEstimator):
         self.model_, self.prior_ = load_checkpoint(self.weights)
         if self.model_.config.n_out != 2:
             raise InputError("these weights give means only", "n_out=1", "Use InContextTransformer, or other weights.")
-        self.model_.to(self.device)
+        self.model_.to(self.device, torch.float64)  # so that what a row gets does not depend on the others with it
 
     # --------------------------------------------------------------------------------------------- the context
 
@@ -255,14 +255,12 @@ class InContextRegressor(RegressorMixin, BaseEstimator):
 
     def _inputs(self, X: ndarray) -> Tensor:
         values = (X[:, self.selected_] - self._centre) / self._spread
-        padded = np.zeros((len(X), self.model_.config.dim), dtype=np.float32)
+        padded = np.zeros((len(X), self.model_.config.dim), dtype=np.float64)
         padded[:, : values.shape[1]] = values
         return torch.from_numpy(padded).to(self.device)
 
     def _target(self, y: ndarray) -> Tensor:
-        return torch.from_numpy(((np.asarray(y, dtype=np.float64) - self._middle) / self._unit).astype(np.float32)).to(
-            self.device
-        )
+        return torch.from_numpy((np.asarray(y, dtype=np.float64) - self._middle) / self._unit).to(self.device)
 
     @torch.no_grad()
     def _read(self, x: Tensor, y: Tensor, members: int, generator: torch.Generator) -> Cache:
@@ -276,7 +274,7 @@ class InContextRegressor(RegressorMixin, BaseEstimator):
         if self.prior_ is None or not self.prior_.is_linear:
             return None
         draws = 400
-        x, y = self._x[: self._rows].double().cpu(), self._y[: self._rows].double().cpu()
+        x, y = self._x[: self._rows].cpu(), self._y[: self._rows].cpu()
         belief = self.prior_.belief()
         tasks = self.prior_.linear_tasks(draws, generator)
         noise = torch.randn(draws, len(x), generator=generator, dtype=torch.float64)
@@ -302,7 +300,7 @@ class InContextRegressor(RegressorMixin, BaseEstimator):
             memory = self._read(self._x[rest], self._y[rest], min(self.members, 4), generator)
             mean, std = self._mixture(self._x[fold], memory)
             errors.append(((self._y[fold] - mean) / std).abs())
-        return torch.cat(errors).sort().values.double().cpu().numpy()
+        return torch.cat(errors).sort().values.cpu().numpy()
 
     # ------------------------------------------------------------------------------------------- the prediction
 
@@ -310,7 +308,7 @@ class InContextRegressor(RegressorMixin, BaseEstimator):
         """Mean of every row, and its standard deviation if wanted; rows do not see each other."""
         check_is_fitted(self, "selected_")
         X = validate_data(self, X, dtype=np.float64, reset=False)
-        mean, std = (value.double().cpu().numpy() for value in self._mixture(self._inputs(X), self._memory))
+        mean, std = (value.cpu().numpy() for value in self._mixture(self._inputs(X), self._memory))
         mean = self._middle + self._unit * mean
         return (mean, self._unit * std) if return_std else mean
 
@@ -363,8 +361,8 @@ class InContextRegressor(RegressorMixin, BaseEstimator):
         check_is_fitted(self, "selected_")
         if self.prior_ is None or not self.prior_.is_linear:
             raise InputError("the exact answer is known for linear tasks only", self.prior_, "Use linear weights.")
-        x = self._inputs(validate_data(self, X, dtype=np.float64, reset=False)).double().cpu()
-        known = self.prior_.belief().absorb(self._x.double().cpu(), self._y.double().cpu())
+        x = self._inputs(validate_data(self, X, dtype=np.float64, reset=False)).cpu()
+        known = self.prior_.belief().absorb(self._x.cpu(), self._y.cpu())
         df, location, scale = known.expand(len(x)).predict(x)
         return StudentT(df, self._middle + self._unit * location, self._unit * scale)
 
