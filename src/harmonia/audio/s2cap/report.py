@@ -27,8 +27,8 @@ LABELS = {
 
 def description(heard: Heard, clips: Sequence[Described], reference: Reference) -> Figure:
     """The clips of a song with their captions, the pitch over its bands, the level, and what was believed."""
-    shown = [clip for clip in clips if clip.text != NOBODY] or list(clips)
-    lines = [textwrap.wrap(f"{number}  {clip.text}", 118) for number, clip in enumerate(shown[:4], 1)]
+    shown = [clip for clip in clips if clip.text != NOBODY]
+    lines = [textwrap.wrap(f"{number}  {clip.text}", 118) for number, clip in enumerate(shown[:4], 1)] or [[NOBODY]]
     text_height = 0.21 * sum(map(len, lines)) + 0.25
     ratios = (0.5, 2.4, 1.3, 2.2)
     figure, axes = new_figure(
@@ -40,7 +40,10 @@ def description(heard: Heard, clips: Sequence[Described], reference: Reference) 
     _timeline(timeline, heard, clips)
     _pitch(pitch, heard, clips, reference)
     _level(level, heard, reference)
-    _bars(bars, shown[0])
+    if shown:
+        _bars(bars, shown[0])
+    else:
+        bars.set_axis_off()
     if len(shown) > 1:
         bars.set_title("What is believed of clip 1", loc="left")
     more = f"\n… and {len(shown) - 4} clips more" if len(shown) > 4 else ""
@@ -67,7 +70,7 @@ def _timeline(axis: Any, heard: Heard, clips: Sequence[Described]) -> None:
     several = (
         f"; {singers.number} singers told apart, this is {100 * singers.share:.0f} %" if singers.number > 1 else ""
     )
-    axis.set_title(f"Clips of the lead singer{several}", loc="left")
+    axis.set_title(f"Clips of the lead singer{several}" if number else "Clips, none of them sung", loc="left")
 
 
 def _pitch(axis: Any, heard: Heard, clips: Sequence[Described], reference: Reference) -> None:
@@ -118,10 +121,6 @@ def _level(axis: Any, heard: Heard, reference: Reference) -> None:
 def _bars(axis: Any, clip: Described) -> None:
     """For each attribute its values side by side, as long as they are believed in; the one stated is dark."""
     names = [name for name in LEXICON if clip.attributes.get(name)]
-    if not names:
-        axis.set_axis_off()
-        axis.text(0.0, 0.6, NOBODY, fontsize=12, color=INK)
-        return
     for row, name in enumerate(names):
         left = 0.0
         odds = clip.belief[name]
