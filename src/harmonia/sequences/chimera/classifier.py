@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,7 @@ class ChimeraClassifier(ClassifierMixin, BaseEstimator):
             dropout=self.dropout,
             transition=self.transition,
             coupled=self.coupled,
+            bidirectional=sequences.channels > 1,
             seasonal=self.seasonal,
             classes=len(self.classes_),
         )
@@ -170,7 +172,9 @@ class ChimeraClassifier(ClassifierMixin, BaseEstimator):
     def _logits(self, X: Any) -> Float64[np.ndarray, "sequences classes"]:
         check_is_fitted(self)
         sequences = self._read(X, reset=False)
-        model, device = self.model_.eval(), self.model_.embed.weight.device
+        # In float64, so that the company of a sequence in its batch changes no digit that counts.
+        model = copy.deepcopy(self.model_).eval().double()
+        device = model.embed.weight.device
         cells = sequences.channels * sequences.values.shape[1] * model.config.d_model * model.config.d_state
         size = max(1, (1 << 24) * model.config.patch // cells)
         # Sequences of like length together, so that little is padded.
@@ -179,8 +183,8 @@ class ChimeraClassifier(ClassifierMixin, BaseEstimator):
         with torch.no_grad():
             for rows in order.split(size):
                 values, lengths = sequences.take(rows)
-                scaled = self._scaled(values, lengths)
-                found[rows] = model.classify(scaled.to(device), lengths.to(device)).double().cpu()
+                scaled = self._scaled(values, lengths).double()
+                found[rows] = model.classify(scaled.to(device), lengths.to(device)).cpu()
         return found.numpy()
 
     def _scaled(self, values: Tensor, lengths: Tensor) -> Tensor:

@@ -66,7 +66,7 @@ class ChimeraAnomalyDetector:
         coupled: bool = True,
         steps: int = 200,
         batch_size: int = 16,
-        learning_rate: float = 3e-3,
+        learning_rate: float = 1e-2,
         weight_decay: float = 0.01,
         device: str = "auto",
         random_state: int = 0,

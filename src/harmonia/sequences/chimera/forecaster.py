@@ -26,6 +26,7 @@ from harmonia.sequences.chimera.network import ChimeraConfig, ChimeraModel
 Mode = Literal["direct", "closed_loop"]
 Gaps = Literal["raise", "mask"]
 Order = Literal["given", "correlation"]
+Normalise = Literal["auto", "window", "series"]
 
 JUDGED = 0.15
 """Share of a series, at its end, by which the heads are weighted."""
@@ -51,12 +52,12 @@ class Parts(NamedTuple):
 class ChimeraForecaster(PointForecaster):
     """Forecast every variable of a series from what all of them were: a two-dimensional selective state space.
 
-    Chimera (arXiv 2406.04320). Every window is normalised by its own mean and spread. A linear rule of the window,
-    shared by all variables and solved in closed form, carries what is linear; the network learns the rest, apart by
-    trend heads and seasonal heads (`decompose`). How much of each to trust is solved for at the end, on the last part
-    of the series, which training did not see: where the network has found nothing that lasts, the linear rule remains.
-    Squared errors are minimised, so that the mean is predicted; intervals are the errors on the fitted series, as for
-    every `PointForecaster`.
+    Chimera (arXiv 2406.04320). Windows are normalised, by their own mean and spread where levels wander and by those
+    of the whole series where they do not. A linear rule of the window, shared by all variables and solved in closed
+    form, carries what is linear; the network learns the rest, apart by trend heads and seasonal heads (`decompose`).
+    How much of each to trust is solved for at the end, on the last part of the series, which training did not see:
+    where the network has found nothing that lasts, the linear rule remains. Squared errors are minimised, so that the
+    mean is predicted; intervals are the errors on the fitted series, as for every `PointForecaster`.
 
     The defaults suit one processor and thousands of rows; the paper's size is nearer to d_model=64, d_state=16,
     lookback=336.
@@ -74,6 +75,7 @@ class ChimeraForecaster(PointForecaster):
         coupled: Whether variables know of each other.
         seasonal: Whether there is a seasonal head.
         transition: ``diag`` (2-D Mamba) or ``scalar`` (2-D Mamba-2).
+        normalise: ``window``, ``series``, or ``auto``: that by which the linear rule predicts the last part better.
         variable_order: ``given``, or ``correlation``: variables that move together side by side. The recurrence runs
             over variables in this order, both ways.
         nan: ``raise``, or ``mask``: NaN is a value that was not seen, where states hold.
@@ -88,6 +90,7 @@ class ChimeraForecaster(PointForecaster):
     Attributes:
         names_: Variables, in the order in which they are expected.
         order_: The order in which the recurrence runs over them.
+        own_scale_: Whether windows are normalised by themselves.
         model_: The trained `ChimeraModel`.
         history_: Training loss over the run.
 
@@ -118,11 +121,12 @@ class ChimeraForecaster(PointForecaster):
         coupled: bool = True,
         seasonal: bool = True,
         transition: Literal["diag", "scalar"] = "diag",
+        normalise: Any = "auto",
         variable_order: Any = "given",
         nan: Any = "raise",
         steps: int = 200,
         batch_size: int = 16,
-        learning_rate: float = 3e-3,
+        learning_rate: float = 1e-2,
         weight_decay: float = 0.01,
         draws: int = 100,
         device: str = "auto",
@@ -130,7 +134,8 @@ class ChimeraForecaster(PointForecaster):
     ) -> None:
         if horizon < 1 or (lookback is not None and lookback < 2):
             raise InputError("a forecast has a horizon and a window", (horizon, lookback), "Give 1 or more, 2 or more.")
-        for name, value, kind in (("mode", mode, Mode), ("variable_order", variable_order, Order), ("nan", nan, Gaps)):
+        given = (("mode", mode, Mode), ("normalise", normalise, Normalise), ("nan", nan, Gaps))
+        for name, value, kind in (*given, ("variable_order", variable_order, Order)):
             if value not in get_args(kind):
                 raise InputError(f"'{name}' is unknown", repr(value), f"Use one of {', '.join(get_args(kind))}.")
         if nan == "mask" and mode == "closed_loop":
@@ -150,7 +155,7 @@ class ChimeraForecaster(PointForecaster):
             horizon=horizon,
             lookback=self.lookback,
         )
-        self.mode, self.variable_order, self.nan = mode, variable_order, nan
+        self.mode, self.normalise, self.variable_order, self.nan = mode, normalise, variable_order, nan
         self.steps, self.batch_size, self.learning_rate, self.weight_decay = (
             steps, batch_size, learning_rate, weight_decay
         )  # fmt: skip
@@ -179,11 +184,12 @@ class ChimeraForecaster(PointForecaster):
         cuts = [round((1 - JUDGED) * len(each)) for each in series]
         apart = self.mode == "direct" and min(cuts) >= self.lookback + 2 * self.horizon
         learnt = [_first(each, cut) for each, cut in zip(series, cuts)] if apart else series
+        spread = together.std(0)
+        self.mean_, self.spread_ = together.mean(0), np.where(spread > 0, spread, 1.0)
+        self.own_scale_ = self.normalise == "window" or (self.normalise == "auto" and self._wanders(series, cuts))
         model = new_model(self.config, self.random_state)
         self._solve_linear(model, learnt)
         model.linear.requires_grad_(False)
-        with torch.no_grad():
-            model.ahead.weight.mul_(0.1)
         # Values, and whether each was seen, side by side in the same windows.
         both = [Series(np.concatenate([each.values, self._seen[id(each)]], 1)) for each in series]
         windows = Windows(both, self.lookback, self.horizon)
@@ -206,7 +212,7 @@ class ChimeraForecaster(PointForecaster):
 
         def loss(network: ChimeraModel, batch: tuple[Tensor, ...]) -> Tensor:
             past, seen, future, judged = batch
-            norm, past, mask = _normalised(past, seen > 0)
+            norm, past, mask = self._normalised(past, seen > 0)
             streams = network.streams(past, mask)
             if self.mode == "closed_loop":
                 found = network.closed_loop(past, self.horizon)
@@ -229,8 +235,38 @@ class ChimeraForecaster(PointForecaster):
         )
         self.model_, self.history_ = trained.model, trained.history
 
+    def _wanders(self, series: Sequence[Series], cuts: Sequence[int]) -> bool:
+        """Whether the linear rule predicts the last part better from windows normalised by themselves."""
+        whole = Windows(series, self.lookback, self.horizon)
+        late = _late(series, cuts, self.lookback, self.horizon)
+        early = [_first(each, cut) for each, cut in zip(series, cuts)]
+        if not len(late) or min(cuts) < self.lookback + self.horizon:
+            return True
+        past, future, _ = whole.at(late[torch.linspace(0, len(late) - 1, min(len(late), 128)).long()])
+        errors = []
+        for own in (False, True):
+            rule = LinearWindow(self.horizon, self.lookback, own_scale=own)
+            rule.learn(early)
+            errors.append(np.square((rule.point(past.numpy()) - future.numpy()) / self.spread_).mean())
+        return bool(errors[1] <= errors[0])
+
+    def _normalised(
+        self, past: Tensor, seen: Bool[Tensor, "batch time v"]
+    ) -> tuple[InstanceNorm, Tensor, Tensor | None]:
+        """Windows in the order of the recurrence, normalised; zeros where nothing was seen."""
+        if not self.own_scale_:
+            mean, spread = (torch.from_numpy(each[self.order_]).to(past) for each in (self.mean_, self.spread_))
+            norm = InstanceNorm(mean.expand(len(past), 1, -1), spread.expand(len(past), 1, -1))
+        else:
+            filled, count = torch.where(seen, past, 0.0), seen.sum(1, keepdim=True).clamp(min=1)
+            mean = filled.sum(1, keepdim=True) / count
+            variance = torch.where(seen, past - mean, 0.0).square().sum(1, keepdim=True) / count
+            norm = InstanceNorm(mean, (variance + 1e-5).sqrt())
+        scaled = torch.where(seen, norm.apply(past), 0.0)
+        return norm, scaled, None if bool(seen.all()) else seen
+
     def _solve_linear(self, model: ChimeraModel, series: Sequence[Series]) -> None:
-        rule = LinearWindow(self.horizon, self.lookback, own_scale=True)
+        rule = LinearWindow(self.horizon, self.lookback, own_scale=self.own_scale_)
         rule.learn(series)
         with torch.no_grad():
             model.linear.weight.copy_(torch.from_numpy(rule.weight_))
@@ -341,7 +377,7 @@ class ChimeraForecaster(PointForecaster):
         device = self.model_.embed.weight.device
         size = max(1, (1 << 22) // (math.prod(values.shape[1:]) * self.config.d_model * self.config.d_state))
         for piece in ordered.split(size):
-            norm, past, mask = _normalised(piece, ~piece.isnan())
+            norm, past, mask = self._normalised(piece, ~piece.isnan())
             yield past.float().to(device), norm, None if mask is None else mask.to(device)
 
     def _window(self, data: Any) -> Float64[ndarray, "lookback variables"]:
@@ -373,7 +409,9 @@ class ChimeraForecaster(PointForecaster):
         described = {
             "names": list(self.names_),
             "order": self.order_.tolist(),
-            "options": {name: getattr(self, name) for name in ("mode", "variable_order", "nan", "draws")},
+            "own_scale": self.own_scale_,
+            "scales": [self.mean_.tolist(), self.spread_.tolist()],
+            "options": {name: getattr(self, name) for name in ("mode", "normalise", "variable_order", "nan", "draws")},
             "errors": np.round(self.errors_, 6).tolist(),
         }
         return pack("ChimeraForecaster", self.model_, described)
@@ -394,21 +432,9 @@ class ChimeraForecaster(PointForecaster):
         found = cls(model.config.horizon, model.config.lookback, patch=model.config.patch, **described["options"])
         found.config, found.model_, found.history_ = model.config, model, ()
         found.names_, found.order_ = tuple(described["names"]), np.array(described["order"])
+        found.own_scale_, (found.mean_, found.spread_) = described["own_scale"], np.array(described["scales"])
         found.errors_ = np.array(described["errors"])
         return found
-
-
-def _normalised(past: Tensor, seen: Bool[Tensor, "batch time v"]) -> tuple[InstanceNorm, Tensor, Tensor | None]:
-    """By the mean and spread of what was seen; zeros elsewhere."""
-    if bool(seen.all()):
-        norm = InstanceNorm.of(past)
-        return norm, norm.apply(past), None
-    filled = torch.where(seen, past, 0.0)
-    count = seen.sum(1, keepdim=True).clamp(min=1)
-    mean = filled.sum(1, keepdim=True) / count
-    variance = (torch.where(seen, past - mean, 0.0).square().sum(1, keepdim=True)) / count
-    norm = InstanceNorm(mean, (variance + 1e-5).sqrt())
-    return norm, torch.where(seen, norm.apply(filled), 0.0), seen
 
 
 def _first(series: Series, rows: int) -> Series:

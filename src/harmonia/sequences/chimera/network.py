@@ -1,12 +1,14 @@
 """The network: blocks of a trend head and a seasonal head, gated, and what is read from them.
 
-A block takes the normalised stream u of every variable, time and channel to::
+A block takes the stream x of every variable, time and channel to::
 
-    z = SiLU(W_z u),   u <- SiLU(conv_time(W_u u)),   trend = SSM_slow(u),   season = SSM_fast(u - P trend)
-    stream <- stream + W_o (trend * z) + W_o (sigmoid(W_g u) * season * z)
+    z = SiLU(W_z norm(x)),   u = SiLU(conv_time(W_u x)),   trend = SSM_slow(u),   season = SSM_fast(u - P trend)
+    x <- x + W_o (trend * z) + W_o (sigmoid(W_g u) * season * z)
 
-(paper, Section 3 by its summaries; layout ours). The two additions are kept apart all the way: a forecast is exactly a
-linear part of the window, plus what the trend heads add, plus what the seasonal heads add.
+(paper, Section 3 by its summaries; layout ours). Only the gate sees the normalised stream: the channels of a single
+value differ by constants, and normalising over them would take away how large the value is. The two additions are kept
+apart all the way: a forecast is exactly a linear part of the window, plus what the trend heads add, plus what the
+seasonal heads add.
 """
 
 from __future__ import annotations
@@ -138,7 +140,7 @@ class ChimeraBlock(nn.Module):
         super().__init__()
         width = config.d_model
         self.norm = RMSNorm(width)
-        self.inputs = nn.Linear(width, 2 * width)
+        self.input, self.input_gate = nn.Linear(width, width), nn.Linear(width, width)
         self.conv = nn.Conv1d(width, width, config.conv, groups=width)
         options: dict[str, Any] = {
             "bidirectional": config.bidirectional and config.coupled,
@@ -159,8 +161,8 @@ class ChimeraBlock(nn.Module):
         seen: Bool[Tensor, "batch variables steps"] | None = None,
     ) -> tuple[Float[Tensor, "batch variables steps channels"], Float[Tensor, "batch variables steps channels"]]:
         """What the trend head and the seasonal head add to the stream."""
-        gate, u = self.inputs(self.norm(x)).chunk(2, -1)
-        u = self._convolved(F.pad(_rows(u), (self.conv.kernel_size[0] - 1, 0)), x.shape[1])
+        gate = self.input_gate(self.norm(x))
+        u = self._convolved(F.pad(_rows(self.input(x)), (self.conv.kernel_size[0] - 1, 0)), x.shape[1])
         trend = self.trend(u, seen)
         season = None if self.season is None else self.season(u - self.detrend(trend), seen)
         return self._fused(gate, u, trend, season)
@@ -169,8 +171,8 @@ class ChimeraBlock(nn.Module):
         self, x: Float[Tensor, "batch variables steps channels"], state: BlockState | None
     ) -> tuple[tuple[Tensor, Tensor], BlockState]:
         """As `forward`, from a state on; and the state after it."""
-        gate, u = self.inputs(self.norm(x)).chunk(2, -1)
-        rows, reach = _rows(u), self.conv.kernel_size[0] - 1
+        gate = self.input_gate(self.norm(x))
+        rows, reach = _rows(self.input(x)), self.conv.kernel_size[0] - 1
         rows = F.pad(rows, (reach, 0)) if state is None else torch.cat([state.recent, rows], -1)
         u = self._convolved(rows, x.shape[1])
         trend, first = self.trend.run(u, None if state is None else state.heads[0])

@@ -70,7 +70,9 @@ def oracle_error(series: Series, gain: ndarray, at: ndarray, horizon: int, sprea
 
 
 @cache
-def coupling(seed: int = 0, length: int = 4000, steps: int = 600, horizon: int = 24) -> dict[str, float]:
+def coupling(
+    seed: int = 0, length: int = 4000, steps: int = 600, horizon: int = 24, classical: bool = True
+) -> dict[str, float]:
     """Errors on the coupled series, of Chimera, of its ablation, of the rules and of the oracle."""
     series, gain = coupled_series(seed, length)
     cut = round(0.8 * length)
@@ -82,7 +84,7 @@ def coupling(seed: int = 0, length: int = 4000, steps: int = 600, horizon: int =
         for name, coupled in (("Chimera", True), ("channel-independent", False))
     }
     fitted["DLinear"] = LinearWindow(horizon, 48).fit([past])
-    found = _errors(compare(fitted, past, series, 24, 60, classical=length < 5000))
+    found = _errors(compare(fitted, past, series, 24, 60, classical=classical))
     at = np.linspace(cut, length - horizon, 60).astype(int)
     return found | {"oracle": oracle_error(series, gain, at, horizon, past.values.std(0))}
 
@@ -217,9 +219,9 @@ def two_heads(seed: int) -> Measured:
 
 
 @cache
-def _heads(length: int = 3000, steps: int = 300) -> tuple[float, float]:
+def _heads(length: int = 3000, steps: int = 300, seeds: int = 3) -> tuple[float, float]:
     errors: dict[bool, list[float]] = {True: [], False: []}
-    for seed in range(3):
+    for seed in range(seeds):
         series = regimes(seed, length)
         past = _first(series, round(0.8 * length))
         for seasonal in errors:

@@ -58,25 +58,28 @@ def double_loop(grid: list[Tensor], coupling: Coupling = "stable", hold: Hold = 
 
 
 def wavefront(grid: list[Tensor], coupling: Coupling = "stable", hold: Hold = "zoh") -> Tensor:
-    """The recurrence one anti-diagonal after another: cells with the same v + t do not know of each other."""
-    a1, a2, a3, a4, x1, x2 = coefficients(grid, coupling, hold)
-    variables, length = x1.shape[1:3]
-    h1: dict[tuple[int, int], Tensor] = {}
-    h2: dict[tuple[int, int], Tensor] = {}
-    zero = torch.zeros_like(x1[:, 0, 0])
-    for diagonal in range(variables + length - 1):
-        cells = [(v, diagonal - v) for v in range(variables) if 0 <= diagonal - v < length]
-        v, t = (torch.tensor(each) for each in zip(*cells))
-        left = [torch.stack([h.get((i, j - 1), zero) for i, j in cells], 1) for h in (h1, h2)]
-        above = [torch.stack([h.get((i - 1, j), zero) for i, j in cells], 1) for h in (h1, h2)]
-        first = a1[:, v, t] * left[0] + a2[:, v, t] * left[1] + x1[:, v, t]
-        second = a3[:, v, t] * above[0] + a4[:, v, t] * above[1] + x2[:, v, t]
-        for position, cell in enumerate(cells):
-            h1[cell], h2[cell] = first[:, position], second[:, position]
-    both = [
-        torch.stack([torch.stack([h[i, j] for j in range(length)], 1) for i in range(variables)], 1) for h in (h1, h2)
-    ]
-    return (both[0] * grid[-2][..., None, :]).sum(-1) + (both[1] * grid[-1][..., None, :]).sum(-1)
+    """The recurrence one anti-diagonal after another: a cell needs two cells of the diagonal before, and no others."""
+    variables, length = grid[0].shape[1:3]
+    weights = (each[..., None, :] for each in grid[-2:])
+    diagonals = (_skewed(each).unbind(2) for each in (*coefficients(grid, coupling, hold), *weights))
+    h1 = h2 = torch.zeros_like(grid[0][:, :, 0, :, None]) * grid[7][:, :, 0, None]
+    found = []
+    for a1, a2, a3, a4, x1, x2, c1, c2 in zip(*diagonals):
+        above1, above2 = (torch.cat([torch.zeros_like(h[:, :1]), h[:, :-1]], 1) for h in (h1, h2))
+        h1, h2 = a1 * h1 + a2 * h2 + x1, a3 * above1 + a4 * above2 + x2
+        found.append((h1 * c1 + h2 * c2).sum(-1))
+    skewed = torch.stack(found, 2)
+    return torch.stack([skewed[:, v, v : v + length] for v in range(variables)], 1)
+
+
+def _skewed(cells: Tensor) -> Tensor:
+    """``[batch, variables, time, ...]`` with row v moved v steps to the right, zeros where nothing is."""
+    variables = cells.shape[1]
+    rows = []
+    for v, row in enumerate(cells.unbind(1)):
+        before, after = (row.new_zeros(len(row), count, *row.shape[2:]) for count in (v, variables - 1 - v))
+        rows.append(torch.cat([before, row, after], 1))
+    return torch.stack(rows, 1)
 
 
 def relative(found: Tensor, expected: Tensor) -> float:

@@ -1,0 +1,165 @@
+"""The jobs on tables of a user's kind, what bad input says in Python and on the command line, and the claims."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars
+import pytest
+
+from harmonia.core.claim import HOLDS, claims_in
+from harmonia.core.errors import InputError
+from harmonia.core.task import jobs_in
+from harmonia.media import Series
+from harmonia.parts.forecasting import Persistence
+from harmonia.sequences.chimera import ChimeraForecaster, claim, task
+from harmonia.sequences.chimera.claims import cost, forecasts, tasks
+
+JOBS = {job.name: job for job in jobs_in(task)}
+TINY = {"width": 6, "state": 2, "layers": 1, "device": "cpu"}
+CLAIMS = claims_in(claim)
+
+
+def table(path, rows=140):
+    """What a user has: dates, names, words in between."""
+    t = np.arange(rows)
+    noise = np.random.default_rng(0).standard_normal((2, rows))
+    frame = polars.DataFrame(
+        {
+            "date": (np.datetime64("2024-01-01", "D") + t).astype("datetime64[us]"),
+            "shop": ["north"] * rows,
+            "visitors": 100 + 20 * np.sin(2 * np.pi * t / 7) + noise[0],
+            "sales": 10 + 2 * np.sin(2 * np.pi * (t - 1) / 7) + 0.1 * noise[1],
+        }
+    )
+    frame.write_csv(path)
+    return path
+
+
+def test_forecast_is_the_default_and_all_jobs_are_described():
+    assert list(JOBS) == ["forecast", "classify", "detect"]
+    for job in JOBS.values():
+        assert all(parameter.field.help for parameter in job.parameters)
+        assert all(output.field.help for output in job.outputs)
+    assert JOBS["forecast"].inputs[0].field.example is not None
+
+
+def test_forecast_of_a_table(tmp_path, monkeypatch):
+    monkeypatch.setattr(task, "find_spec", lambda name: None)  # ETS and Theta take a minute
+    series = Series.read(table(tmp_path / "shop.csv"))
+    outputs = JOBS["forecast"].run({"series": series, "horizon": 4, "steps": 3, **TINY})
+    frame = outputs["forecast"].frame
+    assert frame.columns[:4] == ["time", "visitors 5%", "visitors 50%", "visitors 95%"]
+    assert str(frame["time"][0])[:10] == "2024-05-20"
+    assert (frame["sales 5%"] <= frame["sales 95%"]).all()
+    rules = set(outputs["scores"].frame["forecaster"])
+    assert {"Chimera", "DLinear (closed form)", "seasonal naive", "AR(12) ridge"} <= rules
+    parts = outputs["parts"].frame
+    total = sum(parts[f"sales {part}"] for part in ("linear", "trend", "season"))
+    outputs["model"].write(tmp_path / "model.safetensors")
+    np.testing.assert_allclose(
+        ChimeraForecaster.load(tmp_path / "model.safetensors").predict(series)[:, 1], total, rtol=1e-4
+    )
+    assert len(JOBS["forecast"].save(outputs, tmp_path, "shop")) == 7
+
+
+def test_detect_finds_a_spike(tmp_path):
+    series = Series.read(table(tmp_path / "shop.csv"))
+    values = series.values.copy()
+    values[120, 1] += 4
+    spiked = Series(values, series.names, series.times)
+    outputs = JOBS["detect"].run({"series": spiked, "lookback": 16, "steps": 20, **TINY})
+    frame = outputs["anomalies"].frame
+    assert bool(frame["unusual"][120])
+    assert frame["variable"][120] == "sales"
+    assert frame["learnt from"].sum() == 84
+
+
+def test_classify_tables_and_archive_files(tmp_path):
+    rows = np.arange(12)
+    lines = [f"{','.join(map(str, (rows * sign).tolist()))}:{'up' if sign > 0 else 'down'}" for sign in (1, -1) * 8]
+    (tmp_path / "ramps.ts").write_text("@classLabel true up down\n@data\n" + "\n".join(lines))
+    options = {"epochs": 20, "learning_rate": 0.03, **TINY}
+    outputs = JOBS["classify"].run({"examples": tmp_path / "ramps.ts", **options})
+    assert outputs["accuracy"] == 1.0
+    assert outputs["predictions"].frame.columns == ["sequence", "class", "truth", "P(down)", "P(up)"]
+    frame = polars.DataFrame({f"x{i}": [i * (1.0 if k % 2 else -1.0) for k in range(16)] for i in range(12)})
+    frame = frame.with_columns(label=polars.Series(["up" if k % 2 else "down" for k in range(16)]))
+    frame.write_csv(tmp_path / "rows.csv")
+    given = {"examples": tmp_path / "rows.csv", "test": str(tmp_path / "rows.csv"), **options}
+    assert JOBS["classify"].run(given)["accuracy"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("job", "given", "told"),
+    [
+        ("forecast", {"series": Series(np.arange(30.0)), "horizon": 24}, "too few"),
+        ("forecast", {"series": Series(np.arange(9.0), index=np.arange(9.0) ** 2)}, "evenly spaced"),
+        ("detect", {"series": Series(np.arange(30.0))}, "do not fit"),
+        ("classify", {"examples": "nowhere.ts"}, "does not exist"),
+        ("classify", {"examples": ".", "epochs": 1}, "folder"),
+    ],
+    ids=["short", "uneven", "window", "missing", "folder"],
+)
+def test_bad_input(job, given, told):
+    with pytest.raises(InputError, match=told):
+        JOBS[job].run(given)
+
+
+def test_bad_input_on_the_command_line(tmp_path):
+    (tmp_path / "gap.csv").write_text("date,a\n2024-01-01,1\n2024-01-02,\n2024-01-03,3\n")
+    ran = subprocess.run(
+        [Path(sys.executable).with_name("harmonia"), "run", "chimera", "forecast", str(tmp_path / "gap.csv")],
+        capture_output=True, text=True, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert ran.returncode == 2, ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["gap.csv"]
+
+
+# --------------------------------------------------------------------------------------------------------- claims
+
+
+@pytest.mark.parametrize("each", [c for c in CLAIMS if c.tier == "quick"], ids=lambda c: c.measure.__name__)
+def test_quick_claims_hold(each):
+    assert each.check().verdict in HOLDS
+
+
+def test_names_differ_and_claims_of_graphics_processors_wait(monkeypatch):
+    assert len({each.name for each in CLAIMS}) == len(CLAIMS)
+    monkeypatch.delenv(forecasts.ETT, raising=False)
+    assert all(each.check().verdict == "beyond this machine" for each in CLAIMS if each.tier == "gpu")
+
+
+def test_the_oracle_knows_the_simulation():
+    """Without noise, its error is nothing; persistence's is not."""
+    series, gain = forecasts.coupled_series(0, 400)
+    at, spread = np.array([300, 350]), series.values.std(0)
+    oracle = forecasts.oracle_error(series, gain, at, 6, spread)
+    rule = Persistence(6).point(series.values[at - 1][:, None])
+    plain = np.square((rule - series.values[at[:, None] + np.arange(6)]) / spread).mean()
+    assert 0 < oracle < plain
+    quiet = series.values.copy()
+    season = 0.3 * np.sin(2 * np.pi * np.arange(400)[:, None] / 24 + np.arange(forecasts.VARIABLES))
+    for now in range(300, 400):
+        quiet[now] = forecasts._step(quiet, now, gain[now]) + season[now]
+    assert forecasts.oracle_error(Series(quiet, series.names), gain, at, 6, spread) < 1e-20
+
+
+def test_comparisons_run_small(monkeypatch):
+    monkeypatch.setattr(forecasts, "VARIABLES", 3)
+    found = forecasts.coupling.__wrapped__(0, 400, 2, 6, classical=False)
+    assert {"Chimera", "channel-independent", "DLinear", "oracle", "seasonal naive"} <= set(found)
+    assert all(np.isfinite(each) for each in forecasts._heads.__wrapped__(300, 2, 1))
+    assert cost.slope([1, 2, 4], [3.0, 6.0, 12.0]) == pytest.approx(1)
+
+
+def test_events_are_put_where_the_labels_say():
+    clean = Series(np.random.default_rng(0).standard_normal((900, 2)))
+    series, labels = tasks.disturbed(clean, 400, 0)
+    assert not labels[:400].any()
+    assert (series.values == clean.values)[~labels].all()
+    assert 0.05 < labels[400:].mean() < 0.6
