@@ -107,7 +107,7 @@ def test_card():
 @pytest.mark.parametrize(
     ("rows", "options", "what"),
     [
-        ("id,time,x,y\na,0,1,2\na,1,2,3\n", {}, "needs 23 times"),
+        ("id,time,x,y\na,0,1,2\na,1,2,3\n", {}, "needs 25 times"),
         ("id,time,x,y\na,0,1,2\na,0,2,3\n", {}, "one sample and time"),
         ("id,time,x\n" + "".join(f"a,{t},{t}\n" for t in range(60)), {}, "needs two"),
         ("id,time,x,y\na,0,1,2\n", {"horizon": "0"}, "out of range"),

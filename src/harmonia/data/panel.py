@@ -35,7 +35,7 @@ class Panel:
 
     Example:
         >>> panel = Panel(np.arange(12.0).reshape(2, 3, 2), ("cases", "recovered"), ("Italy", "France"))
-        >>> panel.until(2).values.shape, panel["France"].values[0].tolist()
+        >>> panel.until(2).values.shape, panel["France"].values[0, 0].tolist()
         ((2, 2, 2), [6.0, 7.0])
     """
 

@@ -41,7 +41,7 @@ def cooccurrence(
     Example:
         >>> together = torch.tensor([[[1.0, 2.0], [3.0, 0.0]]])
         >>> cooccurrence(together)
-        tensor([[4., 1.],
+        tensor([[3., 1.],
                 [2., 0.]])
     """
     there = values > 0 if present is None else present
