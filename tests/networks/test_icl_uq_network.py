@@ -305,3 +305,9 @@ def test_a_prior_survives_json():
     from dataclasses import asdict
 
     assert prior_of(json.loads(json.dumps(asdict(prior)))) == prior
+
+
+def test_without_the_floor_deviations_are_the_official_softplus():
+    model, prompts = network(sigma_floor=0.0), drawn()
+    model.read_out.bias.data[1] = -300.0
+    assert (model(prompts.xs, prompts.ys).std == 0).all()
