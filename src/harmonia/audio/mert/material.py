@@ -6,6 +6,7 @@ heard by them once, when it is first drawn, and kept in a folder; a crop is then
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,8 +19,8 @@ from harmonia.audio.mert.catalogue import Catalogue
 from harmonia.audio.mert.config import MERTConfig
 from harmonia.audio.mert.teachers import ConstantQTeacher, Teacher
 
-KEPT_AT_MOST = 16_000_000_000
-"""Bytes of the arrays of a whole catalogue, about thirty hours; teachers of larger ones hear every crop anew."""
+KEPT_AT_MOST = 8_000_000_000
+"""Bytes of the arrays of a whole catalogue, about fifteen hours; teachers of larger ones hear every crop anew."""
 _STRETCH = 4096
 _MARGIN = 128
 """Frames around a stretch that its transforms reach into; the longest constant-Q window spans 158 frames."""
@@ -47,7 +48,8 @@ class Material:
         config: Gives sample rate and frames.
         teacher: Gives codes, or None.
         constant_q: Gives the constant-Q spectrum, or None.
-        folder: Where sounds and targets are kept; None keeps nothing, and teachers hear every crop anew.
+        folder: Where sounds and targets are kept, about 150 kB a second, if they fit in half of what is free there;
+            None keeps nothing, and teachers hear every crop anew.
     """
 
     def __init__(
@@ -61,8 +63,9 @@ class Material:
         self.catalogue, self.config, self.teacher, self.constant_q = catalogue, config, teacher, constant_q
         frame_bytes = 4 * config.stride + 4 * (teacher.codebooks if teacher else 0)
         frame_bytes += 2 * (constant_q.bins if constant_q else 0)
-        fits = sum(catalogue.seconds) * config.frame_rate * frame_bytes < KEPT_AT_MOST
-        self._folder = folder if fits else None
+        wanted = sum(catalogue.seconds) * config.frame_rate * frame_bytes
+        room = 0.0 if folder is None else min(KEPT_AT_MOST, shutil.disk_usage(folder).free / 2)
+        self._folder = folder if wanted < room else None
 
     def crops(self, count: int, samples: int, generator: torch.Generator) -> Crops:
         """Random clips of so many samples."""
