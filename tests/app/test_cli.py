@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import harmonia as harmonia_package
+
 HARMONIA = Path(sys.executable).with_name("harmonia")
 
 
@@ -28,6 +30,31 @@ def test_instant(words):
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert statistics.median(times) < 0.5
+
+
+def test_a_broken_card_is_named_on_stderr_and_the_rest_is_listed(tmp_path):
+    package = Path(harmonia_package.__file__).parent
+    (tmp_path / "catalogue").mkdir()
+    (tmp_path / "catalogue" / "ntk.toml").write_bytes((package / "kernels" / "ntk" / "card.toml").read_bytes())
+    (tmp_path / "catalogue" / "wolf.toml").write_text("slug = ")
+    code = (
+        "import sys; from pathlib import Path; from harmonia.core import registry;"
+        f"registry.PACKAGE = Path({str(tmp_path)!r});"
+        "from harmonia.app.cli import main; sys.argv = ['harmonia', *sys.argv[1:]]; main()"
+    )
+
+    def run(*words: str) -> subprocess.CompletedProcess:
+        return subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+
+    listed = run("list")
+    assert listed.returncode == 0
+    assert "ntk" in listed.stdout
+    assert "wolf" not in listed.stdout
+    assert "wolf.toml cannot be read" in listed.stderr
+    assert "Traceback" not in listed.stderr
+    asked = run("show", "wolf")
+    assert asked.returncode == 2
+    assert "wolf.toml cannot be read" in " ".join(asked.stderr.split())
 
 
 def test_listing_imports_nothing_heavy():

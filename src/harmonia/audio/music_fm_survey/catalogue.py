@@ -171,14 +171,17 @@ def _framed(records: Iterable[Any]) -> polars.DataFrame:
     rows = []
     for record in records:
         row: dict[str, Any] = {}
-        for name, value in msgspec.to_builtins(record).items():
-            if name == "confirmed":
-                row["sources"] = "; ".join(value) or None
-            elif isinstance(value, dict):
+        told = msgspec.to_builtins(record)
+        sources = told.pop("confirmed", {})
+        for name, value in told.items():
+            if isinstance(value, dict):
                 row |= {f"{name}_{inner}": each or None for inner, each in value.items()}
             else:
                 row[name] = ("; ".join(value) or None) if isinstance(value, list) else (None if value == "" else value)
-        rows.append(row | {"verified": record.verified, "unconfirmed": "; ".join(record.unconfirmed) or None})
+        unconfirmed = "; ".join(record.unconfirmed) or None
+        rows.append(
+            row | {"verified": record.verified, "unconfirmed": unconfirmed, "sources": "; ".join(sources) or None}
+        )
     return polars.DataFrame(rows, infer_schema_length=None)
 
 
