@@ -19,7 +19,9 @@ from harmonia.media.table import Table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as MatplotlibFigure
 
-_TIME_NAMES = frozenset({"time", "t", "date", "datetime", "timestamp", "ds", "year", "index", "step", "row", "seconds"})
+_TIME_NAMES = frozenset(
+    {"time", "t", "date", "datetime", "timestamp", "ds", "year", "index", "step", "row", "rownames", "seconds"}
+)
 _FORMATS = ("%Y-%m", "%Y/%m/%d", "%d.%m.%Y", "%m/%d/%Y", "%Y-%m-%d %H:%M", "%Y/%m/%d %H:%M")
 _UNITS = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
 _DRAWN = 6
