@@ -23,7 +23,7 @@ def rows(count=40, inputs=3, seed=0, noise=1.0):
     return x, x @ np.linspace(2.0, -2.0, inputs) + noise * generator.standard_normal(count) + 5.0
 
 
-@pytest.mark.filterwarnings("ignore:The targets are less likely")
+@pytest.mark.filterwarnings("ignore:The targets")
 @parametrize_with_checks([InContextRegressor(excess="select", members=2)], expected_failed_checks=lambda _: EXPECTED)
 def test_it_follows_scikit_learn(estimator, check):
     check(estimator)
@@ -114,11 +114,17 @@ def test_surprising_targets_are_told():
         InContextRegressor(standardize=False).fit(x, y)
 
 
+def test_targets_without_noise_are_told():
+    x, _ = rows(300)
+    with pytest.warns(UserWarning, match="less noise"):
+        InContextRegressor(members=1, calibrate=False).fit(x, x @ [1.0, 2.0, -1.0])
+
+
 def test_too_many_inputs():
     x, y = rows(40, inputs=6)
     with pytest.raises(InputError, match="reads 4 inputs"):
         InContextRegressor().fit(x, y)
-    chosen = InContextRegressor(excess="select").fit(x, y).selected_
+    chosen = InContextRegressor(excess="select").fit(x, y).scaling_.columns
     assert chosen.tolist() == [0, 1, 4, 5]  # the largest weights
 
 

@@ -21,7 +21,8 @@ from harmonia.core.weights import write_safetensors
 from harmonia.networks.icl_uq.checkpoint import checkpoint, load_checkpoint
 from harmonia.networks.icl_uq.network import InContextConfig, InContextTransformer
 from harmonia.networks.icl_uq.prior import TaskPrior
-from harmonia.networks.icl_uq.training import pretrain
+from harmonia.networks.icl_uq.scaling import Scaling
+from harmonia.networks.icl_uq.training import VARIANCE_FLOOR, pretrain
 from harmonia.parts.conjugate import StudentT
 from harmonia.parts.gpt import Cache
 from harmonia.parts.training import Plan, Trained
@@ -76,7 +77,7 @@ class InContextRegressor(RegressorMixin, BaseEstimator):
     Attributes:
         model_: The network.
         prior_: Its prior; None where the weights do not tell.
-        selected_: Columns in use.
+        scaling_: The columns in use (``scaling_.columns``) and their units.
         surprise_: Share of the prior's draws whose targets are less likely than these; None where it is not known.
 
     Raises:
@@ -200,9 +201,11 @@ class InContextRegressor(RegressorMixin, BaseEstimator):
             raise InputError("the network cannot read so many rows", got, "Lower rows.")
         if self._rows > config.context:
             warnings.warn(f"The network was trained on {config.context} rows and reads {self._rows}.", stacklevel=2)
-        self.selected_ = self._select(X, np.asarray(y, dtype=np.float64))
-        self._scale(X[:, self.selected_], y)
-        self._x, self._y = self._inputs(X), self._target(y)
+        y = np.asarray(y, dtype=np.float64)
+        self.scaling_ = Scaling.of(
+            X, y, config.dim, self.prior_, standardize=self.standardize, select=self.excess == "select"
+        )
+        self._x, self._y = self.scaling_.inputs(X).to(self.device), self.scaling_.target(y).to(self.device)
         generator = torch.Generator().manual_seed(int(check_random_state(self.random_state).randint(2**31)))
         self._memory = self._read(self._x, self._y, self.members, generator)
         self.surprise_ = self._surprise(generator)
@@ -218,49 +221,18 @@ class InContextRegressor(RegressorMixin, BaseEstimator):
         if not hasattr(self, "_memory"):
             return self.fit(X, y)
         X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True, reset=False)
-        x, target = self._inputs(X), self._target(y)
+        x = self.scaling_.inputs(X).to(self.device)
+        target = self.scaling_.target(np.asarray(y, dtype=np.float64)).to(self.device)
         with torch.no_grad():
             every = self.members
             self._memory = self.model_.read(x.expand(every, -1, -1), target.expand(every, -1), self._memory)
         self._x, self._y = torch.cat([self._x, x]), torch.cat([self._y, target])
         return self
 
-    def _select(self, X: ndarray, y: ndarray) -> ndarray:
-        dim = self.model_.config.dim
-        if X.shape[1] <= dim:
-            return np.arange(X.shape[1])
-        if self.excess == "error":
-            mend = f"Choose {dim}, reduce them by PCA, or pass excess='select'."
-            raise InputError(f"the network reads {dim} inputs", f"{X.shape[1]} inputs", mend)
-        centred, target = X - X.mean(0), y - y.mean()
-        spread = np.linalg.norm(centred, axis=0)
-        strength = np.abs(centred.T @ target) / np.where(spread > 0, spread, np.inf)
-        return np.sort(np.argsort(-strength, kind="stable")[:dim])
-
-    def _scale(self, X: ndarray, y: ndarray) -> None:
-        self._centre, self._spread = np.zeros(X.shape[1]), np.ones(X.shape[1])
-        self._middle, self._unit = 0.0, 1.0
-        if self.standardize:
-            self._centre, spread = X.mean(0), X.std(0)
-            self._spread = np.where(spread > 0, spread, 1.0)
-            self._middle = float(np.mean(y))
-            self._unit = float(np.std(y)) / self._prior_spread(X.shape[1]) or 1.0
-
-    def _prior_spread(self, used: int) -> float:
-        """Standard deviation of a target under the prior, at inputs of variance 1."""
-        if self.prior_ is None:
-            return 1.0
-        prior = self.prior_
-        return float((prior.b / (prior.a - 1) * (1 + used / prior.precision) + used * prior.mean**2) ** 0.5)
-
-    def _inputs(self, X: ndarray) -> Tensor:
-        values = (X[:, self.selected_] - self._centre) / self._spread
-        padded = np.zeros((len(X), self.model_.config.dim), dtype=np.float64)
-        padded[:, : values.shape[1]] = values
-        return torch.from_numpy(padded).to(self.device)
-
-    def _target(self, y: ndarray) -> Tensor:
-        return torch.from_numpy((np.asarray(y, dtype=np.float64) - self._middle) / self._unit).to(self.device)
+    def _inputs(self, X: Any) -> Tensor:
+        """Rows to predict, checked, as the network reads them."""
+        check_is_fitted(self, "scaling_")
+        return self.scaling_.inputs(validate_data(self, X, dtype=np.float64, reset=False)).to(self.device)
 
     @torch.no_grad()
     def _read(self, x: Tensor, y: Tensor, members: int, generator: torch.Generator) -> Cache:
@@ -270,7 +242,7 @@ class InContextRegressor(RegressorMixin, BaseEstimator):
         return self.model_.read(x[orders], y[orders])
 
     def _surprise(self, generator: torch.Generator) -> float | None:
-        """Share of targets drawn from the prior at these inputs that are less likely than these."""
+        """Share of targets drawn from the prior at these inputs that are less likely than these; warns of trouble."""
         if self.prior_ is None or not self.prior_.is_linear:
             return None
         draws = 400
@@ -279,13 +251,19 @@ class InContextRegressor(RegressorMixin, BaseEstimator):
         tasks = self.prior_.linear_tasks(draws, generator)
         noise = torch.randn(draws, len(x), generator=generator, dtype=torch.float64)
         drawn = tasks.weights.double() @ x.T + tasks.sigmas.double()[:, None] * noise
-        found = belief.log_evidence(x, y)
         usual = belief.expand(draws).log_evidence(x.expand(draws, -1, -1), drawn)
-        share = (usual < found).double().mean().item()
+        share = (usual < belief.log_evidence(x, y)).double().mean().item()
         if share < 0.01:
             warnings.warn(
                 f"The targets are less likely under the network's prior than {1 - share:.1%} of its own draws; "
                 "its answers may be far from Bayesian. Compare with predict_exact.",
+                stacklevel=3,
+            )
+        known = belief.absorb(self._x.cpu(), self._y.cpu())
+        if known.rate / (known.shape - 1) < VARIANCE_FLOOR:
+            warnings.warn(
+                "The targets have less noise than the network could learn to state (0.1 in the prior's units); its "
+                "error bars are too wide. Use a model for data without noise, such as a Gaussian process.",
                 stacklevel=3,
             )
         return share
@@ -306,11 +284,9 @@ class InContextRegressor(RegressorMixin, BaseEstimator):
 
     def predict(self, X: Any, return_std: bool = False) -> Any:
         """Mean of every row, and its standard deviation if wanted; rows do not see each other."""
-        check_is_fitted(self, "selected_")
-        X = validate_data(self, X, dtype=np.float64, reset=False)
         mean, std = (value.cpu().numpy() for value in self._mixture(self._inputs(X), self._memory))
-        mean = self._middle + self._unit * mean
-        return (mean, self._unit * std) if return_std else mean
+        mean = self.scaling_.middle + self.scaling_.unit * mean
+        return (mean, self.scaling_.unit * std) if return_std else mean
 
     def predict_interval(
         self, X: Any, coverage: float = 0.9
@@ -358,13 +334,12 @@ class InContextRegressor(RegressorMixin, BaseEstimator):
 
     def predictive_exact(self, X: Any) -> StudentT:
         """The exact posterior of every row's target, in its own units; see `predict_exact`."""
-        check_is_fitted(self, "selected_")
+        x = self._inputs(X).cpu()
         if self.prior_ is None or not self.prior_.is_linear:
             raise InputError("the exact answer is known for linear tasks only", self.prior_, "Use linear weights.")
-        x = self._inputs(validate_data(self, X, dtype=np.float64, reset=False)).cpu()
         known = self.prior_.belief().absorb(self._x.cpu(), self._y.cpu())
         df, location, scale = known.expand(len(x)).predict(x)
-        return StudentT(df, self._middle + self._unit * location, self._unit * scale)
+        return StudentT(df, self.scaling_.middle + self.scaling_.unit * location, self.scaling_.unit * scale)
 
     @torch.no_grad()
     def _mixture(self, x: Tensor, memory: Cache) -> tuple[Tensor, Tensor]:

@@ -71,7 +71,7 @@ def predict(
     say(f"{len(y)} rows to learn from, {(~known).sum()} to predict.")
     if x.shape[1] > read:
         names = [*features.numbers, *(f"{name}={value}" for name, values in features.words.items() for value in values)]
-        say(f"Of {len(names)} inputs the network reads {', '.join(names[i] for i in model.selected_)}.")
+        say(f"Of {len(names)} inputs the network reads {', '.join(names[i] for i in model.scaling_.columns)}.")
     scores = [{"method": name, **score._asdict()} for name, score in compared.scores.items()]
     return {
         "predictions": Table(_rows(model, x, wanted, compared, coverage)),
