@@ -82,7 +82,9 @@ def test_integer_arrays_are_scaled_to_one(dtype: type, full: int) -> None:
     np.testing.assert_array_equal(Audio(np.array([128, 192, 0], dtype=np.uint8), RATE).samples, [[0, 0.5, -1]])
 
 
-@pytest.mark.parametrize(("form", "share"), [("WAV", 0.5), ("FLAC", 0.5), ("MP3", 0.5), ("WAV", 0.01)])
+@pytest.mark.parametrize(
+    ("form", "share"), [*((f, 0.5) for f in ("WAV", "RF64", "W64", "AIFF", "AU", "FLAC", "MP3")), ("WAV", 0.01)]
+)
 def test_a_file_that_ends_early_is_an_error_unless_a_part_is_asked_for(tmp_path: Path, form: str, share: float) -> None:
     path = tmp_path / "a.bin"
     soundfile.write(path, noise(4).samples.T, RATE, format=form)

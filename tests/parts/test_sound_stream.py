@@ -11,7 +11,7 @@ import soxr
 
 from harmonia.core.errors import InputError
 from harmonia.media import Audio
-from harmonia.parts.sound_headers import promised
+from harmonia.media.sound_headers import promised
 from harmonia.parts.sound_stream import SampleTape, SoundSource, new_sound, open_sound
 
 

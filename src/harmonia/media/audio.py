@@ -23,6 +23,7 @@ from harmonia.core.media import Media
 from harmonia.core.progress import say
 from harmonia.media.container import DEMUXERS, decode_audio
 from harmonia.media.files import GIB, MIB, content, existing, too_large, unreadable
+from harmonia.media.sound_headers import has_end_mark, promised_frames
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as MatplotlibFigure
@@ -106,7 +107,7 @@ class Audio(Media):
             samples, rate, promised_s = decode_audio(path, DECODED_LIMIT)
         elif form in _LIBSNDFILE or path.suffix.lower() == ".mp3":
             samples, rate, promised_s = _decode(path)
-            if form == "ogg" and not _has_end_mark(path):
+            if not has_end_mark(path):
                 say(f"{path.name} has no end mark; its end may be missing.")
         else:
             raise InputError("the file is no known sound", f"{form} data in {path.name}", "Pass wav, flac, ogg or mp3.")
@@ -260,7 +261,7 @@ def _decode(path: Path) -> tuple[Float32[np.ndarray, "channels time"], int, floa
         raise unreadable("audio", path, error, mend) from None
     if not blocks:
         raise InputError("the audio file holds no sound", f"0 samples in {path.name}", "Pass a file that plays.")
-    promised = max(promised, _wav_frames(path)) if promised < 2**62 else 0
+    promised = promised_frames(path, promised) if promised < 2**62 else 0
     samples = np.empty((channels, sum(map(len, blocks))), dtype=np.float32)
     np.concatenate([block.T for block in blocks], axis=1, out=samples)
     return samples, rate, promised / rate
@@ -276,34 +277,3 @@ def _opened(path: Path) -> Iterator[Any]:
             yield file
     finally:
         os.close(descriptor)
-
-
-def _wav_frames(path: Path) -> int:
-    """Frames that the header of a plain wav file promises; libsndfile itself reports only those that are there.
-
-    0 for other formats, and for streamed files, whose writers leave the length open as 0 or all ones.
-    """
-    with path.open("rb") as file:
-        if file.read(12)[:4] != b"RIFF":
-            return 0
-        align = 0
-        for _ in range(64):
-            name, size = file.read(4), int.from_bytes(file.read(4), "little")
-            if name == b"data":
-                return size // align if align and 0 < size < 2**31 - 1 else 0
-            if len(name) < 4:
-                return 0
-            body = file.read(min(size, 16))
-            if name == b"fmt ":
-                align = int.from_bytes(body[12:14], "little")
-            file.seek(size - len(body) + size % 2, os.SEEK_CUR)
-    return 0
-
-
-def _has_end_mark(path: Path) -> bool:
-    """Whether the last Ogg page carries the end-of-stream flag."""
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - 65_307 - 27))
-        tail = file.read()
-    last = tail.rfind(b"OggS")
-    return 0 <= last < len(tail) - 5 and bool(tail[last + 5] & 4)

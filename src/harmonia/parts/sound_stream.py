@@ -17,7 +17,7 @@ from harmonia.core.progress import say
 from harmonia.media import Audio
 from harmonia.media.audio import FILE_LIMIT
 from harmonia.media.files import content, existing
-from harmonia.parts.sound_headers import has_end_mark, promised
+from harmonia.media.sound_headers import has_end_mark, promised_frames
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -125,7 +125,7 @@ def _opened(path: Path) -> Iterator[Any]:
     with file:
         if not 0 < file.frames < 2**62:
             raise InputError("the audio file holds no sound", f"{path.name}", "Pass a file that plays.")
-        _refuse_cut(path, file.frames / file.samplerate)
+        _refuse_cut(path, file.frames, file.samplerate)
         yield file
 
 
@@ -245,14 +245,12 @@ class SampleTape:
         return held[::step]
 
 
-def _refuse_cut(path: Path, seconds: float) -> None:
+def _refuse_cut(path: Path, frames: int, rate: int) -> None:
     """Refuse a file that was cut off; libsndfile would give what is there as if it were all."""
-    promise = promised(path)
-    if promise is not None and promise.there:
-        whole_s = seconds * promise.promised / promise.there
-        if whole_s - seconds > _LOST_UNNOTICED_S:
-            got = f"{seconds:.1f} s of the {whole_s:.1f} s that {path.name} promises"
-            raise InputError("the audio file ends early", got, "Pass the complete file.")
+    there, whole = frames / rate, promised_frames(path, frames) / rate
+    if whole - there > _LOST_UNNOTICED_S:
+        got = f"{there:.1f} s of the {whole:.1f} s that {path.name} promises"
+        raise InputError("the audio file ends early", got, "Pass the complete file.")
     if not has_end_mark(path):
         say(f"{path.name} has no end mark; its end may be missing.")
 

@@ -44,6 +44,16 @@ def promised(path: str | Path) -> Promise | None:
     return None
 
 
+def promised_frames(path: str | Path, frames: int) -> int:
+    """Frames that the header promises, of which `frames` are there; as many where it says nothing.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    promise = promised(path)
+    return frames if promise is None or not promise.there else round(frames * promise.promised / promise.there)
+
+
 def has_end_mark(path: str | Path) -> bool:
     """Whether the last page of an Ogg file carries the end-of-stream flag; files of other kinds need none."""
     with Path(path).open("rb") as file:
