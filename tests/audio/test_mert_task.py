@@ -9,12 +9,13 @@ import pytest
 import soundfile
 import torch
 
-from harmonia.audio.mert import MERTConfig, MERTFeatures, MERTModel, task
+from harmonia.audio.mert import MERTConfig, MERTFeatures, MERTModel, report, task
 from harmonia.core.errors import InputError, WeightsError
 from harmonia.core.task import jobs_in
 from harmonia.core.weights import Checkpoint
 from harmonia.data import demo_song
 from harmonia.media import Audio
+from harmonia.media.figure import new_figure
 
 JOBS = {job.name: job for job in jobs_in(task)}
 
@@ -75,6 +76,16 @@ def test_every_frame_is_given(tmp_path: Path) -> None:
 def test_very_short_songs_have_a_report(seconds: float) -> None:
     outputs = task.listen([piece(seconds)], device="cpu")
     assert np.isfinite(outputs["features"].frame.to_numpy()).all()
+
+
+def test_the_spectrum_of_a_long_song_has_no_seams(monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures = []
+    for frames in (100_000, 300):
+        monkeypatch.setattr(report, "_PIECE", frames)
+        _, (axes,) = new_figure(width=10, height=3)
+        report._notes(axes, piece(12.0))
+        pictures.append(np.asarray(axes.images[0].get_array()))
+    assert np.abs(pictures[0] - pictures[1]).max() < 0.1  # decibels
 
 
 def test_silence_has_a_report() -> None:

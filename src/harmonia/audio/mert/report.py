@@ -30,8 +30,8 @@ from harmonia.parts.constant_q import C1_HZ, ConstantQ
 RATE = 24000
 HOP = 320
 COLUMNS = 1200
-_PIECE = 100
-"""Columns of the spectrum that are computed at once."""
+_PIECE, _MARGIN = 3000, 75
+"""Frames of the spectrum that are computed at once, and around them: 40 s, and 1 s on either side."""
 POINTS = 80
 RANGE_DB = 60.0
 LABELS = {
@@ -115,10 +115,16 @@ def _notes(axes: Any, sound: Audio) -> None:
     """Constant-Q spectrum in decibels, with the octaves named."""
     mono = torch.from_numpy(sound.mono().resampled(RATE).samples[0])
     spectrum = ConstantQ(RATE, HOP, C1_HZ, 7 * 36, 36, tolerance=1e-3)
-    # Piece by piece, and only the loudest moment of each column is kept.
+    # Piece by piece, with what the longest windows reach into; only the loudest moment of each column is kept.
     every = max(1, -(-len(mono) // (HOP * COLUMNS)))
-    pieces = [spectrum(piece).abs()[:, : -(-len(piece) // HOP)] for piece in mono.split(_PIECE * every * HOP)]
-    level = torch.cat([F.max_pool1d(piece, every, ceil_mode=True) for piece in pieces], 1).numpy()
+    size = -(-_PIECE // every) * every
+    pieces = []
+    for start in range(0, -(-len(mono) // HOP), size):
+        low = max(0, start - _MARGIN)
+        part = spectrum(mono[low * HOP : (start + size + _MARGIN) * HOP]).abs()[:, start - low :]
+        kept = min(size, -(-len(mono) // HOP) - start)
+        pieces.append(F.max_pool1d(part[:, :kept], every, ceil_mode=True))
+    level = torch.cat(pieces, 1).numpy()
     decibels = 20 * np.log10(np.maximum(level / max(float(level.max()), 1e-9), 10 ** (-RANGE_DB / 20)))
     picture = axes.imshow(
         decibels,
