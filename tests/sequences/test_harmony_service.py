@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +23,7 @@ from harmonia.media import Series
 from harmonia.sequences.harmony.configuration import ServiceConfig, WorkloadConfig
 from harmonia.sequences.harmony.ingest import clean, exposition, http_get, read_prometheus
 from harmonia.sequences.harmony.recommender import Recommender
-from harmonia.sequences.harmony.server import serving
+from harmonia.sequences.harmony.server import serving, stop_signal
 
 STEP = 600
 TRACE = synthetic_trace(0, days=4)
@@ -159,8 +161,19 @@ def test_a_real_prometheus_scrapes_it_and_gives_it_back(running, tmp_path):
     assert sorted(int(each.labels["step"]) for each in steps) == [1, 2, 3, 4]
 
 
+def test_sigterm_sets_the_event_and_is_given_back():
+    before = signal.getsignal(signal.SIGTERM)
+    with stop_signal() as stopped:
+        assert not stopped.is_set()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stopped.wait(5)
+    assert signal.getsignal(signal.SIGTERM) == before
+    with ThreadPoolExecutor(1) as elsewhere:
+        assert not elsewhere.submit(lambda: stop_signal().__enter__().is_set()).result()
+
+
 def queried(url, query, patience=60.0):
-    """Ask until there is an answer: Prometheus needs a moment to start and to scrape."""
+    """Ask until there is an answer: Prometheus, another process, tells nobody when it has scraped."""
     end = time.monotonic() + patience
     while time.monotonic() < end:
         now = time.time()

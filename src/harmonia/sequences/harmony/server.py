@@ -11,6 +11,7 @@ It only recommends; nothing is ever scaled by it.
 from __future__ import annotations
 
 import json
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,6 +53,23 @@ def serving(recommender: Recommender, host: str = "127.0.0.1", port: int = 0) ->
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@contextmanager
+def stop_signal() -> Iterator[threading.Event]:
+    """An event that SIGTERM sets while inside, so that whoever waits on it ends at once; ctrl-C raises as ever.
+
+    Signals reach the main thread alone: in another one the event is never set.
+    """
+    stopped = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stopped
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+    try:
+        yield stopped
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class _Handler(BaseHTTPRequestHandler):

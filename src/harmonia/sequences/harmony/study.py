@@ -15,6 +15,7 @@ from harmonia.parts.forecasting import Forecaster, Scores, baselines, evaluate
 from harmonia.sequences.harmony.demand import Demand
 from harmonia.sequences.harmony.forecaster import HarmonyForecaster
 from harmonia.sequences.harmony.foresight import Foresight
+from harmonia.sequences.harmony.heads import HeadName
 from harmonia.sequences.harmony.planning import Prices
 from harmonia.sequences.harmony.replay import Harmony, Outcome, Setting, replay
 from harmonia.sequences.harmony.rules import HPA, VPA, Oracle, PointMargin, Policy, Static
@@ -163,3 +164,49 @@ class Study:
         demand = Demand.of(self.fitted.predict_distribution(self.trace))[0]
         policy.scaler.observe(float(self.trace.values[-1, self.column]))
         return demand, policy.scaler.recommend(demand, current)
+
+
+def study_of(
+    trace: Series, column: str, unit_capacity: float, target_utilization: float, sla: float, startup_delay: str,
+    cooldown: str, max_units: int, lookback: int, horizon: int, distribution: HeadName, steps: int,
+    interval: str, season: int, seed: int,
+) -> Study:  # fmt: skip
+    """A study of a trace from the options of a job; a lookback or season of 0 is found from the trace.
+
+    Raises:
+        InputError: no such variable, negative demand, a trace that is too short.
+    """
+    trace = usable(trace)
+    place = demand_column(trace, column)
+    step = interval_of(trace, interval)
+    if trace.values[:, place].min() < 0:
+        raise InputError("demand is not negative", trace.values[:, place].min(), "Choose another variable.")
+    season = season or max(2, round(86400 / step))
+    lookback = lookback or max(48, min(season, len(trace) // 6))
+    if len(trace) < 3 * (lookback + horizon):
+        got = f"{len(trace)} rows"
+        raise InputError(f"a plan needs {3 * (lookback + horizon)} rows", got, "Pass a longer trace, or less lookback.")
+
+    def scaler(level: float) -> ResourceScaler:
+        return ResourceScaler(
+            unit_capacity,
+            target_utilization,
+            level,
+            interval=step,
+            startup_delay=startup_delay,
+            cooldown=cooldown,
+            max_units=max_units,
+        )
+
+    def forecaster(last: HarmonyForecaster | None) -> HarmonyForecaster:
+        return HarmonyForecaster(
+            lookback,
+            horizon,
+            target=[str(trace.names[place])],
+            distribution=distribution,
+            steps=steps,
+            start=last,
+            random_state=seed,
+        )
+
+    return Study(trace, place, scaler, step, forecaster, min(season, len(trace) // 4), sla)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-import time
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict
 
@@ -24,8 +23,8 @@ from harmonia.sequences.harmony.forecaster import HarmonyForecaster
 from harmonia.sequences.harmony.recommender import Recommender
 from harmonia.sequences.harmony.replay import Outcome, cheapest
 from harmonia.sequences.harmony.scaler import Recommendation, ResourceScaler, seconds
-from harmonia.sequences.harmony.server import serving
-from harmonia.sequences.harmony.study import Study, demand_column, interval_of, usable
+from harmonia.sequences.harmony.server import serving, stop_signal
+from harmonia.sequences.harmony.study import demand_column, interval_of, study_of, usable
 
 Distribution = Literal["spline", "realnvp", "normal", "studentt", "quantile"]
 
@@ -77,7 +76,7 @@ def plan(
     Two thirds of the trace are fitted to; the rest is replayed under this method, Kubernetes' HPA and VPA rules, a
     static size and an oracle, and the forecaster is scored beside simple rules. The plan is for what follows the end.
     """
-    study = _study(
+    study = study_of(
         trace, column, unit_capacity, target_utilization, sla, startup_delay, cooldown, max_units, lookback, horizon,
         distribution, steps, interval, season, seed,
     )  # fmt: skip
@@ -124,7 +123,7 @@ def replay(
     seed: Annotated[int, Field("random seed")] = 0,
 ) -> Replayed:
     """Replay a trace under this method at several SLAs, HPA and VPA rules, point forecasts, static sizes, an oracle."""
-    study = _study(
+    study = study_of(
         trace, column, unit_capacity, target_utilization, sla, startup_delay, cooldown, max_units, 0, horizon,
         distribution, steps, interval, season, seed,
     )  # fmt: skip
@@ -242,18 +241,19 @@ def serve(
 ) -> Served:
     """Serve recommendations over HTTP: JSON at /recommendations, metrics for Prometheus at /metrics.
 
-    Nothing is scaled: it only recommends. State survives restarts in the folder that the configuration names.
+    Nothing is scaled: it only recommends. State survives restarts in the folder that the configuration names. SIGTERM
+    ends it after the look at hand.
     """
     with tempfile.TemporaryDirectory() as folder:
         settings = ServiceConfig.read(config) if config is not None else _example_service(Path(folder))
         recommender = Recommender(settings)
-        with serving(recommender, host, port) as address:
+        with serving(recommender, host, port) as address, stop_signal() as stopped:
             say(f"Serving {len(settings.workloads)} workloads at {address}/recommendations and {address}/metrics.")
             endless = iter(int, 1)
             for done, _ in enumerate(track(range(rounds) if rounds else endless, "Looks"), start=1):
                 recommender.refresh()
-                if done != rounds:
-                    time.sleep(seconds(interval))
+                if done == rounds or stopped.wait(seconds(interval)):
+                    break
     return {"recommendations": Table(_served_rows(recommender))}
 
 
@@ -280,47 +280,6 @@ def _example_service(folder: Path) -> ServiceConfig:
             )
         )
     return ServiceConfig(workloads=workloads, state=str(folder / "state"), steps=100)
-
-
-def _study(
-    trace: Series, column: str, unit_capacity: float, target_utilization: float, sla: float, startup_delay: str,
-    cooldown: str, max_units: int, lookback: int, horizon: int, distribution: Distribution, steps: int,
-    interval: str, season: int, seed: int,
-) -> Study:  # fmt: skip
-    trace = usable(trace)
-    place = demand_column(trace, column)
-    step = interval_of(trace, interval)
-    if trace.values[:, place].min() < 0:
-        raise InputError("demand is not negative", trace.values[:, place].min(), "Choose another variable.")
-    season = season or max(2, round(86400 / step))
-    lookback = lookback or max(48, min(season, len(trace) // 6))
-    if len(trace) < 3 * (lookback + horizon):
-        got = f"{len(trace)} rows"
-        raise InputError(f"a plan needs {3 * (lookback + horizon)} rows", got, "Pass a longer trace, or less lookback.")
-
-    def scaler(level: float) -> ResourceScaler:
-        return ResourceScaler(
-            unit_capacity,
-            target_utilization,
-            level,
-            interval=step,
-            startup_delay=startup_delay,
-            cooldown=cooldown,
-            max_units=max_units,
-        )
-
-    def forecaster(last: HarmonyForecaster | None) -> HarmonyForecaster:
-        return HarmonyForecaster(
-            lookback,
-            horizon,
-            target=[str(trace.names[place])],
-            distribution=distribution,
-            steps=steps,
-            start=last,
-            random_state=seed,
-        )
-
-    return Study(trace, place, scaler, step, forecaster, min(season, len(trace) // 4), sla)
 
 
 def _sweep(sla: float) -> tuple[float, ...]:
