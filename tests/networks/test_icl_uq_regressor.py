@@ -115,7 +115,7 @@ def test_surprising_targets_are_told():
 
 
 def test_targets_without_noise_are_told():
-    x, _ = rows(300)
+    x, _ = rows(600)
     with pytest.warns(UserWarning, match="less noise"):
         InContextRegressor(members=1, calibrate=False).fit(x, x @ [1.0, 2.0, -1.0])
 
@@ -167,6 +167,13 @@ def test_pretrained_networks_are_kept(tmp_path):
         again.predict_exact(x)
     with pytest.raises(InputError, match="no network yet"):
         clone(model).fit(x, y)
+
+
+def test_pretraining_goes_before_the_embedded_weights():
+    x, y = rows(12, inputs=1)
+    model = InContextRegressor(prior=TaskPrior(dim=1), d_model=8, n_layers=1, n_heads=1, context=5)
+    model.pretrain(1, batch=2)
+    assert model.fit(x, y).model_.config.dim == 1
 
 
 def test_comparison_predicts_every_row_once():

@@ -18,14 +18,14 @@ from torch import Tensor
 
 from harmonia.core.errors import InputError
 from harmonia.core.weights import write_safetensors
-from harmonia.networks.icl_uq.checkpoint import checkpoint, load_checkpoint
+from harmonia.networks.icl_uq.checkpoint import Pretrained, checkpoint, load_checkpoint
 from harmonia.networks.icl_uq.network import InContextConfig, InContextTransformer
 from harmonia.networks.icl_uq.prior import TaskPrior
 from harmonia.networks.icl_uq.scaling import Scaling
-from harmonia.networks.icl_uq.training import VARIANCE_FLOOR, pretrain
+from harmonia.networks.icl_uq.training import VARIANCE_FLOOR, pretrain, schedule
 from harmonia.parts.conjugate import StudentT
 from harmonia.parts.gpt import Cache
-from harmonia.parts.training import Plan, Trained
+from harmonia.parts.training import Trained
 
 FOLDS = 10
 """Parts of the context, each predicted from the others, that calibrate the intervals."""
@@ -59,7 +59,7 @@ class InContextRegressor(RegressorMixin, BaseEstimator):
 
     Arguments:
         weights: Pretrained ones: ``embedded`` (four inputs), ``embedded:linear`` (the paper's prior, two inputs), a
-            file or ``hub:<owner>/<name>/<file>``; None to call `pretrain` first.
+            file or ``hub:<owner>/<name>/<file>``; None, or any, where `pretrain` is called first.
         prior: What to pretrain on; that of the embedded weights by default.
         d_model, n_layers, n_heads, positions, tokens: The network to pretrain, see `InContextConfig`.
         context: Pairs it reads in training.
@@ -139,16 +139,7 @@ class InContextRegressor(RegressorMixin, BaseEstimator):
         config = InContextConfig(
             prior.dim, self.context, self.d_model, self.n_layers, self.n_heads, self.positions, self.tokens
         )
-        plan = Plan(
-            steps=steps,
-            learning_rate=learning_rate,
-            warmup=min(100, 1 + steps // 10),
-            weight_decay=0.0,
-            ema_decay=0.99,
-            evaluate_every=max(1, steps // 20),
-            checkpoint_every=max(1, steps // 20),
-            seed=seed,
-        )
+        plan = schedule(steps, learning_rate=learning_rate, evaluate_every=max(1, steps // 20), seed=seed)
         trained = pretrain(
             InContextTransformer(config, seed),
             prior,
@@ -157,7 +148,7 @@ class InContextRegressor(RegressorMixin, BaseEstimator):
             folder=None if folder is None else Path(folder),
             device=self.device,
         )
-        self.model_, self.prior_ = trained.model.to(self.device, torch.float64), prior
+        self.pretrained_ = Pretrained(trained.model, prior)
         return trained
 
     def save(self, path: str | Path) -> Path:
@@ -176,11 +167,12 @@ class InContextRegressor(RegressorMixin, BaseEstimator):
         return model
 
     def _prepare(self) -> None:
-        if hasattr(self, "model_") and self.weights is None:
-            return
-        if self.weights is None:
+        if hasattr(self, "pretrained_"):
+            self.model_, self.prior_ = self.pretrained_
+        elif self.weights is None:
             raise InputError("there is no network yet", "weights=None", "Call pretrain first, or pass weights.")
-        self.model_, self.prior_ = load_checkpoint(self.weights)
+        else:
+            self.model_, self.prior_ = load_checkpoint(self.weights)
         if self.model_.config.n_out != 2:
             raise InputError("these weights give means only", "n_out=1", "Use InContextTransformer, or other weights.")
         self.model_.to(self.device, torch.float64)  # so that what a row gets does not depend on the others with it

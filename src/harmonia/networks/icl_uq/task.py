@@ -23,8 +23,8 @@ from harmonia.networks.icl_uq.prior import FlippedPrior, TaskPrior
 from harmonia.networks.icl_uq.regressor import InContextRegressor
 from harmonia.networks.icl_uq.shifts import flip_scores, shift_suite
 from harmonia.networks.icl_uq.training import pretrain as train_network
+from harmonia.networks.icl_uq.training import schedule
 from harmonia.parts.features import Features, Target
-from harmonia.parts.training import Plan
 
 Device = Annotated[Literal["auto", "cpu", "cuda"], Field("where to compute")]
 Weights = Annotated[
@@ -144,16 +144,7 @@ def flip(
 
     The paper's experiment on in-context against in-weight learning, at a size that takes a few minutes.
     """
-    plan = Plan(
-        steps=steps,
-        learning_rate=2e-3,
-        warmup=min(100, 1 + steps // 10),
-        weight_decay=0.0,
-        ema_decay=0.99,
-        evaluate_every=max(1, steps // 10),
-        checkpoint_every=max(1, steps // 10),
-        seed=seed,
-    )
+    plan = schedule(steps, evaluate_every=max(1, steps // 10), seed=seed)
     model = InContextTransformer(InContextConfig(dim, context, 64, 3, 2, tokens=tokens), seed)
 
     def evaluate(network: InContextTransformer) -> dict[str, float]:
@@ -220,16 +211,7 @@ def pretrain(
         covariates=covariates,
         drop_inputs=drop_inputs,
     )
-    plan = Plan(
-        steps=steps,
-        learning_rate=learning_rate,
-        warmup=min(100, 1 + steps // 10),
-        weight_decay=0.0,
-        ema_decay=0.99,
-        evaluate_every=evaluate_every,
-        checkpoint_every=evaluate_every,
-        seed=seed,
-    )
+    plan = schedule(steps, learning_rate=learning_rate, evaluate_every=evaluate_every, seed=seed)
     if start == "none":
         config = InContextConfig(dim, context, width, layers, heads, positions, tokens)
         model = InContextTransformer(config, seed)

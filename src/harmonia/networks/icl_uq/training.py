@@ -37,6 +37,20 @@ def gaussian_nll(
     return 0.5 * (v.log() + (y - mean).square() / v)
 
 
+def schedule(steps: int, *, learning_rate: float = 2e-3, evaluate_every: int, seed: int) -> Plan:
+    """A plan that suits small networks: a short warm-up, a cosine, no weight decay, weights averaged over 100 steps."""
+    return Plan(
+        steps=steps,
+        learning_rate=learning_rate,
+        warmup=min(100, 1 + steps // 10),
+        weight_decay=0.0,
+        ema_decay=0.99,
+        evaluate_every=evaluate_every,
+        checkpoint_every=evaluate_every,
+        seed=seed,
+    )
+
+
 def pretrain(
     model: InContextTransformer,
     prior: Prior,
