@@ -35,6 +35,8 @@ def forecasts(
         parts: The forecast as a sum; None for a closed loop.
         errors: Error of each forecaster on the held-out end.
     """
+    from matplotlib.ticker import MaxNLocator
+
     shown = min(past.values.shape[1], SHOWN)
     best = min(errors, key=lambda name: errors[name])
     title = f"What comes next; on the held-out end {best} was best" if errors else "What comes next"
@@ -55,6 +57,7 @@ def forecasts(
             middle.axhline(0, color=MUTED, linewidth=0.8)
             for part, name, colour in ((parts.trend, "trend heads", 1), (parts.season, "seasonal heads", 2)):
                 middle.plot(steps, part[:, i], color=PALETTE[colour], linewidth=1.5, label=name)
+            middle.xaxis.set_major_locator(MaxNLocator(integer=True))
             if len(ahead) == 1:
                 middle.margins(x=0.5)
         right.set_visible(i == 0)
@@ -89,8 +92,11 @@ def influence(names: Sequence[str], matrix: Float[ndarray, "variables variables"
     if count > 1:
         i, j = divmod(int(np.nanargmax(others)), count)
         title = f"Whose past moves whose forecast: most of all, {names[j]} that of {names[i]}"
+        if largest < 1:
+            title = "Forecasts move almost only with their own past"
     figure, [axes] = new_figure(title=title, width=size + 1.8, height=size, grid=False)
     picture = axes.imshow(others, cmap="Blues", vmin=0, vmax=max(largest, 1e-9))
+    digits = 0 if largest >= 10 else 1 if largest >= 1 else 2
     shown = range(count) if count <= 24 else range(0, count, -(-count // 20))
     axes.set_xticks(list(shown), [str(names[i])[:18] for i in shown], rotation=45, ha="right")
     axes.set_yticks(list(shown), [str(names[i])[:18] for i in shown])
@@ -98,7 +104,7 @@ def influence(names: Sequence[str], matrix: Float[ndarray, "variables variables"
         for i, j in np.ndindex(count, count):
             dark = i != j and share[i, j] > 0.55 * largest
             colour = MUTED if i == j else "white" if dark else INK
-            axes.text(j, i, f"{share[i, j]:.2g} %", ha="center", va="center", fontsize=8, color=colour)
+            axes.text(j, i, f"{share[i, j]:.{digits}f} %", ha="center", va="center", fontsize=8, color=colour)
     axes.set_xlabel("the past of ...")
     axes.set_ylabel("... moves the forecast of")
     colour_bar(axes, picture, "share of all slopes (%), the own past left out")

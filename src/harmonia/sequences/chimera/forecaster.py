@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -254,14 +254,14 @@ class ChimeraForecaster(PointForecaster):
         self, past: Tensor, seen: Bool[Tensor, "batch time v"]
     ) -> tuple[InstanceNorm, Tensor, Tensor | None]:
         """Windows in the order of the recurrence, normalised; zeros where nothing was seen."""
+        mean, spread = (torch.from_numpy(each[self.order_]).to(past) for each in (self.mean_, self.spread_))
         if not self.own_scale_:
-            mean, spread = (torch.from_numpy(each[self.order_]).to(past) for each in (self.mean_, self.spread_))
             norm = InstanceNorm(mean.expand(len(past), 1, -1), spread.expand(len(past), 1, -1))
         else:
             filled, count = torch.where(seen, past, 0.0), seen.sum(1, keepdim=True).clamp(min=1)
             mean = filled.sum(1, keepdim=True) / count
             variance = torch.where(seen, past - mean, 0.0).square().sum(1, keepdim=True) / count
-            norm = InstanceNorm(mean, (variance + 1e-5).sqrt())
+            norm = InstanceNorm(mean, (variance + 1e-5 * spread.square()).sqrt())
         scaled = torch.where(seen, norm.apply(past), 0.0)
         return norm, scaled, None if bool(seen.all()) else seen
 
@@ -366,7 +366,7 @@ class ChimeraForecaster(PointForecaster):
         back = np.argsort(self.order_)
         return (total / len(starts))[back][:, back]
 
-    def _pieces(self, values: ndarray) -> Any:
+    def _pieces(self, values: ndarray) -> Iterator[tuple[Tensor, InstanceNorm, Tensor | None]]:
         """Normalised windows in the order of the recurrence, a piece that fits into memory at a time."""
         if not hasattr(self, "model_"):
             raise InputError("this forecaster knows nothing yet", "no fit", "Call fit first.")

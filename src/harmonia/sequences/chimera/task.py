@@ -92,11 +92,11 @@ def forecast(
     season = season or usual_season(series)
     wanted = lookback or max(48, 4 * horizon, horizon + min(season, 10 * horizon))
     room = cut - horizon - 8
-    if room < 4:
+    if room < max(4, 2 * lookback):
         mend = "Give a longer series, or a shorter horizon."
         raise InputError(f"{len(series)} rows are too few to predict {horizon} steps and judge it", f"{cut} rows", mend)
-    if wanted > room // 2:
-        wanted = max(2, room // 2)
+    if wanted > room // 4 and not lookback:
+        wanted = max(min(8, room // 2), room // 4)
         say(f"The series is short: the model sees {wanted} rows.")
     past = Series(series.values[:cut], series.names, series.times[:cut])
     season = min(season, max(1, cut // 6))

@@ -16,7 +16,7 @@ import torch
 from numpy import ndarray
 
 from harmonia.core.claim import Measured, claim
-from harmonia.core.errors import MissingDependency
+from harmonia.core.errors import MissingDependency, require
 from harmonia.data.traces import bank_calls, electricity, fisher
 from harmonia.media import Series
 from harmonia.parts.forecasting import LinearWindow, PointForecaster, usual_season
@@ -119,8 +119,6 @@ def near_the_oracle(seed: int) -> Measured:
 
 def real_sets() -> dict[str, tuple[Series, int]]:
     """Real series of many variables that packages ship, with their horizon; Fisher's traces where a folder is named."""
-    from harmonia.core.errors import require
-
     data = require("statsmodels.datasets", extra="forecasting")
     macro = data.macrodata.load_pandas().data
     columns = ["realgdp", "realcons", "realinv", "realgovt", "realdpi", "cpi", "m1", "tbilrate", "unemp", "infl"]
