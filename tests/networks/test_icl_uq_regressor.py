@@ -96,6 +96,13 @@ def test_intervals_grow_with_their_coverage_and_hold_the_context():
     assert (inside == ((low <= truth) & (truth <= high))).mean() > 0.97
 
 
+def test_short_contexts_give_no_narrower_intervals_for_more_coverage():
+    x, y = rows(6)
+    model = InContextRegressor().fit(x, y)
+    widths = [np.diff(model.predict_interval(x[:1], c), axis=0).item() for c in (0.5, 0.8, 0.9, 0.99)]
+    assert widths == sorted(widths)
+
+
 def test_without_calibration_intervals_are_normal():
     x, y = rows()
     model = InContextRegressor(calibrate=False).fit(x, y)

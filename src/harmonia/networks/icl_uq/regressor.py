@@ -205,7 +205,9 @@ class InContextRegressor(RegressorMixin, BaseEstimator):
         return self
 
     def partial_fit(self, X: Any, y: Any) -> InContextRegressor:
-        """Read further rows after those before, at the cost of the new ones; scales stay those of the first rows.
+        """Read further rows after those before, at the cost of the new ones.
+
+        Units and the calibration of intervals stay those of the first rows.
 
         Raises:
             InputError: more rows than the network's table of positions has.
@@ -286,8 +288,8 @@ class InContextRegressor(RegressorMixin, BaseEstimator):
         """Lower and upper ends of intervals ``mu -+ q sigma`` that hold the target with the stated probability.
 
         q is the ``ceil((n + 1) coverage)``-th smallest of the context's own errors ``|y - mu| / sigma``, each row
-        predicted from others (as conformal prediction across folds); that of the normal distribution without
-        `calibrate`, or where the context is too short to tell.
+        predicted from others (as conformal prediction across folds). Without `calibrate` it is that of the normal
+        distribution, and no less than the largest error where the context is too short for the coverage.
 
         Raises:
             InputError: a coverage outside of (0, 1).
@@ -308,11 +310,11 @@ class InContextRegressor(RegressorMixin, BaseEstimator):
         return 0.5 + 0.5 * np.sign(z) * level
 
     def _quantile(self, coverage: float) -> float:
-        if self._errors is not None:
-            rank = int(np.ceil((len(self._errors) + 1) * coverage))
-            if rank <= len(self._errors):
-                return float(self._errors[rank - 1])
-        return float(norm.ppf(0.5 + coverage / 2))
+        usual = float(norm.ppf(0.5 + coverage / 2))
+        if self._errors is None:
+            return usual
+        rank = int(np.ceil((len(self._errors) + 1) * coverage))
+        return float(self._errors[rank - 1]) if rank <= len(self._errors) else max(usual, float(self._errors[-1]))
 
     def predict_exact(self, X: Any) -> Exact:
         """The exact Bayesian answer from the same rows, and the network's distance: whether to believe it.
