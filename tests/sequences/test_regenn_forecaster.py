@@ -179,6 +179,17 @@ class TestForecaster:
         assert graph.columns == ["variable", "a", "b", "c"]
         assert graph["variable"].to_list() == ["a", "b", "c"]
 
+    def test_long_frames_and_quantiles(self):
+        panel = Panel(walk().values, ("a", "b", "c"))
+        model = ReGENNForecaster(6, 3, **TINY)
+        first = model.fit(panel).predict()
+        np.testing.assert_array_equal(
+            model.fit(panel.table().frame.sample(fraction=1, shuffle=True, seed=0)).predict(), first
+        )
+        low, high = model.predict([0.1, 0.9])
+        assert (low <= high).all()
+        assert model.plot_graph().figure.axes
+
     @pytest.mark.parametrize(
         "network",
         [{"graph": False}, {"attend": "samples"}, {"autoregression": False}, {"own_maps": False, "gate": "gru"}],

@@ -68,7 +68,7 @@ def forecasts(
             if not row:
                 _titled(axis, str(sample)[:28])
             if not column:
-                axis.set_ylabel(str(name)[:22])
+                axis.set_ylabel(str(name)[:26])
             if panel.times.dtype.kind == "M":
                 concise_dates(axis)
             elif row == len(names) - 1:

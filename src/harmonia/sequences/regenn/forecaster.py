@@ -16,8 +16,9 @@ from torch import Tensor
 from harmonia.core.errors import InputError
 from harmonia.core.progress import say
 from harmonia.data.panel import Panel, copies, typical_values
-from harmonia.media import Series
+from harmonia.media import Figure, Series, Table
 from harmonia.parts.forecasting import Forecaster, SampleForecast
+from harmonia.sequences.regenn.figures import graphs
 from harmonia.sequences.regenn.fitting import RULES, Training, best_start, predict, rule_of
 from harmonia.sequences.regenn.graph import cooccurrence
 from harmonia.sequences.regenn.network import ReGENN, ReGENNConfig, WhichGraph
@@ -98,8 +99,10 @@ class ReGENNForecaster(Forecaster):
             {"window": window, "stride": horizon, "n_variables": 2, **self.network}
         )  # refuses what does not fit
 
-    def fit(self, series: Panel | Sequence[Series] | Float[ndarray, "samples time v"]) -> ReGENNForecaster:
-        """Learn from a panel: an array, a `Panel`, or series with the same variables and times.
+    def fit(
+        self, series: Panel | polars.DataFrame | Sequence[Series] | Float[ndarray, "samples time v"]
+    ) -> ReGENNForecaster:
+        """Learn from a panel: a `Panel`, a long frame, an array, or series with the same variables and times.
 
         Raises:
             InputError: too few times, a single variable, logarithms of negative values.
@@ -199,9 +202,11 @@ class ReGENNForecaster(Forecaster):
         values = np.expm1(values) if self.log else values
         return values.clip(0) if self.positive_ else values
 
-    def predict(self) -> Float64[ndarray, "samples horizon v"]:
-        """The median of what follows the panel that was fitted to."""
-        return self.point(self._end())
+    def predict(self, quantiles: Sequence[float] | None = None) -> Float64[ndarray, "*levels samples horizon v"]:
+        """What follows the panel that was fitted to: the median, or quantiles of these levels on a first axis."""
+        if quantiles is None:
+            return self.point(self._end())
+        return self.predict_distribution().quantile(np.asarray(quantiles, dtype=np.float64))
 
     def predict_distribution(self) -> SampleForecast:
         """The distribution of what follows the panel that was fitted to."""
@@ -218,14 +223,20 @@ class ReGENNForecaster(Forecaster):
         graph = self.network_.graph(which).numpy()
         return polars.DataFrame({"variable": names} | {name: graph[:, i] for i, name in enumerate(names)})
 
+    def plot_graph(self) -> Figure:
+        """All three graphs as heat maps, and the source graph as arrows."""
+        found = {which: self.network_.graph(which).numpy() for which in get_args(WhichGraph)}
+        told = f"after {self.steps_} steps" if self.steps_ else "as it began: no step of training beat the linear rule"
+        return graphs(self.names_, found, f"The graph between variables, {told}")
+
     @property
     def names_(self) -> tuple[str, ...]:
         """Names of the variables."""
         return tuple(self.panel_.names)
 
 
-def as_panel(series: Panel | Sequence[Series] | ndarray) -> Panel:
-    """A panel from itself, from an array, or from series with the same variables and times.
+def as_panel(series: Panel | polars.DataFrame | Sequence[Series] | ndarray) -> Panel:
+    """A panel from itself, a long frame with one row a sample and time, an array, or series of the same times.
 
     Raises:
         InputError: series that differ in variables or times.
@@ -234,6 +245,8 @@ def as_panel(series: Panel | Sequence[Series] | ndarray) -> Panel:
         return series
     if isinstance(series, np.ndarray):
         return Panel(series)
+    if isinstance(series, polars.DataFrame):
+        return Panel.from_table(Table(series))
     if len({(tuple(each.names), len(each)) for each in series}) != 1:
         got = f"{len(series)} series"
         raise InputError("series of a panel have the same variables and times", got, "Pass such series.")

@@ -84,23 +84,19 @@ def forecast(
     rules = simple_rules(given.until(cut), horizon, season=season, window=window)
     scores = compare({**ours, **rules}, given, cut, season=season, stride=max(1, (given.length - cut) // 20))
     best = min(scores, key=lambda name: scores[name].mase)
-    won = best in ours
     say(f"Best on the held-out end: {best}, MASE {scores[best].mase:.3g}; ReGENN {scores['ReGENN'].mase:.3g}.")
     final = ReGENNForecaster(window, horizon, **options).fit(given)
-    quantiles = final.predict_distribution().quantile(np.array([0.05, 0.5, 0.95]))
-    told = f"after {final.steps_} steps" if final.steps_ else "as it began: no step of training beat the linear rule"
-    found = {which: final.network_.graph(which).numpy() for which in ("cooccurrence", "source", "target")}
-    title = f"{best} forecasts the held-out end best" + ("" if won else ", not ReGENN")
+    quantiles = final.predict([0.05, 0.5, 0.95])
     return {
         "forecast": Table(_forecast_rows(given, quantiles, given.ahead(horizon))),
         "scores": Table(_score_rows(scores)),
-        "graph": figures.graphs(given.names, found, f"The graph between variables, {told}"),
+        "graph": final.plot_graph(),
         "ahead": figures.forecasts(given, _spread_out(given), quantiles, given.ahead(horizon)),
         "skill": figures.ranking(
             {name: each.mase for name, each in scores.items()},
             list(ours),
             "mean absolute scaled error on the held-out end (lower is better)",
-            title,
+            f"{best} forecasts the held-out end best" + ("" if best in ours else ", not ReGENN"),
         ),
         "training": figures.training(final.history_, final.start_, final.steps_),
         "source": Table(final.graph_("source")),
@@ -155,7 +151,8 @@ def leak(
     axis: Annotated[
         Literal["variables", "times", "samples"], Field("over which the published scale is a maximum")
     ] = "variables",
-    steps: Annotated[int, _STEPS] = 150,
+    steps: Annotated[int, _STEPS] = 600,
+    feedforward: Annotated[int, Field("units of the encoder's network; the release has 2048", ge=1)] = 256,
     seed: Annotated[int, Field("random seed")] = 0,
 ) -> Leaked:
     """Measure what the published evaluation leaks: predictions are multiplied by the scale of the future.
@@ -166,9 +163,9 @@ def leak(
     given = Panel.from_table(panel, id, time).filled()
     window = window or max(8, 2 * horizon)
     chosen: Axis = axis
-    found = published_protocol(given, window, horizon, axis=chosen, steps=steps, seed=seed)
+    found = published_protocol(given, window, horizon, axis=chosen, steps=steps, feedforward=feedforward, seed=seed)
     names = {
-        "network": ("ReGENN as published", True),
+        "network": (f"ReGENN as published, {steps:,} steps", True),
         "nothing_learned": ("nothing learnt, future's scale", True),
         "line": ("straight line", False),
         "last": ("last value", False),

@@ -84,7 +84,7 @@ def weather(seed: int) -> Measured | None:
 
 def _protocol(seed: int) -> Published | None:
     try:
-        return published_protocol(accommodation(), 12, 4, steps=20, feedforward=64, seed=seed)
+        return published_protocol(accommodation(), 12, 4, steps=1, feedforward=8, seed=seed)
     except MissingDependency:
         return None
 
@@ -101,5 +101,6 @@ def scale_of_the_future(seed: int) -> Measured | None:
     found = _protocol(seed)
     if found is None:
         return None
-    note = ", ".join(f"{name.replace('_', ' ')} {each.mae:.3g}" for name, each in found._asdict().items())
+    told = {name: each.mae for name, each in found._asdict().items() if name != "network"}  # which is not trained here
+    note = ", ".join(f"{name.replace('_', ' ')} {mae:.3g}" for name, mae in told.items())
     return Measured(found.nothing_learned.mae / found.last.mae, baseline=1.0, note=f"mean absolute errors: {note}")
