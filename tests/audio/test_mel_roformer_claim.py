@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from harmonia.audio.mel_roformer import MelBandRoformerConfig, claim
+from harmonia.audio.mel_roformer.claims import comparisons, embedded
+from harmonia.audio.mel_roformer.claims.songs import periodicity_notes
 from harmonia.audio.mel_roformer.stems import Stems
 from harmonia.core.claim import Claim, claims_in
 
@@ -18,7 +20,7 @@ def test_identities_hold(name: str) -> None:
     assert finding.verdict == "exact", finding
 
 
-@pytest.mark.parametrize("entry", [claim.embedded_song, claim.embedded_melody], ids=lambda entry: entry.name)
+@pytest.mark.parametrize("entry", [embedded.embedded_song, embedded.embedded_melody], ids=lambda entry: entry.name)
 def test_the_embedded_weights_beat_the_trivial(entry: Claim) -> None:
     finding = entry.check(seed=1)
     assert finding.measured is not None
@@ -32,9 +34,9 @@ def test_every_tier_has_claims() -> None:
 
 def test_the_simplest_transcription_hears_a_tone() -> None:
     time = np.arange(16000) / 16000
-    notes = claim.periodicity_notes(np.sin(2 * np.pi * 220 * time), 16000)
+    notes = periodicity_notes(np.sin(2 * np.pi * 220 * time), 16000)
     assert {midi for *_, midi in notes} == {57.0}
-    assert claim.periodicity_notes(np.zeros(16000), 16000) == []
+    assert periodicity_notes(np.zeros(16000), 16000) == []
 
 
 def few(split: str, count: int, rate: int, channels: int = 2) -> list[Stems]:
@@ -43,25 +45,26 @@ def few(split: str, count: int, rate: int, channels: int = 2) -> list[Stems]:
 
 
 def test_pretraining_can_be_measured_on_a_small_budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(claim, "rendered", few)
-    measured = claim.pretraining_helps.measure(0, steps=1, songs=1, tests=1)
+    monkeypatch.setattr(comparisons, "rendered", few)
+    measured = comparisons.pretraining_helps.measure(0, steps=1, songs=1, tests=1)
     assert 0 <= measured.value <= 100
     assert 0 <= measured.baseline <= 100
 
 
 def test_splits_can_be_compared_on_a_small_budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(claim, "rendered", few)
+    monkeypatch.setattr(comparisons, "rendered", few)
     config = MelBandRoformerConfig(
-        **{**vars(claim.BANDS), "sample_rate": 4000, "n_fft": 256, "hop_length": 80, "num_bands": 8, "dim": 8}
+        **{**vars(comparisons.BANDS), "sample_rate": 4000, "n_fft": 256, "hop_length": 80, "num_bands": 8, "dim": 8}
     )
-    runs = claim.compare_splits.__wrapped__(0, config, steps=2, seeds=2, songs=2, tests=1)
+    runs = comparisons.compare_splits.__wrapped__(0, config, steps=2, seeds=2, songs=2, tests=1)
     assert {split: len(values) for split, values in runs.items()} == {"mel": 2, "heuristic": 2, "uniform": 2}
     assert np.isfinite([value for values in runs.values() for value in values]).all()
 
 
 def test_without_a_renderer_the_verdict_is_beyond_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(claim, "rendered", lambda *_: None)
+    for module in (comparisons, embedded):
+        monkeypatch.setattr(module, "rendered", lambda *_: None)
     for entry in CLAIMS.values():
         if entry.tier == "full":
-            claim.compare_splits.cache_clear()
+            comparisons.compare_splits.cache_clear()
             assert entry.check().verdict == "beyond this machine"
