@@ -19,7 +19,7 @@ from harmonia.parts.gpt import from_gpt2
 
 WEIGHTS = Path(__file__).parent / "weights"
 EMBEDDED = {"tables": WEIGHTS / "tables.safetensors", "linear": WEIGHTS / "linear.safetensors"}
-"""`tables`: four inputs, for tables; `linear`: the paper's prior and tokens with two inputs."""
+"""`tables`: four inputs, for tables; `linear`: the paper's prior with two inputs."""
 
 _PUBLIC = re.compile(r"^_(read_in|backbone|read_out)\.")
 _HINTS = {"read_in": "dim or d_model", "read_out": "n_out", "wpe": "positions or context", "backbone.h": "n_layers"}

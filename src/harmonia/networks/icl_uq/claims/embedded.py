@@ -18,7 +18,7 @@ TASKS = 2000
 
 @cache
 def linear() -> Pretrained:
-    """The network of the paper's prior and tokens: two inputs, sixteen pairs."""
+    """The network of the paper's prior: two inputs, sixteen pairs, joint tokens."""
     return load_checkpoint("embedded:linear")
 
 
@@ -66,7 +66,7 @@ def below_bayes(model: torch.nn.Module, prior: TaskPrior, length: int, seed: int
 
 @claim(
     "The embedded network of the paper's prior is near Bayes in distribution",
-    place="abstract and experiment 1; two inputs, sixteen pairs",
+    place="abstract and experiment 1; two inputs, sixteen pairs, joint tokens",
     unit="nats a target above the exact posterior",
     better="lower",
     tier="quick",
