@@ -90,8 +90,9 @@ class Training:
 
         def loss(model: nn.Module, batch: Sequence[Tensor]) -> Tensor:
             drawn = Batch(*batch)
-            norm = scaler(drawn.past)
-            return error(norm.undo(model(norm.apply(drawn.past).float())), drawn, yardstick)
+            here = drawn.past.device
+            norm = scaler.to(here)(drawn.past)
+            return error(norm.undo(model(norm.apply(drawn.past).float())), drawn, yardstick.to(here))
 
         def judge(model: ReGENN) -> dict[str, float]:
             if develop is None:

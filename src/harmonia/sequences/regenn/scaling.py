@@ -52,6 +52,10 @@ class Scaler(NamedTuple):
         deviation = windows.std((0, 1), correction=0)
         return cls(kind, windows.mean((0, 1)), _positive(deviation), _positive(LEAST * largest.mean((0, 1))))
 
+    def to(self, device: torch.device) -> Scaler:
+        """On another device."""
+        return Scaler(self.kind, *(each.to(device) for each in self[1:]))
+
     def __call__(self, window: Float[Tensor, "windows time v"]) -> InstanceNorm:
         """The scale of each window and variable."""
         if self.kind == "window":
@@ -79,6 +83,10 @@ class Yardstick(NamedTuple):
     def of(cls, windows: Float[Tensor, "windows time v"], by_window: bool) -> Yardstick:
         """Measure the windows to learn from."""
         return cls(_positive(spread(windows).mean((0, 1))), by_window)
+
+    def to(self, device: torch.device) -> Yardstick:
+        """On another device."""
+        return Yardstick(self.mean.to(device), self.by_window)
 
     def __call__(self, window: Float[Tensor, "windows time v"]) -> Float[Tensor, "windows 1 v"]:
         """The unit of each window and variable."""
