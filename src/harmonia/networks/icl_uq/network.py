@@ -36,8 +36,8 @@ class InContextConfig:
         n_heads: Attention heads.
         positions: ``none``: only the causal mask tells the order; ``learned``: a table; ``floating``: a table four
             times as long, entered at a random row in every batch of training.
-        tokens: ``split``: the paper's; ``joint``: every token is (x, 0, 0) or (x, y, 1), so that a target's token carries
-            its inputs. Attention need not find out which belong together, and small networks learn many times sooner.
+        tokens: ``split``: the paper's; ``joint``: every token is (x, 0, 0) or (x, y, 1). A target's token then carries
+            its inputs, attention need not find out which belong together, and small networks learn much sooner.
         n_out: 2 for mean and standard deviation, 1 for means only (the parent project's networks).
         sigma_floor: Added to the softplus, which underflows; the official code adds nothing.
     """
