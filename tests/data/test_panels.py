@@ -98,6 +98,11 @@ class TestPanel:
         with pytest.raises(InputError, match=what):
             Panel.from_table(Table(polars.DataFrame({**ROWS, **change})), "country", "date")
 
+    def test_samples_that_share_no_times(self):
+        rows = {"id": [f"s{i}" for i in range(200)], "t": np.random.default_rng(0).random(200), "x": np.ones(200)}
+        with pytest.raises(InputError, match="hardly share"):
+            Panel.from_table(Table(polars.DataFrame(rows)))
+
     def test_no_column_of_times(self):
         with pytest.raises(InputError, match="no column of times"):
             Panel.from_table(Table(polars.DataFrame({"country": ["a", "b"], "x": [1.0, 2.0]})))

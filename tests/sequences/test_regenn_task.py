@@ -108,13 +108,14 @@ def test_card():
     ("rows", "options", "what"),
     [
         ("id,time,x,y\na,0,1,2\na,1,2,3\n", {}, "needs 25 times"),
+        ("id,time,x,y\na,0,1,2\na,1,2,3\na,4,3,4\n", {}, "not evenly spaced"),
         ("id,time,x,y\na,0,1,2\na,0,2,3\n", {}, "one sample and time"),
         ("id,time,x\n" + "".join(f"a,{t},{t}\n" for t in range(60)), {}, "needs two"),
         ("id,time,x,y\na,0,1,2\n", {"horizon": "0"}, "out of range"),
         ("id,time,x,y\na,0,1,2\n", {"loss": "log"}, "no such choice"),
         ("id,time,x,y\na,0,1,2\na,1,2,3\na,4,3,4\n", {"id": "name"}, "no column 'name'"),
     ],
-    ids=["short", "twice", "one variable", "horizon", "loss", "id"],
+    ids=["short", "uneven", "twice", "one variable", "horizon", "loss", "id"],
 )
 def test_bad_input(tmp_path, rows, options, what):
     (tmp_path / "p.csv").write_text(rows)

@@ -137,7 +137,7 @@ class Panel:
             time: Column of times; the first of dates unless given, else one called time, year or so.
 
         Raises:
-            InputError: no numbers, two rows of one sample and time, times that are not evenly spaced.
+            InputError: no numbers, two rows of one sample and time, samples that hardly share their times.
         """
         frame = table.frame
         words = [name for name, kind in frame.schema.items() if kind == polars.String and name != time]
@@ -165,6 +165,9 @@ class Panel:
             raise InputError(
                 "two rows have one sample and time", got, "Keep one of them, or name the column of samples."
             )
+        if len(samples) * len(index) > 50 * len(frame) + 1000:
+            got = f"{len(samples)} samples, {len(index)} times, {len(frame)} rows"
+            raise InputError("the samples hardly share their times", got, "Put the times of all samples on one grid.")
         values = np.full((len(samples) * len(index), len(names)), np.nan)
         values[place] = frame.select(
             [polars.col(name).cast(polars.Float64).fill_null(np.nan) for name in names]

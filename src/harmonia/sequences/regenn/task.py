@@ -68,6 +68,7 @@ def forecast(
     """
     given = drop_copies(Panel.from_table(panel, id, time))
     _advise(given)
+    ahead = given.ahead(horizon)
     window = window or max(8, 2 * horizon)
     cut = given.length - max(horizon, round(HELD_OUT * given.length))
     if cut < window + 2 * horizon:
@@ -88,10 +89,10 @@ def forecast(
     final = ReGENNForecaster(window, horizon, **options).fit(given)
     quantiles = final.predict([0.05, 0.5, 0.95])
     return {
-        "forecast": Table(_forecast_rows(given, quantiles, given.ahead(horizon))),
+        "forecast": Table(_forecast_rows(given, quantiles, ahead)),
         "scores": Table(_score_rows(scores)),
         "graph": final.plot_graph(),
-        "ahead": figures.forecasts(given, _spread_out(given), quantiles, given.ahead(horizon)),
+        "ahead": figures.forecasts(given, _spread_out(given), quantiles, ahead),
         "skill": figures.ranking(
             {name: each.mase for name, each in scores.items()},
             list(ours),

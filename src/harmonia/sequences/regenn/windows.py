@@ -11,6 +11,9 @@ from torch import Tensor
 from harmonia.core.errors import InputError
 from harmonia.data.panel import Panel
 
+MOST_NUMBERS = 20_000_000
+"""How many numbers all windows are taken to hold at once, at most."""
+
 
 class Batch(NamedTuple):
     """Windows, what followed, and which of that is known."""
@@ -64,9 +67,10 @@ class PanelWindows:
         values, known = self._values[sample, start].mT, self._present[sample, start].mT
         return Batch(values[:, : self.window], values[:, self.window :], known[:, self.window :])
 
-    def all(self, most: int = 100_000) -> Batch:
-        """All windows, or `most` of them evenly spaced."""
-        return self.at(torch.linspace(0, len(self) - 1, min(most, len(self))).round().long())
+    def all(self) -> Batch:
+        """All windows, or as many of them, evenly spaced, as hold `MOST_NUMBERS`."""
+        most = max(1, MOST_NUMBERS // (self._values.shape[2] * self._values.shape[3]))
+        return self.at(torch.linspace(0, len(self) - 1, min(most, len(self)), dtype=torch.float64).round().long())
 
     def draw(self, size: int, generator: torch.Generator) -> Batch:
         """A random batch, with replacement."""
