@@ -45,7 +45,7 @@ def quadrature(seed: int) -> Measured:
     mean = (weight * w).sum() * x[3]
     variance = (weight * (1 / tau + np.square(w * x[3] - mean))).sum()
     errors = (exact.mean[0, 3].item() / mean - 1, exact.std[0, 3].item() / np.sqrt(variance) - 1)
-    return Measured(max(map(abs, errors)))
+    return Measured(float(max(map(abs, errors))))
 
 
 @claim(
@@ -132,7 +132,7 @@ def pool(seed: int) -> Measured:
             std = np.sqrt((share * (np.square(w @ x) + s**2)).sum() - mean**2)
             error = max(error, abs(found.mean[b, t].item() - mean), abs(found.std[b, t].item() - std))
             likelihood *= stats.norm.pdf(y, w @ x, s)
-    return Measured(error)
+    return Measured(float(error))
 
 
 @claim(
