@@ -31,6 +31,9 @@ Normalise = Literal["auto", "window", "series"]
 JUDGED = 0.15
 """Share of a series, at its end, by which the heads are weighted."""
 
+CLEAR = 0.9
+"""Windows keep their own scale, which levels that were never seen leave alone, unless the other errs less than this."""
+
 STEPS = 24
 """Steps of the grid that a window is cut into, roughly, where the patch is not given."""
 
@@ -75,7 +78,8 @@ class ChimeraForecaster(PointForecaster):
         coupled: Whether variables know of each other.
         seasonal: Whether there is a seasonal head.
         transition: ``diag`` (2-D Mamba) or ``scalar`` (2-D Mamba-2).
-        normalise: ``window``, ``series``, or ``auto``: that by which the linear rule predicts the last part better.
+        normalise: ``window``, ``series``, or ``auto``: ``window``, unless the linear rule predicts the last
+            part clearly better by the other.
         variable_order: ``given``, or ``correlation``: variables that move together side by side. The recurrence runs
             over variables in this order, both ways.
         nan: ``raise``, or ``mask``: NaN is a value that was not seen, where states hold.
@@ -248,7 +252,7 @@ class ChimeraForecaster(PointForecaster):
             rule = LinearWindow(self.horizon, self.lookback, own_scale=own)
             rule.learn(early)
             errors.append(np.square((rule.point(past.numpy()) - future.numpy()) / self.spread_).mean())
-        return bool(errors[1] <= errors[0])
+        return bool(CLEAR * errors[1] <= errors[0])
 
     def _normalised(
         self, past: Tensor, seen: Bool[Tensor, "batch time v"]
