@@ -131,7 +131,9 @@ def time_axis(axes: Axes, seconds: float) -> None:
         return
     from matplotlib.ticker import FuncFormatter, MultipleLocator
 
-    step = next((s for s in (15, 30, 60, 120, 300, 600, 1800, 3600) if seconds / s <= 12), seconds / 12)
+    # A label takes about 0.45 inches.
+    most = max(1.0, min(12.0, axes.get_window_extent().width / axes.get_figure().dpi / 0.45))  # type: ignore[union-attr]
+    step = next((s for s in (15, 30, 60, 120, 300, 600, 1800, 3600) if seconds / s <= most), seconds / most)
     axes.xaxis.set_major_locator(MultipleLocator(step))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda t, _: f"{int(t) // 60}:{int(t) % 60:02d}"))
     axes.set_xlabel("time (min:s)")
