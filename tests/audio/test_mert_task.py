@@ -44,7 +44,7 @@ def test_a_song_becomes_features(tmp_path: Path) -> None:
     assert frame["layer"].to_list() == [0, 1, 2, 3, 4]
     assert frame.width == 2 + 128
     expected = MERTFeatures(device="cpu").fit_transform([piece()])[0]
-    assert np.abs(frame.drop("song", "layer").to_numpy() - expected).max() < 1e-5
+    np.testing.assert_allclose(frame.drop("song", "layer").to_numpy(), expected, rtol=1e-6, atol=1e-5)
     files = JOBS["listen"].save(outputs, tmp_path, "song")
     assert [path.name for path in files] == ["song_features.csv", "song_report.png"]
     assert all(path.stat().st_size > 0 for path in files)

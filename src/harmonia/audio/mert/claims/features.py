@@ -1,8 +1,8 @@
 """The embedded weights beside spectra and beside random weights, in linear probes of unseen sounds.
 
-The network has 1.1 million parameters and heard 53 minutes of rendered music; the released ones have hundreds of
+The network has 1.1 million parameters and heard 400 minutes of rendered music; the released ones have hundreds of
 millions and heard 160,000 hours. These claims say what the small one is worth, whatever it is. The constant-Q spectrum
-at its input tells notes and chords to random weights too, and the short training adds little that can be measured.
+at its input tells notes and chords to random weights too, and training adds little that can be measured.
 """
 
 from __future__ import annotations
