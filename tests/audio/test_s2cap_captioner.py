@@ -138,6 +138,19 @@ def test_voices_are_put_over_backings_that_tell_the_same() -> None:
     assert partners[40:].tolist() == [2, 3]
 
 
+def test_a_clip_may_begin_anywhere() -> None:
+    features = torch.arange(12.0).expand(1, 3, 12).half()
+    examples = Examples(features, None, None, [[[5]]], {})
+    whole, rolled = (
+        Drawer(examples, (0, 1, 2), batch=2, rolled=rolled, mask=0.0)(torch.Generator().manual_seed(1)).mix
+        for rolled in (False, True)
+    )
+    start = int(rolled[0, 0, 0])
+    assert start > 0
+    assert torch.equal(whole, features.expand(2, -1, -1))
+    assert torch.equal(rolled, torch.cat([whole[..., start:], whole[..., :start]], dim=2))
+
+
 def test_masks_hide_a_stretch_and_leave_the_rest() -> None:
     features = torch.randn(2, 20, 30, generator=torch.Generator().manual_seed(0))
     examples = Examples(features, None, None, [[[5]]] * 2, {})

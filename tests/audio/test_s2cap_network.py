@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from harmonia.audio.s2cap.attributes import LEXICON
-from harmonia.audio.s2cap.network import PRESENCE, Captioner
+from harmonia.audio.s2cap.network import PRESENCE, AttributeHead, Captioner
 from harmonia.audio.s2cap.small import LogMelEncoder, SmallConfig, SmallDecoder, TextEncoder
 from harmonia.audio.s2cap.transformer import Attention, masked_mean, positions
 from harmonia.core.errors import InputError
@@ -110,7 +110,7 @@ def test_the_captioner_projects_where_widths_differ_and_names_every_attribute() 
     captioner = Captioner(LogMelEncoder(CONFIG), SmallDecoder(wide))
     memory = captioner.memory(captioner.encoder.features(noise(2, 16000)))
     assert memory.shape[2] == 64
-    logits = captioner.head(memory.mean(1))
+    logits = captioner.head(memory)
     assert {name: value.shape[1] for name, value in logits.items()} == {
         **{name: len(choices) for name, choices in LEXICON.items()},
         PRESENCE: 2,
@@ -128,3 +128,28 @@ def test_positions_are_sines_beside_cosines() -> None:
 def test_impossible_sizes_are_refused(change: dict[str, int]) -> None:
     with pytest.raises(InputError):
         SmallConfig(**change)
+
+
+def test_the_head_judges_by_mean_and_spread_over_time() -> None:
+    torch.manual_seed(0)
+    head = AttributeHead(32)
+    memory = noise(2, 9, 32)
+    with torch.no_grad():
+        shuffled, shifted = (
+            head(memory[:, torch.randperm(9, generator=torch.Generator().manual_seed(0))]),
+            head(2 * memory),
+        )
+        for name, logits in head(memory).items():
+            assert torch.allclose(logits, shuffled[name], atol=1e-5)
+            assert not torch.allclose(logits, shifted[name], atol=1e-3)
+    still = torch.ones(1, 5, 32, requires_grad=True)
+    sum(logits.sum() for logits in head(still).values()).backward()
+    assert still.grad is not None
+    assert still.grad.isfinite().all()
+
+
+def test_the_level_is_heard_although_the_layers_are_normalised() -> None:
+    encoder = made(LogMelEncoder)
+    features = noise(1, encoder.config.num_mels, 64)
+    with torch.no_grad():
+        assert (encoder(features) - encoder(features + 1)).abs().max() > 0.01

@@ -110,13 +110,14 @@ BACKING = ("tempo", "mood", "genre", "volume")
 
 @dataclass(frozen=True)
 class Drawer:
-    """Random batches of examples: each time another of a clip's captions, with a stretch of time and mels masked.
+    """Random batches of examples: each time another of a clip's captions, begun elsewhere, with stretches masked.
 
     Attributes:
         examples: What is drawn from.
         tokens: Ids of pad, begin and end.
         batch: Clips of a batch.
         nobody: Backings without a voice beside them.
+        rolled: Begin a clip anywhere, its start following its end: no attribute depends on when it is heard.
         mask: Largest share of time, and of mels, that is set to the mean (SpecAugment); 0 masks nothing.
         mixed: Features of two sounds together; then voices are put over backings of other clips of the same tempo,
             mood, genre and volume, where all four are known.
@@ -126,6 +127,7 @@ class Drawer:
     tokens: tuple[int, int, int]
     batch: int = 32
     nobody: int = 8
+    rolled: bool = True
     mask: float = 0.15
     mixed: Callable[[Tensor, Tensor], Tensor] | None = None
 
@@ -143,6 +145,8 @@ class Drawer:
         mix = self.examples.mix[rows]
         if self.mixed is not None and vocals is not None and backing is not None:
             mix = self.mixed(vocals[rows], backing[self._partners(rows, generator)])
+        if self.rolled and mix.ndim == 3:
+            mix = mix.roll(int(torch.randint(mix.shape[2], (), generator=generator)), dims=2)
         return Batch(
             self._masked(mix, generator),
             None if vocals is None else vocals[rows],

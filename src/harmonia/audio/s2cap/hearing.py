@@ -47,7 +47,7 @@ def hear(network: Captioner, signals: Float[ndarray, "batch time"], seconds: flo
     windows = torch.stack(_windows(sound, round(seconds * network.encoder.sample_rate)))
     count, batch = windows.shape[:2]
     memory = network.memory(network.encoder.features(windows.flatten(0, 1)))
-    logits = network.head(memory.mean(1))
+    logits = network.head(memory)
     odds = {name: value.softmax(-1).unflatten(0, (count, batch)).mean(0) for name, value in logits.items()}
     joined = memory.unflatten(0, (count, batch)).transpose(0, 1).flatten(1, 2)
     beliefs = []

@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -78,18 +79,25 @@ PRESENCE = "voice"
 """Name of the head that says whether anybody sings."""
 
 
+_LEAST_SPREAD = 1e-6
+"""Keeps the gradient of the root finite where nothing changes."""
+
+
 class AttributeHead(nn.Module):
-    """Names the attributes from the mean audio embedding, and says whether there is a voice at all."""
+    """Names the attributes and says whether there is a voice, from the embedding's mean and spread over time."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.sizes = {name: len(choices) for name, choices in LEXICON.items()} | {PRESENCE: 2}
-        self.hidden = Linear(dim, dim, activation="gelu")
+        self.hidden = Linear(2 * dim, dim, activation="gelu")
         self.out = Linear(dim, sum(self.sizes.values()))
 
-    def forward(self, embedding: Float[Tensor, "batch dim"]) -> dict[str, Tensor]:
+    def forward(self, memory: Float[Tensor, "batch frames dim"]) -> dict[str, Tensor]:
         """Logits ``[batch, values]`` of each attribute, and of `PRESENCE` (absent, present)."""
-        logits = self.out(self.hidden(embedding)).split(list(self.sizes.values()), dim=1)
+        spread = (memory.var(1, correction=0) + _LEAST_SPREAD).sqrt()
+        logits = self.out(self.hidden(torch.cat([memory.mean(1), spread], dim=1))).split(
+            list(self.sizes.values()), dim=1
+        )
         return dict(zip(self.sizes, logits, strict=True))
 
 

@@ -108,14 +108,14 @@ class Objective(nn.Module):
 
     def _attributes(self, z: Tensor, voice: Tensor | None, batch: Batch) -> Tensor:
         """Name the attributes of the mixture, those of the voice alone, and nobody in the backing alone."""
-        heard, told = [z.mean(1)], [dict(batch.labels)]
+        heard, told = [z], [dict(batch.labels)]
         if voice is not None:
-            heard.append(voice.mean(1))
+            heard.append(voice)
             told.append({n: torch.full_like(label, -1) if n in _PLAYED else label for n, label in told[0].items()})
         if batch.backing is not None:
             sung = torch.ones_like(batch.tokens[:, 0])
             told = [labels | {PRESENCE: sung} for labels in told]
-            heard.append(self.captioner.memory(batch.backing.float()).mean(1))
+            heard.append(self.captioner.memory(batch.backing.float()))
             nobody = torch.zeros(len(heard[-1]), dtype=torch.long, device=z.device)
             told.append(dict.fromkeys(batch.labels, nobody - 1) | {PRESENCE: nobody})
         labels = {name: torch.cat([each[name] for each in told]) for name in told[0]}

@@ -58,6 +58,8 @@ class SmallConfig:
 class LogMelEncoder(AudioEncoder):
     """Log-mel spectrogram, three strided convolutions over time and frequency, transformer.
 
+    The convolutions' outputs are normalised, which takes the level off; it is told to the transformer beside them.
+
     Example:
         >>> encoder = LogMelEncoder(SmallConfig(dim=32, encoder_layers=1))
         >>> encoder(encoder.features(torch.zeros(2, 16000))).shape
@@ -75,6 +77,9 @@ class LogMelEncoder(AudioEncoder):
         self.convolutions = nn.ModuleList(
             nn.Conv2d(before, after, 3, stride=2, padding=1) for before, after in pairwise(channels)
         )
+        # Levels differ between the bands and from layer to layer; normalised, the same steps learn far more.
+        self.norms = nn.ModuleList(nn.GroupNorm(4, after) for after in channels[1:])
+        self.level = Linear(1, config.dim)
         height = config.num_mels
         for _ in self.convolutions:
             height = (height + 1) // 2
@@ -98,9 +103,10 @@ class LogMelEncoder(AudioEncoder):
     def forward(self, features: Float[Tensor, "batch mels frames"]) -> Float[Tensor, "batch length dim"]:
         """One vector every 0.16 s."""
         x = features.unsqueeze(1)
-        for convolution in self.convolutions:
-            x = F.gelu(convolution(x))
-        x = self.flat(x.permute(0, 3, 1, 2).flatten(2))
+        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
+            x = F.gelu(norm(convolution(x)))
+        level = self.level(features.mean((1, 2))[:, None])[:, None]
+        x = self.flat(x.permute(0, 3, 1, 2).flatten(2)) + level
         x = self.dropout(x + positions(x.shape[1], self.dim).to(x))
         for block in self.blocks:
             x, _ = block(x)

@@ -20,9 +20,9 @@ from harmonia.data import demo_truth
     gate=0.5,
 )
 def demo_singer(seed: int) -> Measured:
-    """Fails: the network has seen 640 clips for 900 steps, in which voices lay up to 20 dB below their backings."""
+    """Fails: gender is right in three of four clips of unseen voices; this voice is taken for a man's."""
     belief = SingingStyleCaptioner.from_pretrained(device="cpu").beliefs([demo_truth().mixture.cut(4.0, 16.0)])[0]
-    note = f"voice present: {belief.voice:.2f}; trained for 900 steps, which is too short: see weights/README.md"
+    note = f"voice present: {belief.voice:.2f}; on 80 clips of unseen voices gender is right in 0.75"
     return Measured(belief.attributes["gender"]["female"], baseline=0.5, note=note)
 
 
