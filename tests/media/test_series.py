@@ -88,6 +88,7 @@ def test_uneven_times_have_no_step() -> None:
         ("YEAR,SUN\n1700,5\n1701,11\n", "1700-01-01", ("SUN",)),
         ("t,y\n0.5,1\n1,2\n", "0.5", ("y",)),
         ('"rownames","y"\n1,5\n2,6\n', "1.0", ("y",)),
+        ('"rownames","time","value"\n1,1700,5\n2,1701,6\n', "1700.0", ("value",)),
         ("y,z\n5,1\n6,2\n", "0.0", ("y", "z")),
         ("y\n5\n6\n", "0.0", ("y",)),
     ],

@@ -19,9 +19,9 @@ from harmonia.media.table import Table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as MatplotlibFigure
 
-_TIME_NAMES = frozenset(
-    {"time", "t", "date", "datetime", "timestamp", "ds", "year", "index", "step", "row", "rownames", "seconds"}
-)
+_TIME_NAMES = frozenset({"time", "t", "date", "datetime", "timestamp", "ds", "year", "index", "step", "row", "seconds"})
+_R_ROWS = "rownames"
+"""What R's data sets call the number of a row: a time where there is no other, never a variable."""
 _FORMATS = ("%Y-%m", "%Y/%m/%d", "%d.%m.%Y", "%m/%d/%Y", "%Y-%m-%d %H:%M", "%Y/%m/%d %H:%M")
 _UNITS = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
 _DRAWN = 6
@@ -146,8 +146,8 @@ class Series(Media):
     def from_table(cls, table: Table) -> Self:
         """The series in a table; see `read`."""
         time, index = _times(table)
-        names = [name for name in table.numeric_names() if name != time]
-        dropped = [name for name in table.names if name != time and name not in names]
+        names = [name for name in table.numeric_names() if name not in (time, _R_ROWS)]
+        dropped = [name for name in table.names if name not in (time, _R_ROWS, *names)]
         if dropped and names:
             say(f"Left out columns without numbers: {', '.join(dropped[:8])}.")
         values = table.numeric(names) if names else table.numeric()
@@ -255,8 +255,8 @@ def _times(table: Table) -> tuple[str | None, np.ndarray | None]:
                 parsed = text.str.to_datetime(pattern, time_unit="us", strict=False)
                 if not parsed.null_count():
                     return name, parsed.to_numpy()
-    for name in table.numeric_names():
-        if name.strip().lower() in _TIME_NAMES:
+    for name in sorted(table.numeric_names(), key=lambda name: name == _R_ROWS):
+        if name == _R_ROWS or name.strip().lower() in _TIME_NAMES:
             column = table.frame[name]
             _refuse_gaps(column)
             years = column.dtype.is_integer() and column.min() >= 1000 and column.max() < 3000  # type: ignore[operator]
