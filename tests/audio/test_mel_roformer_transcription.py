@@ -195,7 +195,6 @@ def test_fit_is_reproducible_and_takes_songs_of_any_rate(tmp_path: Path) -> None
     assert not torch.equal(fitted[0].network_.pitch.weight, model.pitch.weight)
 
 
-@pytest.mark.xfail(strict=True, reason="the weights were trained on bands that played out of tune: F1 0.29")
 def test_embedded_weights_hear_the_embedded_song() -> None:
     truth = demo_truth()
     notes = VocalMelodyTranscriber.from_pretrained(device="cpu").predict(truth.mixture.samples, truth.mixture.rate)
