@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Float, Float64
 from numpy import ndarray
 from scipy.optimize import lsq_linear
 from torch import Tensor
@@ -21,18 +21,13 @@ from harmonia.parts.forecasting import LinearWindow, PointForecaster, Windows
 from harmonia.parts.instance_norm import InstanceNorm
 from harmonia.sequences.chimera.data import Observed, seriation
 from harmonia.sequences.chimera.fitting import fit_model, new_model, pack, unpack
+from harmonia.sequences.chimera.late import Late
 from harmonia.sequences.chimera.network import ChimeraConfig, ChimeraModel
+from harmonia.sequences.chimera.scale import Normalise, Scale
 
 Mode = Literal["direct", "closed_loop"]
 Gaps = Literal["raise", "mask"]
 Order = Literal["given", "correlation"]
-Normalise = Literal["auto", "window", "series"]
-
-JUDGED = 0.15
-"""Share of a series, at its end, by which the heads are weighted."""
-
-CLEAR = 0.9
-"""Windows keep their own scale, which levels that were never seen leave alone, unless the other errs less than this."""
 
 STEPS = 24
 """Steps of the grid that a window is cut into, roughly, where the patch is not given."""
@@ -94,7 +89,7 @@ class ChimeraForecaster(PointForecaster):
     Attributes:
         names_: Variables, in the order in which they are expected.
         order_: The order in which the recurrence runs over them.
-        own_scale_: Whether windows are normalised by themselves.
+        scale_: What windows are measured in, variables in the order of the recurrence.
         model_: The trained `ChimeraModel`.
         history_: Training loss over the run.
 
@@ -165,8 +160,6 @@ class ChimeraForecaster(PointForecaster):
         )  # fmt: skip
         self.draws, self.device, self.random_state = draws, device, random_state
 
-    # ------------------------------------------------------------------------------------------------ training
-
     def fit(self, series: Any) -> ChimeraForecaster:
         """Learn from a series (see `Observed.of` for what may stand for one), or several with the same variables.
 
@@ -175,7 +168,7 @@ class ChimeraForecaster(PointForecaster):
         """
         several = isinstance(series, (list, tuple)) and all(isinstance(each, Series) for each in series)
         read = [Observed.of(each, gaps=self.nan == "mask") for each in (series if several else [series])]
-        self._seen = {id(each.series): each.seen for each in read}
+        self._seen = [each.seen for each in read]
         super().fit([each.series for each in read])
         del self._seen
         return self
@@ -185,26 +178,17 @@ class ChimeraForecaster(PointForecaster):
         self.names_ = tuple(series[0].names)
         together = np.concatenate([each.values for each in series])
         self.order_ = np.arange(together.shape[1]) if self.variable_order == "given" else seriation(together)
-        cuts = [round((1 - JUDGED) * len(each)) for each in series]
-        apart = self.mode == "direct" and min(cuts) >= self.lookback + 2 * self.horizon
-        learnt = [_first(each, cut) for each, cut in zip(series, cuts)] if apart else series
-        spread = together.std(0)
-        self.mean_, self.spread_ = together.mean(0), np.where(spread > 0, spread, 1.0)
-        self.own_scale_ = self.normalise == "window" or (self.normalise == "auto" and self._wanders(series, cuts))
+        late = Late(series, self.lookback, self.horizon)
+        apart = self.mode == "direct" and late.leaves(2)
+        self.scale_ = Scale.of(series, self.normalise, late).ordered(self.order_)
         model = new_model(self.config, self.random_state)
-        self._solve_linear(model, learnt)
+        self._solve_linear(model, late.early(series) if apart else series)
         model.linear.requires_grad_(False)
         # Values, and whether each was seen, side by side in the same windows.
-        both = [Series(np.concatenate([each.values, self._seen[id(each)]], 1)) for each in series]
-        windows = Windows(both, self.lookback, self.horizon)
-        learning = Windows(
-            [_first(each, cut) for each, cut in zip(both, cuts)] if apart else both, self.lookback, self.horizon
-        )
-        self._train(model, learning)
+        both = [Series(np.concatenate([each.values, seen], 1)) for each, seen in zip(series, self._seen, strict=True)]
+        self._train(model, Windows(late.early(both) if apart else both, self.lookback, self.horizon))
         if apart:
-            late = _late(series, cuts, self.lookback, self.horizon)
-            chosen = late[torch.linspace(0, len(late) - 1, min(len(late), 128)).long()]
-            self._weigh(*windows.at(chosen)[:2])
+            self._weigh(*Windows(both, self.lookback, self.horizon).at(late.windows())[:2])
             self._solve_linear(self.model_, series)
 
     def _train(self, model: ChimeraModel, windows: Windows) -> None:
@@ -212,12 +196,14 @@ class ChimeraForecaster(PointForecaster):
 
         def draw(generator: torch.Generator) -> tuple[Tensor, ...]:
             past, future, _ = windows.draw(self.batch_size, generator)
-            return tuple(each[:, :, order].float() for both in (past, future) for each in both.chunk(2, -1))
+            past, seen, future, judged = (each[:, :, order] for both in (past, future) for each in both.chunk(2, -1))
+            # Measured in float64: a small change of a large number would be lost in float32.
+            norm, past, _ = self.scale_.apply(past, seen > 0)
+            return tuple(each.float() for each in (past, seen, norm.apply(future), judged))
 
         def loss(network: ChimeraModel, batch: tuple[Tensor, ...]) -> Tensor:
             past, seen, future, judged = batch
-            norm, past, mask = self._normalised(past, seen > 0)
-            streams = network.streams(past, mask)
+            streams = network.streams(past, None if bool(seen.all()) else seen > 0)
             if self.mode == "closed_loop":
                 found = network.closed_loop(past, self.horizon)
             else:
@@ -225,7 +211,7 @@ class ChimeraForecaster(PointForecaster):
             following = network.following(past, streams)[:, :-step]
             # The next value at every time: what a closed loop runs on, and a help to the direct heads.
             aside = _mean_square(following - past[:, step:], seen[:, step:])
-            return _mean_square(found - norm.apply(future), judged) + 0.3 * aside
+            return _mean_square(found - future, judged) + 0.3 * aside
 
         trained = fit_model(
             model,
@@ -239,38 +225,8 @@ class ChimeraForecaster(PointForecaster):
         )
         self.model_, self.history_ = trained.model, trained.history
 
-    def _wanders(self, series: Sequence[Series], cuts: Sequence[int]) -> bool:
-        """Whether the linear rule predicts the last part better from windows normalised by themselves."""
-        whole = Windows(series, self.lookback, self.horizon)
-        late = _late(series, cuts, self.lookback, self.horizon)
-        early = [_first(each, cut) for each, cut in zip(series, cuts)]
-        if not len(late) or min(cuts) < self.lookback + self.horizon:
-            return True
-        past, future, _ = whole.at(late[torch.linspace(0, len(late) - 1, min(len(late), 128)).long()])
-        errors = []
-        for own in (False, True):
-            rule = LinearWindow(self.horizon, self.lookback, own_scale=own)
-            rule.learn(early)
-            errors.append(np.square((rule.point(past.numpy()) - future.numpy()) / self.spread_).mean())
-        return bool(CLEAR * errors[1] <= errors[0])
-
-    def _normalised(
-        self, past: Tensor, seen: Bool[Tensor, "batch time v"]
-    ) -> tuple[InstanceNorm, Tensor, Tensor | None]:
-        """Windows in the order of the recurrence, normalised; zeros where nothing was seen."""
-        mean, spread = (torch.from_numpy(each[self.order_]).to(past) for each in (self.mean_, self.spread_))
-        if not self.own_scale_:
-            norm = InstanceNorm(mean.expand(len(past), 1, -1), spread.expand(len(past), 1, -1))
-        else:
-            filled, count = torch.where(seen, past, 0.0), seen.sum(1, keepdim=True).clamp(min=1)
-            mean = filled.sum(1, keepdim=True) / count
-            variance = torch.where(seen, past - mean, 0.0).square().sum(1, keepdim=True) / count
-            norm = InstanceNorm(mean, (variance + 1e-5 * spread.square()).sqrt())
-        scaled = torch.where(seen, norm.apply(past), 0.0)
-        return norm, scaled, None if bool(seen.all()) else seen
-
     def _solve_linear(self, model: ChimeraModel, series: Sequence[Series]) -> None:
-        rule = LinearWindow(self.horizon, self.lookback, own_scale=self.own_scale_)
+        rule = LinearWindow(self.horizon, self.lookback, own_scale=self.scale_.own)
         rule.learn(series)
         with torch.no_grad():
             model.linear.weight.copy_(torch.from_numpy(rule.weight_))
@@ -299,8 +255,6 @@ class ChimeraForecaster(PointForecaster):
         self, network: ChimeraModel, past: Tensor, horizon: int, mask: Tensor | None = None
     ) -> Float[Tensor, "batch horizon variables"]:
         return network.closed_loop(past, horizon) if self.mode == "closed_loop" else network.forecast(past, mask)
-
-    # ---------------------------------------------------------------------------------------------- predicting
 
     def point(
         self, values: Float64[np.ndarray, "batch lookback variables"]
@@ -381,7 +335,7 @@ class ChimeraForecaster(PointForecaster):
         device = self.model_.embed.weight.device
         size = max(1, (1 << 22) // (math.prod(values.shape[1:]) * self.config.d_model * self.config.d_state))
         for piece in ordered.split(size):
-            norm, past, mask = self._normalised(piece, ~piece.isnan())
+            norm, past, mask = self.scale_.apply(piece, ~piece.isnan())
             yield past.float().to(device), norm, None if mask is None else mask.to(device)
 
     def _window(self, data: Any) -> Float64[ndarray, "lookback variables"]:
@@ -406,15 +360,12 @@ class ChimeraForecaster(PointForecaster):
             raise InputError(f"a window has {self.lookback} rows", len(values), "Pass more of the past.")
         return values
 
-    # --------------------------------------------------------------------------------------------------- files
-
     def checkpoint(self) -> Checkpoint:
         """The fitted forecaster as one medium."""
         described = {
             "names": list(self.names_),
             "order": self.order_.tolist(),
-            "own_scale": self.own_scale_,
-            "scales": [self.mean_.tolist(), self.spread_.tolist()],
+            "scale": [self.scale_.own, self.scale_.mean.tolist(), self.scale_.spread.tolist()],
             "options": {name: getattr(self, name) for name in ("mode", "normalise", "variable_order", "nan", "draws")},
             "errors": np.round(self.errors_, 6).tolist(),
         }
@@ -436,23 +387,10 @@ class ChimeraForecaster(PointForecaster):
         found = cls(model.config.horizon, model.config.lookback, patch=model.config.patch, **described["options"])
         found.config, found.model_, found.history_ = model.config, model, ()
         found.names_, found.order_ = tuple(described["names"]), np.array(described["order"])
-        found.own_scale_, (found.mean_, found.spread_) = described["own_scale"], np.array(described["scales"])
+        own, mean, spread = described["scale"]
+        found.scale_ = Scale(own, np.array(mean), np.array(spread))
         found.errors_ = np.array(described["errors"])
         return found
-
-
-def _first(series: Series, rows: int) -> Series:
-    return Series(series.values[:rows], series.names, series.times[:rows])
-
-
-def _late(series: Sequence[Series], cuts: Sequence[int], lookback: int, horizon: int) -> Tensor:
-    """Among all windows of all series, those whose future lies behind the cut."""
-    found, offset = [], 0
-    for each, cut in zip(series, cuts):
-        count = max(0, len(each) - lookback - horizon + 1)
-        found.append(offset + torch.arange(max(0, cut - lookback), count))
-        offset += count
-    return torch.cat(found)
 
 
 def _mean_square(error: Tensor, weight: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from harmonia.media import Series
 from harmonia.parts.forecasting import LinearWindow, PointForecaster, usual_season
 from harmonia.sequences.chimera.comparison import compare
 from harmonia.sequences.chimera.forecaster import ChimeraForecaster
+from harmonia.sequences.chimera.late import first
 
 FISHER, ETT = "HARMONIA_FISHER", "HARMONIA_ETT"
 """Environment variables that name the folder of the Fisher traces, and that of ETTh1.csv and ETTm1.csv."""
@@ -76,7 +77,7 @@ def coupling(
     """Errors on the coupled series, of Chimera, of its ablation, of the rules and of the oracle."""
     series, gain = coupled_series(seed, length)
     cut = round(0.8 * length)
-    past = _first(series, cut)
+    past = first(series, cut)
     fitted: dict[str, PointForecaster] = {
         name: ChimeraForecaster(
             horizon, 48, patch=1, d_model=32, d_state=8, n_layers=1, coupled=coupled, steps=steps, random_state=seed
@@ -149,9 +150,9 @@ def real(steps: int = 300, rows: int = 0) -> dict[str, dict[str, float]] | None:
         return None
     found = {}
     for name, (series, horizon) in sets.items():
-        series = _first(series, rows or len(series))
+        series = first(series, rows or len(series))
         cut = round(0.8 * len(series))
-        past = _first(series, cut)
+        past = first(series, cut)
         season = usual_season(past)
         lookback = min(max(48, season + horizon), (cut - horizon) // 3)
         model = ChimeraForecaster(horizon, lookback, steps=steps).fit(past)
@@ -221,7 +222,7 @@ def _heads(length: int = 3000, steps: int = 300, seeds: int = 3) -> tuple[float,
     errors: dict[bool, list[float]] = {True: [], False: []}
     for seed in range(seeds):
         series = regimes(seed, length)
-        past = _first(series, round(0.8 * length))
+        past = first(series, round(0.8 * length))
         for seasonal in errors:
             model = ChimeraForecaster(24, 96, seasonal=seasonal, steps=steps, random_state=seed).fit(past)
             table = _errors(compare({"Chimera": model}, past, series, 24, 40, classical=False))
@@ -236,7 +237,7 @@ def _ett(name: str, steps_a_month: int, seed: int, steps: int = 3000) -> Measure
         return None
     series = Series.read(Path(folder) / f"{name}.csv")
     learn, until = 12 * steps_a_month, 20 * steps_a_month
-    known = _first(series, learn)
+    known = first(series, learn)
     scaled = (series.values[:until] - known.values.mean(0)) / known.values.std(0)
     errors = []
     for horizon in (96, 192, 336, 720):
@@ -277,10 +278,6 @@ def etth1(seed: int) -> Measured | None:
 )
 def ettm1(seed: int) -> Measured | None:
     return _ett("ETTm1", 30 * 24 * 4, seed)
-
-
-def _first(series: Series, rows: int) -> Series:
-    return Series(series.values[:rows], series.names, series.times[:rows])
 
 
 def _errors(table: polars.DataFrame) -> dict[str, float]:
