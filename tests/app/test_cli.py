@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import harmonia as harmonia_package
+from harmonia.app import cli
 
 HARMONIA = Path(sys.executable).with_name("harmonia")
 
@@ -106,6 +108,16 @@ def test_help_of_a_method_shows_its_options():
     text = harmonia("run", "mel-roformer", "--help").stdout
     assert "--overlap" in text
     assert "fraction" in text
+
+
+@pytest.mark.parametrize(("chosen", "found"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_waiting_threads_sleep_unless_told_otherwise(monkeypatch, chosen, found):
+    monkeypatch.setenv("OMP_WAIT_POLICY", chosen or "")
+    if chosen is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    monkeypatch.setattr(cli, "app", lambda: None)
+    cli.main()
+    assert os.environ["OMP_WAIT_POLICY"] == found
 
 
 def test_package_import_is_instant():

@@ -186,6 +186,9 @@ def report(
 
 def main() -> None:
     """Entry point: errors of ours are printed as what, got, mend, with exit code 2."""
+    # Read by OpenMP when torch is imported. Waiting threads that spin make small steps fifty times slower where
+    # another program is busy; those that sleep do not.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     debug = "--debug" in sys.argv or bool(os.environ.get("HARMONIA_DEBUG"))
     sys.argv = [word for word in sys.argv if word != "--debug"]
     try:
