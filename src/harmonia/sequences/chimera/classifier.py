@@ -12,23 +12,22 @@ import torch
 from jaxtyping import Float64
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import check_random_state, column_or_1d
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 from torch.nn import functional as F
 
 from harmonia.core.errors import InputError
 from harmonia.core.weights import Checkpoint, write_safetensors
+from harmonia.parts.sequences import Scaler, SequenceInput, Sequences, class_index, listed_classes
 from harmonia.sequences.chimera.fitting import fit_model, new_model, pack, unpack
 from harmonia.sequences.chimera.network import ChimeraConfig, ChimeraModel
-from harmonia.sequences.s4d.sequences import Scaler, Sequences
 
 STEPS = 64
 """Steps of the grid that the longest sequence is cut into at most, where the patch is not given."""
 
 
-class ChimeraClassifier(ClassifierMixin, BaseEstimator):
+class ChimeraClassifier(ClassifierMixin, SequenceInput, BaseEstimator):
     """Classify sequences of many channels by two-dimensional selective state spaces.
 
     Chimera (arXiv 2406.04320): states run along time and across channels at once; the mean over time, then channels
@@ -64,8 +63,6 @@ class ChimeraClassifier(ClassifierMixin, BaseEstimator):
         >>> model.fit(X, np.arange(24) % 2).score(X, np.arange(24) % 2)
         1.0
     """
-
-    flat_: bool
 
     def __init__(  # untyped: scikit-learn's constructors take anything, and `fit` checks
         self,
@@ -109,13 +106,7 @@ class ChimeraClassifier(ClassifierMixin, BaseEstimator):
             InputError: sequences that are not finite or fit nowhere, fewer than two classes, impossible options.
         """
         sequences = self._read(X, reset=True)
-        y = column_or_1d(y, warn=True)
-        if len(y) != len(sequences):
-            raise InputError("one label belongs to each sequence", f"{len(y)} for {len(sequences)}", "Pass as many.")
-        check_classification_targets(y)
-        self.classes_, index = np.unique(y, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise InputError("a classifier needs at least two classes", "one class", "Pass labels that vary.")
+        self.classes_, index = class_index(y, len(sequences))
         for name in ("epochs", "batch_size"):
             value = getattr(self, name)
             if not isinstance(value, (int, np.integer)) or value < 1:
@@ -192,23 +183,6 @@ class ChimeraClassifier(ClassifierMixin, BaseEstimator):
         inside = torch.arange(values.shape[1]) < lengths[:, None]
         return self.scaler_.apply(values) * inside[..., None]
 
-    def _read(self, X: Any, *, reset: bool) -> Sequences:
-        """Sequences as they were in `fit`: rows of one length, or as many channels."""
-        table = not isinstance(X, (list, tuple, Tensor)) and len(getattr(X, "shape", ())) < 3
-        if table and (reset or self.flat_):
-            # scikit-learn's checks of tables; ours say where a value is missing.
-            found = validate_data(self, X, reset=reset, dtype="numeric", ensure_all_finite=False)
-            sequences = Sequences.of(np.asarray(found))
-        else:
-            sequences = Sequences.of(X)
-        if reset:
-            self.flat_ = sequences.flat
-            self.n_features_in_ = sequences.values.shape[1] if sequences.flat else sequences.channels
-        elif sequences.channels != len(self.scaler_.mean):
-            got = f"{sequences.channels} channels"
-            raise InputError(f"the model was trained on {len(self.scaler_.mean)} channels", got, "Pass the same.")
-        return sequences
-
     def checkpoint(self) -> Checkpoint:
         """The fitted classifier as one medium.
 
@@ -216,11 +190,8 @@ class ChimeraClassifier(ClassifierMixin, BaseEstimator):
             InputError: classes that are neither words nor numbers.
         """
         check_is_fitted(self)
-        classes = self.classes_.tolist()
-        if not all(isinstance(each, (str, int, float, bool)) for each in classes):
-            raise InputError("classes are stored as words or numbers", classes[:3], "Rename them.")
         described = {
-            "classes": classes,
+            "classes": listed_classes(self.classes_),
             "scaler": {"mean": self.scaler_.mean.tolist(), "spread": self.scaler_.spread.tolist()},
             "flat": self.flat_,
             "features": self.n_features_in_,

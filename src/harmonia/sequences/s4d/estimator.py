@@ -9,14 +9,12 @@ import torch
 from jaxtyping import Float64
 from scipy.special import softmax
 from sklearn.base import ClassifierMixin, MultiOutputMixin, RegressorMixin
-from sklearn.utils import column_or_1d
-from sklearn.utils.multiclass import check_classification_targets
 from torch import Tensor
 from torch.nn import functional as F
 
 from harmonia.core.errors import InputError
+from harmonia.parts.sequences import Scaler, class_index, listed_classes
 from harmonia.sequences.s4d.sequence_estimator import SequenceEstimator
-from harmonia.sequences.s4d.sequences import Scaler
 
 
 class S4DClassifier(ClassifierMixin, SequenceEstimator):
@@ -72,13 +70,7 @@ class S4DClassifier(ClassifierMixin, SequenceEstimator):
             InputError: sequences that are not finite or fit nowhere, fewer than two classes, impossible options.
         """
         sequences = self._read(X, reset=True)
-        y = column_or_1d(y, warn=True)
-        if len(y) != len(sequences):
-            raise InputError("one label belongs to each sequence", f"{len(y)} for {len(sequences)}", "Pass as many.")
-        check_classification_targets(y)
-        self.classes_, index = np.unique(y, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise InputError("a classifier needs at least two classes", "one class", "Pass labels that vary.")
+        self.classes_, index = class_index(y, len(sequences))
         return self._fit(sequences, torch.from_numpy(index), len(self.classes_))
 
     def predict_proba(self, X: Any) -> Float64[np.ndarray, "sequences classes"]:
@@ -97,10 +89,7 @@ class S4DClassifier(ClassifierMixin, SequenceEstimator):
         return softmax(outputs, axis=1)
 
     def _described(self) -> dict[str, Any]:
-        classes = self.classes_.tolist()
-        if not all(isinstance(each, (str, int, float, bool)) for each in classes):
-            raise InputError("classes are stored as words or numbers", classes[:3], "Rename them.")
-        return {"classes": classes}
+        return {"classes": listed_classes(self.classes_)}
 
     def _restore(self, described: dict[str, Any]) -> None:
         self.classes_ = np.array(described["classes"])

@@ -15,15 +15,15 @@ import torch
 from jaxtyping import Float64
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from harmonia.core.errors import InputError, WeightsError
 from harmonia.core.weights import Checkpoint, load_strictly, read_metadata, read_state_dict, write_safetensors
+from harmonia.parts.sequences import Scaler, SequenceInput, Sequences
 from harmonia.parts.training import Plan, Trained, train
 from harmonia.sequences.s4d.kernel import KernelConfig
 from harmonia.sequences.s4d.network import S4DConfig, S4DModel, ssm_param_groups
-from harmonia.sequences.s4d.sequences import Scaler, Sequences
 from harmonia.sequences.s4d.stream import OnlinePredictor
 
 E = TypeVar("E", bound="SequenceEstimator")
@@ -32,10 +32,8 @@ _PREDICTED_AT_ONCE = 1 << 18
 """Samples times channels of a batch of predictions."""
 
 
-class SequenceEstimator(BaseEstimator, ABC):
+class SequenceEstimator(SequenceInput, BaseEstimator, ABC):
     """What the classifier and the regressor share: the network, its training, rates, streams and files."""
-
-    flat_: bool
 
     def __init__(  # untyped: scikit-learn's constructors take anything, and `fit` checks
         self,
@@ -172,22 +170,8 @@ class SequenceEstimator(BaseEstimator, ABC):
             if not isinstance(value, Real) or not 0 < float(value) < math.inf:
                 raise InputError(f"'{name}' is positive", repr(value), "Give e.g. 0.004.")
 
-    def _read(self, X: Any, *, reset: bool) -> Sequences:
-        """Sequences as they were in `fit`: rows of one length, or as many channels."""
-        table = not isinstance(X, (list, tuple, Tensor)) and len(getattr(X, "shape", ())) < 3
-        if table and (reset or (self.flat_ and self.rate_ == 1)):
-            # scikit-learn's checks of tables; ours say where a value is missing.
-            found = validate_data(self, X, reset=reset, dtype="numeric", ensure_all_finite=False)
-            sequences = Sequences.of(np.asarray(found))
-        else:
-            sequences = Sequences.of(X)
-        if reset:
-            self.flat_ = sequences.flat
-            self.n_features_in_ = sequences.values.shape[1] if sequences.flat else sequences.channels
-        elif sequences.channels != len(self.scaler_.mean):
-            got = f"{sequences.channels} channels"
-            raise InputError(f"the model was trained on {len(self.scaler_.mean)} channels", got, "Pass the same.")
-        return sequences
+    def _of_one_length(self) -> bool:
+        return self.flat_ and self.rate_ == 1
 
     # ---------------------------------------------------------------------------------------------- predicting
 

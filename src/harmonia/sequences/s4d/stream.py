@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float64
 
 from harmonia.core.errors import InputError
+from harmonia.parts.sequences import Scaler, Sequences
 from harmonia.sequences.s4d.network import S4DModel
-from harmonia.sequences.s4d.sequences import Scaler, Sequences
 
 BLOCK = 256
 """Samples that are worked on at once: a transform inside of a block, a state from one to the next."""

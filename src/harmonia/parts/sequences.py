@@ -9,6 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Float64, Int64
+from numpy import ndarray
+from sklearn.utils import column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import validate_data
 from torch import Tensor
 
 from harmonia.core.errors import InputError
@@ -114,3 +118,71 @@ class Scaler:
         """To units of the spread."""
         mean, spread = (torch.from_numpy(each).to(values) for each in (self.mean, self.spread))
         return ((values - mean) / spread).float()
+
+
+class SequenceInput:
+    """Reads what a scikit-learn estimator of sequences is given, and remembers its form; a mixin.
+
+    Attributes:
+        flat_: Whether `fit` was given a table, one sequence a row.
+        n_features_in_: Samples of a row of a table, else channels.
+        scaler_: Of the channels; set by the estimator.
+    """
+
+    flat_: bool
+    n_features_in_: int
+    scaler_: Scaler
+
+    def _of_one_length(self) -> bool:
+        """Whether a table must have as many columns as that of `fit`."""
+        return self.flat_
+
+    def _read(self, X: Any, *, reset: bool) -> Sequences:
+        """Sequences as they were in `fit`: rows of one length, or as many channels."""
+        table = not isinstance(X, (list, tuple, Tensor)) and len(getattr(X, "shape", ())) < 3
+        if table and (reset or self._of_one_length()):
+            # scikit-learn's checks of tables; ours say where a value is missing.
+            found = validate_data(self, X, reset=reset, dtype="numeric", ensure_all_finite=False)
+            sequences = Sequences.of(np.asarray(found))
+        else:
+            sequences = Sequences.of(X)
+        if reset:
+            self.flat_ = sequences.flat
+            self.n_features_in_ = sequences.values.shape[1] if sequences.flat else sequences.channels
+        elif sequences.channels != len(self.scaler_.mean):
+            got = f"{sequences.channels} channels"
+            raise InputError(f"the model was trained on {len(self.scaler_.mean)} channels", got, "Pass the same.")
+        return sequences
+
+
+def class_index(y: Any, count: int) -> tuple[ndarray, Int64[ndarray, " sequences"]]:
+    """The classes in labels of `count` sequences, and the place of each label's class.
+
+    Raises:
+        InputError: another number of labels, or fewer than two classes.
+
+    Example:
+        >>> classes, index = class_index(["b", "a", "b"], 3)
+        >>> classes.tolist(), index.tolist()
+        (['a', 'b'], [1, 0, 1])
+    """
+    y = column_or_1d(y, warn=True)
+    if len(y) != count:
+        raise InputError("one label belongs to each sequence", f"{len(y)} for {count}", "Pass as many.")
+    check_classification_targets(y)
+    classes, index = np.unique(y, return_inverse=True)
+    if len(classes) < 2:
+        raise InputError("a classifier needs at least two classes", "one class", "Pass labels that vary.")
+    return classes, index
+
+
+def listed_classes(classes: ndarray) -> list[Any]:
+    """Classes as a file holds them.
+
+    Raises:
+        InputError: classes that are neither words nor numbers.
+    """
+    listed = classes.tolist()
+    if not all(isinstance(each, (str, int, float, bool)) for each in listed):
+        raise InputError("classes are stored as words or numbers", listed[:3], "Rename them.")
+    return list(listed)
