@@ -57,6 +57,10 @@ def forecasts(
             middle.axhline(0, color=MUTED, linewidth=0.8)
             for part, name, colour in ((parts.trend, "trend heads", 1), (parts.season, "seasonal heads", 2)):
                 middle.plot(steps, part[:, i], color=PALETTE[colour], linewidth=1.5, label=name)
+            # Heads that were found to add nothing shall look like nothing.
+            reach = 0.02 * float(past.values[:, i].std())
+            middle.update_datalim([(1.0, -reach), (1.0, reach)])
+            middle.autoscale_view()
             middle.xaxis.set_major_locator(MaxNLocator(integer=True))
             if len(ahead) == 1:
                 middle.margins(x=0.5)
@@ -64,7 +68,7 @@ def forecasts(
         if past.times.dtype.kind == "M":
             concise_dates(left)
     legend(axes[0], loc="upper left")
-    axes[0].margins(y=0.22)
+    axes[0].margins(y=0.35)
     axes[0].set_title("Past and forecast", loc="left")
     axes[3 * (shown - 1)].set_xlabel("time")
     if parts is not None:
