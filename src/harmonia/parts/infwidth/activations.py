@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from harmonia.core.errors import InputError
+from harmonia.parts.gram.angles import safe_atan2, sine
 from harmonia.parts.infwidth.fused import KinkedDual, plain_reverse_mode
 from harmonia.parts.infwidth.layers import Layer, finer, scaled
 from harmonia.parts.infwidth.state import KernelState, Spatial
@@ -221,23 +222,3 @@ class GELU(Activation):
         both = 0.25 + torch.atan2(k, root) / (2 * math.pi)
         nngp = k * both + density * m
         return nngp, both + k * density * (1 + 2 * c + m * inverse) if derivative else None
-
-
-def sine(k: Tensor, q1: Tensor, q2: Tensor) -> Tensor:
-    """``sqrt(q1 q2 - k^2)``."""
-    return safe_sqrt(q1 * q2 - k * k)  # not fused: both products round alike, so that equal inputs give 0
-
-
-def safe_sqrt(x: Tensor) -> Tensor:
-    """The root of ``max(x, 0)``, whose gradient at 0 is 0 instead of infinite."""
-    if not x.requires_grad:
-        return x.clamp(min=0).sqrt_()
-    positive = x > 0
-    return torch.where(positive, torch.where(positive, x, 1.0).sqrt(), 0.0)
-
-
-def safe_atan2(a: Tensor, b: Tensor) -> Tensor:
-    """``atan2(a, b)``, whose gradient is 0 at the origin."""
-    if a.requires_grad or b.requires_grad:
-        b = torch.where((a == 0) & (b == 0), 1.0, b)
-    return torch.atan2(a, b)

@@ -22,7 +22,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harmonia.parts.infwidth.activations import Activation, safe_atan2, safe_sqrt, sine
+from harmonia.parts.gram.angles import safe_atan2, safe_sqrt, sine
+from harmonia.parts.infwidth.activations import Activation
 from harmonia.parts.infwidth.expansion import DEGREES, Expansion, HermiteTable
 from harmonia.parts.infwidth.quadrature import Function, find_kinks
 

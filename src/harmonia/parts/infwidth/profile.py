@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harmonia.parts.infwidth.activations import Activation, safe_atan2, sine
+from harmonia.parts.gram.angles import safe_atan2, sine
+from harmonia.parts.infwidth.activations import Activation
 from harmonia.parts.infwidth.layers import Layer
 from harmonia.parts.infwidth.state import KernelState
 
