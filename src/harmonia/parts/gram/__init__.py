@@ -1,6 +1,8 @@
 """Kernel matrices: by blocks, on disk, never stored, and their eigendecomposition."""
 
+from harmonia.parts.gram import lags
 from harmonia.parts.gram.cholesky import Cholesky
+from harmonia.parts.gram.conjugate_gradients import Solved, conjugate_gradients
 from harmonia.parts.gram.eigen import EigenCache, SpectralFilter
 from harmonia.parts.gram.kernels import (
     ArcCosine,
@@ -19,8 +21,11 @@ from harmonia.parts.gram.kernels import (
     as_kernel,
     squared_distances,
 )
+from harmonia.parts.gram.kronecker import Kronecker, along, quadratic_form
 from harmonia.parts.gram.krylov import Ritz, ritz_pairs
 from harmonia.parts.gram.matrix import Kernel, KernelOperator, Tile, free_memory, kernel_matrix, over_tiles, tiles
+from harmonia.parts.gram.mean_embedding import mean_embedding, mmd_squared, product_mean_embedding
+from harmonia.parts.gram.toeplitz import Toeplitz
 from harmonia.parts.gram.walsh_hadamard import walsh_hadamard
 
 __all__ = [
@@ -32,6 +37,7 @@ __all__ = [
     "Kernel",
     "KernelFunction",
     "KernelOperator",
+    "Kronecker",
     "Laplace",
     "Linear",
     "Matern",
@@ -39,15 +45,24 @@ __all__ = [
     "Product",
     "RationalQuadratic",
     "Ritz",
+    "Solved",
     "SpectralFilter",
     "SquaredExponential",
     "Stationary",
     "Sum",
     "Tile",
+    "Toeplitz",
+    "along",
     "as_kernel",
+    "conjugate_gradients",
     "free_memory",
     "kernel_matrix",
+    "lags",
+    "mean_embedding",
+    "mmd_squared",
     "over_tiles",
+    "product_mean_embedding",
+    "quadratic_form",
     "ritz_pairs",
     "squared_distances",
     "tiles",

@@ -21,7 +21,7 @@ def mean_embedding(
     kernel: Kernel,
     sample: Float[Tensor, "n *features"],
     at: Float[Tensor, "points *features"],
-    weights: Float[Tensor, " n"] | None = None,
+    weights: Float[Tensor, " count"] | None = None,
 ) -> Float[Tensor, " points"]:
     """``m(x) = sum_i w_i k(x_i, x)`` at some points.
 
@@ -77,8 +77,8 @@ def mmd_squared(
     x: Float[Tensor, "n *features"],
     y: Float[Tensor, "m *features"],
     *,
-    x_weights: Float[Tensor, " n"] | None = None,
-    y_weights: Float[Tensor, " m"] | None = None,
+    x_weights: Float[Tensor, " n_weights"] | None = None,
+    y_weights: Float[Tensor, " m_weights"] | None = None,
     unbiased: bool = False,
 ) -> Float[Tensor, ""]:
     """Squared maximum mean discrepancy ``|sum_i a_i k(x_i, .) - sum_j b_j k(y_j, .)|^2`` of two samples.
