@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Inexact
 from torch import Tensor
 
 from harmonia.core.errors import InputError
@@ -32,10 +32,10 @@ class Solved(NamedTuple):
 
 def conjugate_gradients(
     matmul: Map,
-    b: Float[Tensor, "n *columns"],
+    b: Inexact[Tensor, "n *columns"],
     *,
     preconditioner: Map | None = None,
-    start: Float[Tensor, "n *columns"] | None = None,
+    start: Inexact[Tensor, "n *columns"] | None = None,
     tolerance: float = 1e-10,
     max_iterations: int = 1000,
 ) -> Solved:
@@ -58,8 +58,8 @@ def conjugate_gradients(
     Example:
         >>> matrix = torch.tensor([[2.0, 1.0], [1.0, 3.0]], dtype=torch.float64)
         >>> found = conjugate_gradients(lambda x: matrix @ x, torch.tensor([3.0, 4.0], dtype=torch.float64))
-        >>> found.solution, bool(found.converged), found.iterations
-        (tensor([1., 1.], dtype=torch.float64), True, 2)
+        >>> [round(value, 9) for value in found.solution.tolist()], bool(found.converged), found.iterations
+        ([1.0, 1.0], True, 2)
     """
     if not torch.isfinite(b).all():
         raise InputError("the right-hand side is not finite", "NaN or infinity", "Check the inputs.")

@@ -57,7 +57,7 @@ def matern(
     ]
     coefficients = [c * 2.0**i for i, c in enumerate(polynomial)]
     for _ in range(order):
-        derivative = [i * c for i, c in enumerate(coefficients)][1:] + [0.0]
+        derivative = [*[i * c for i, c in enumerate(coefficients)][1:], 0.0]
         coefficients = [d - c for d, c in zip(derivative, coefficients)]
     scale = math.sqrt(2 * p + 1) * rate
     r = scale * lag.abs()
