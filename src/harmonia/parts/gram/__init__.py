@@ -4,6 +4,7 @@ from harmonia.parts.gram import lags
 from harmonia.parts.gram.cholesky import Cholesky
 from harmonia.parts.gram.conjugate_gradients import Solved, conjugate_gradients
 from harmonia.parts.gram.eigen import EigenCache, SpectralFilter
+from harmonia.parts.gram.gpytorch import as_gpytorch
 from harmonia.parts.gram.kernels import (
     ArcCosine,
     Constant,
@@ -25,6 +26,14 @@ from harmonia.parts.gram.kronecker import Kronecker, along, quadratic_form
 from harmonia.parts.gram.krylov import Ritz, ritz_pairs
 from harmonia.parts.gram.matrix import Kernel, KernelOperator, Tile, free_memory, kernel_matrix, over_tiles, tiles
 from harmonia.parts.gram.mean_embedding import mean_embedding, mmd_squared, product_mean_embedding
+from harmonia.parts.gram.nystrom import Marginals, Nystrom, Pivoted, choose_landmarks, pivoted_cholesky
+from harmonia.parts.gram.psd import (
+    gaussian_kl,
+    gaussian_kl_of_factors,
+    gaussian_kl_of_relative_factor,
+    geodesic,
+    nearest_psd,
+)
 from harmonia.parts.gram.toeplitz import Toeplitz
 from harmonia.parts.gram.walsh_hadamard import walsh_hadamard
 
@@ -40,7 +49,10 @@ __all__ = [
     "Kronecker",
     "Laplace",
     "Linear",
+    "Marginals",
     "Matern",
+    "Nystrom",
+    "Pivoted",
     "Polynomial",
     "Product",
     "RationalQuadratic",
@@ -53,14 +65,22 @@ __all__ = [
     "Tile",
     "Toeplitz",
     "along",
+    "as_gpytorch",
     "as_kernel",
+    "choose_landmarks",
     "conjugate_gradients",
     "free_memory",
+    "gaussian_kl",
+    "gaussian_kl_of_factors",
+    "gaussian_kl_of_relative_factor",
+    "geodesic",
     "kernel_matrix",
     "lags",
     "mean_embedding",
     "mmd_squared",
+    "nearest_psd",
     "over_tiles",
+    "pivoted_cholesky",
     "product_mean_embedding",
     "quadratic_form",
     "ritz_pairs",

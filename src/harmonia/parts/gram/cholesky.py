@@ -44,7 +44,7 @@ class Cholesky:
         shifted = matrix.double() + noise * torch.eye(len(matrix), dtype=torch.float64, device=matrix.device)
         if not shifted.isfinite().all():
             raise InputError("the kernel matrix is not finite", "NaN or infinity", "Check the inputs and the kernel.")
-        scale = float(shifted.diagonal().mean()) if len(shifted) else 0.0
+        scale = float(shifted.detach().diagonal().mean()) if len(shifted) else 0.0
         self.jitter = 0.0
         for relative in _JITTERS:
             shifted.diagonal().add_(relative * scale - self.jitter)
