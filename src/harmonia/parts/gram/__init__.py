@@ -1,7 +1,7 @@
 """Kernel matrices: by blocks, on disk, never stored, and their eigendecomposition."""
 
 from harmonia.parts.gram import lags
-from harmonia.parts.gram.cholesky import Cholesky
+from harmonia.parts.gram.cholesky import Cholesky, jittered_cholesky
 from harmonia.parts.gram.conjugate_gradients import Solved, conjugate_gradients
 from harmonia.parts.gram.eigen import EigenCache, SpectralFilter
 from harmonia.parts.gram.gpytorch import as_gpytorch
@@ -44,6 +44,7 @@ from harmonia.parts.gram.random_features import (
     johnson_lindenstrauss,
     radius_quantile,
 )
+from harmonia.parts.gram.scikit_learn import SklearnKernel
 from harmonia.parts.gram.toeplitz import Toeplitz
 from harmonia.parts.gram.walsh_hadamard import walsh_hadamard
 
@@ -71,6 +72,7 @@ __all__ = [
     "Projection",
     "RationalQuadratic",
     "Ritz",
+    "SklearnKernel",
     "Solved",
     "SpectralFilter",
     "SquaredExponential",
@@ -90,6 +92,7 @@ __all__ = [
     "gaussian_kl_of_factors",
     "gaussian_kl_of_relative_factor",
     "geodesic",
+    "jittered_cholesky",
     "johnson_lindenstrauss",
     "kernel_matrix",
     "lags",
