@@ -1,0 +1,74 @@
+"""The quantum kernel: squared overlaps of states, exact and differentiable."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor
+
+from harmonia.core.errors import InputError
+from harmonia.kernels.quantum_kernels.feature_maps import PauliFeatureMap
+from harmonia.parts.gram import KernelFunction
+from harmonia.parts.gram.kernels import Number
+
+
+@dataclass(frozen=True)
+class QuantumKernel(KernelFunction):
+    """``k(x, z) = |<Phi(bandwidth x)|Phi(bandwidth z)>|^2``: the fidelity of two states.
+
+    A kernel function like any other of `harmonia.parts.gram`: it can be added, multiplied, made by blocks, given to
+    Nystrom approximations, and differentiated by the inputs and the bandwidth. `SklearnKernel` makes it one for
+    scikit-learn.
+
+    Arguments:
+        feature_map: How rows become states.
+        bandwidth: Factor of all angles, or one for each feature; smaller ones make the kernel smoother, against
+            its concentration at many qubits (Shaydulin & Wild 2022).
+
+    Example:
+        >>> from harmonia.kernels.quantum_kernels import ZZFeatureMap
+        >>> kernel = QuantumKernel(ZZFeatureMap(2), bandwidth=0.5)
+        >>> x = torch.tensor([[0.5, 1.0], [2.0, 3.0]], dtype=torch.float64)
+        >>> kernel(x).shape, kernel.diagonal(x)
+        (torch.Size([2, 2]), tensor([1., 1.], dtype=torch.float64))
+    """
+
+    feature_map: PauliFeatureMap
+    bandwidth: Number = 1.0
+
+    fixed: ClassVar[frozenset[str]] = frozenset({"feature_map"})
+
+    def __post_init__(self) -> None:
+        smallest = float(self.bandwidth.min()) if isinstance(self.bandwidth, Tensor) else float(self.bandwidth)
+        if not 0 < smallest < math.inf:
+            raise InputError("the bandwidth of a quantum kernel is positive", self.bandwidth, "Use e.g. 0.5.")
+
+    def states(self, x: Float[Tensor, "*batch n d"]) -> Complex[Tensor, "*batch n amplitudes"]:
+        """The states whose overlaps the kernel measures."""
+        return self.feature_map.state(x * self.bandwidth)
+
+    def matrix(self, x1: Tensor, x2: Tensor | None) -> Tensor:
+        psi1 = self.states(x1)
+        return overlaps(psi1, None if x2 is None else self.states(x2))
+
+    def diagonal(self, x: Float[Tensor, "*batch n d"]) -> Float[Tensor, "*batch n"]:
+        return x.new_ones(x.shape[:-1])
+
+
+def overlaps(
+    psi1: Complex[Tensor, "*batch n amplitudes"], psi2: Complex[Tensor, "*batch m amplitudes"] | None = None
+) -> Float[Tensor, "*batch n m"]:
+    """``|<psi1_i|psi2_j>|^2``; of `psi1` with itself exactly symmetric.
+
+    Example:
+        >>> overlaps(torch.eye(2, dtype=torch.complex128))
+        tensor([[1., 0.],
+                [0., 1.]], dtype=torch.float64)
+    """
+    product = torch.view_as_real(psi1.conj() @ (psi1 if psi2 is None else psi2).mT)
+    values = product.square().sum(-1)
+    return (values + values.mT) / 2 if psi2 is None else values
