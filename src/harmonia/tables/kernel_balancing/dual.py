@@ -30,7 +30,7 @@ _GAP = 1e-8
 
 _STEPS, _HALVINGS = 60, 50
 _ELASTIC = 1e-4
-"""Ridge on the multipliers where no weights satisfy the constraints: violations are as small as their squares can be."""
+"""Ridge on the multipliers where no weights satisfy the constraints, so that violations cost their squares."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def balance_moments(
         ridge: Adds ``ridge / 2 |a|^2`` to the dual: imbalances beyond `tol` are then possible, and cost their squares.
 
     Raises:
-        InputError: arrays that do not fit or are not finite, weights that are not positive, a negative `tol` or `ridge`.
+        InputError: arrays that do not fit or are not finite, weights that are not positive, a negative number.
 
     Example:
         >>> ages = np.array([[20.0], [30.0], [40.0], [70.0]])
