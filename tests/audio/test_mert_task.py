@@ -16,6 +16,7 @@ from harmonia.core.weights import Checkpoint
 from harmonia.data import demo_song
 from harmonia.media import Audio
 from harmonia.media.figure import new_figure
+from harmonia.parts.sound_stream import SoundSource
 
 JOBS = {job.name: job for job in jobs_in(task)}
 
@@ -74,7 +75,7 @@ def test_every_frame_is_given(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seconds", [0.02, 0.3, 1.0])
 def test_very_short_songs_have_a_report(seconds: float) -> None:
-    outputs = task.listen([piece(seconds)], device="cpu")
+    outputs = task.listen([SoundSource(piece(seconds))], device="cpu")
     assert np.isfinite(outputs["features"].frame.to_numpy()).all()
 
 
@@ -89,19 +90,19 @@ def test_the_spectrum_of_a_long_song_has_no_seams(monkeypatch: pytest.MonkeyPatc
 
 
 def test_silence_has_a_report() -> None:
-    outputs = task.listen([Audio(np.zeros(48000, dtype=np.float32), 24000)], device="cpu")
+    outputs = task.listen([SoundSource(Audio(np.zeros(48000, dtype=np.float32), 24000))], device="cpu")
     assert np.isfinite(outputs["features"].frame.to_numpy()).all()
 
 
 def test_what_cannot_be_used() -> None:
     with pytest.raises(InputError, match="at least 400"):
-        task.listen([Audio(np.zeros(100, dtype=np.float32), 24000)], device="cpu")
+        task.listen([SoundSource(Audio(np.zeros(100, dtype=np.float32), 24000))], device="cpu")
     with pytest.raises(InputError, match="no layers"):
-        task.listen([piece(1.0)], layers="top", device="cpu")
+        task.listen([SoundSource(piece(1.0))], layers="top", device="cpu")
     with pytest.raises(InputError, match="no such layers"):
-        task.listen([piece(1.0)], layers="9", device="cpu")
+        task.listen([SoundSource(piece(1.0))], layers="9", device="cpu")
     with pytest.raises(WeightsError):
-        task.listen([piece(1.0)], weights="nowhere.bin", device="cpu")
+        task.listen([SoundSource(piece(1.0))], weights="nowhere.bin", device="cpu")
 
 
 def test_pretraining_leaves_weights_for_listening(tmp_path: Path) -> None:
@@ -111,6 +112,6 @@ def test_pretraining_leaves_weights_for_listening(tmp_path: Path) -> None:
     given = {"music": tmp_path / "music", "steps": "2", "batch": "1", "seconds": "1", "held_out": "1"}
     outputs = JOBS["pretrain"].run({**given, "teachers": "rvq+cqt", "device": "cpu", "evaluate_every": "1"})
     path = outputs["weights"].write(tmp_path / "mine.safetensors")
-    heard = task.listen([piece(1.0)], weights=str(path), device="cpu")
+    heard = task.listen([SoundSource(piece(1.0))], weights=str(path), device="cpu")
     assert heard["features"].frame.height == 5
     assert outputs["report"].write(tmp_path / "run.png").stat().st_size > 0

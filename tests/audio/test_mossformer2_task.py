@@ -18,6 +18,7 @@ from harmonia.core.task import jobs_in
 from harmonia.core.weights import read_metadata
 from harmonia.data import demo_talk
 from harmonia.media import Audio
+from harmonia.parts.sound_stream import SoundSource
 
 JOBS = {job.name: job for job in jobs_in(task)}
 
@@ -34,6 +35,10 @@ class Listener:
 
 def piece(seconds: float = 3.0) -> Audio:
     return demo_talk().mixture.cut(5.0, 5.0 + seconds)
+
+
+def recording(*seconds: float) -> SoundSource:
+    return SoundSource(piece(*seconds))
 
 
 def test_separate_is_the_default_and_all_jobs_are_described():
@@ -59,7 +64,7 @@ def test_a_recording_becomes_a_file_a_speaker_and_a_report(tmp_path):
 
 
 def test_the_job_does_what_the_estimator_does():
-    outputs = task.separate(piece(), gate=25.0, device="cpu")
+    outputs = task.separate(recording(), gate=25.0, device="cpu")
     found = SpeechSeparator(gate_db=25.0, device="cpu").predict(piece().samples, piece().rate)
     np.testing.assert_array_equal(np.concatenate([outputs[f"speaker{n}"].samples for n in (1, 2)]), found)
 
@@ -68,7 +73,7 @@ def test_the_job_does_what_the_estimator_does():
 def test_very_short_and_silent_recordings_give_finite_silence(samples):
     listener = Listener()
     with watched(listener):
-        outputs = task.separate(Audio(np.zeros((2, samples), dtype=np.float32), 8000), device="cpu")
+        outputs = task.separate(SoundSource(Audio(np.zeros((2, samples), dtype=np.float32), 8000)), device="cpu")
     assert outputs["speaker1"].samples.shape == (1, samples)
     assert not outputs["speaker1"].samples.any()
     assert outputs["turns"] is None
@@ -82,19 +87,19 @@ def test_released_weights_are_used_at_their_rate(layout, tmp_path):
     torch.save({"model": released_state(layout, config, 0)}, path)
     listener = Listener()
     with watched(listener):
-        outputs = task.separate(piece(), weights=str(path), chunk=1.0, device="cpu")
+        outputs = task.separate(recording(), weights=str(path), chunk=1.0, device="cpu")
     rate = {"standalone": 8000, "clearvoice": 16000}[layout]
     assert [outputs[f"speaker{n}"].rate for n in (1, 2, 3)] == [rate] * 3
     assert any("assuming" in line for line in listener.said)
-    assert task.separate(piece(), weights=str(path), sample_rate=4000, device="cpu")["speaker1"].rate == 4000
+    assert task.separate(recording(), weights=str(path), sample_rate=4000, device="cpu")["speaker1"].rate == 4000
 
 
 def test_weights_that_are_none_are_refused(tmp_path):
     for weights in ("nowhere.ckpt", "hub:", str(tmp_path)):
         with pytest.raises(InputError):
-            task.separate(piece(0.5), weights=weights, device="cpu")
+            task.separate(recording(0.5), weights=weights, device="cpu")
     with pytest.raises(InputError, match="the file says"):
-        task.separate(piece(0.5), sample_rate=16000, device="cpu")
+        task.separate(recording(0.5), sample_rate=16000, device="cpu")
 
 
 def people(place: Path, count: int = 3) -> Path:
@@ -117,7 +122,7 @@ def test_training_gives_weights_that_separate(tmp_path, monkeypatch):
     assert made["speakers"] == ["speaker0", "speaker1", "speaker2"]
     assert {"step", "loss", "si_sdr", "gain"} <= set(made["scores"])
     assert load_checkpoint(path).config.n_filters == 16
-    assert task.separate(piece(0.5), weights=str(path), device="cpu")["speaker1"].seconds == pytest.approx(0.5)
+    assert task.separate(recording(0.5), weights=str(path), device="cpu")["speaker1"].seconds == pytest.approx(0.5)
     further = JOBS["train"].run({"folder": tmp_path / "people", **options, "start": str(path)})
     assert further["weights"].tensors.keys() == outputs["weights"].tensors.keys()
 

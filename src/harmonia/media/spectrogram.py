@@ -74,6 +74,17 @@ def envelope(samples: Float[np.ndarray, "channels time"]) -> Float[np.ndarray, "
 
 def mel_decibels(samples: Float[np.ndarray, "channels time"], rate: int) -> Float[np.ndarray, "bands columns"]:
     """Power in mel bands at up to `COLUMNS` moments, in dB below the largest, down to ``-RANGE_DB``."""
+    return below_maximum(mel_power(samples, rate))
+
+
+def below_maximum(power: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+    """Powers in dB below the largest of them, down to ``-RANGE_DB``."""
+    decibels = 10 * np.log10(np.maximum(power, 1e-20))
+    return np.maximum(decibels - decibels.max(), -RANGE_DB)
+
+
+def mel_power(samples: Float[np.ndarray, "channels time"], rate: int) -> Float[np.ndarray, "bands columns"]:
+    """Power of all channels in mel bands at up to `COLUMNS` moments."""
     size = 1 << max(6, round(np.log2(0.046 * rate)))
     length = samples.shape[1]
     columns = max(1, min(COLUMNS, length // max(1, size // 8)))
@@ -85,9 +96,7 @@ def mel_decibels(samples: Float[np.ndarray, "channels time"], rate: int) -> Floa
     for channel in samples:
         frames = np.where(inside, channel[at.clip(0, length - 1)], 0) * window
         power += np.abs(np.fft.rfft(frames)) ** 2
-    banded = power @ _bands(size, rate).T
-    decibels = 10 * np.log10(np.maximum(banded, 1e-20)).T
-    return np.maximum(decibels - decibels.max(), -RANGE_DB)
+    return (power @ _bands(size, rate).T).T
 
 
 def mel(hertz: float) -> float:

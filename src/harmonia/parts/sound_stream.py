@@ -182,6 +182,23 @@ class SoundSource(Media):
         with self._file() as file:
             yield SoundReader(file, name, rate or self.rate)
 
+    def mono(self, rate: int | None = None) -> Audio:
+        """All of it mixed down to one channel, at its own rate or another one, in little more memory than that takes.
+
+        Raises:
+            InputError: as `opened`.
+
+        Example:
+            >>> SoundSource(Audio(np.ones((2, 48000)), 48000)).mono(16000).samples.shape
+            (1, 16000)
+        """
+        with self.opened(rate) as reader:
+            samples = np.empty((1, reader.total), dtype=np.float32)
+            for start in range(0, reader.total, _BLOCK):
+                stop = min(start + _BLOCK, reader.total)
+                samples[0, start:stop] = reader.read(start, stop).mean(0)
+        return Audio(samples, rate or self.rate)
+
     def audio(self) -> Audio:
         """All of it in memory."""
         return Audio.read(self._source) if isinstance(self._source, Path) else self._source

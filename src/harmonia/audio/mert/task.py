@@ -20,7 +20,8 @@ from harmonia.core.progress import say
 from harmonia.core.task import Field
 from harmonia.core.weights import Checkpoint
 from harmonia.data import demo_song
-from harmonia.media import Audio, Figure, Table
+from harmonia.media import Figure, Table
+from harmonia.parts.sound_stream import SoundSource
 from harmonia.parts.training import Plan
 
 SIZES = {"tiny": MERTConfig.tiny, "base": MERTConfig.base, "large": MERTConfig.large}
@@ -56,7 +57,9 @@ class Learnt(TypedDict):
 
 
 def listen(
-    songs: Annotated[list[Audio], Field("one song, or several to compare", example=lambda: [demo_song()])],
+    songs: Annotated[
+        list[SoundSource], Field("one song, or several to compare", example=lambda: [SoundSource(demo_song())])
+    ],
     *,
     weights: Weights = "embedded",
     layers: Layers = "all",
@@ -72,12 +75,14 @@ def listen(
     harmony and structure.
     """
     features = _features(weights, layers, chunk, precision, device)
-    if len(songs) == 1:
-        heard = features.summary(songs[0])
+    rate = features.model_.config.sample_rate
+    sounds = [song.mono(rate) for song in songs]
+    if len(sounds) == 1:
+        heard = features.summary(sounds[0])
         pooled = np.concatenate([heard.mean, heard.deviation], -1)[None] if pool == "stats" else heard.mean[None]
-        picture = report.song(songs[0], heard, features.layers_)
+        picture = report.song(sounds[0], heard, features.layers_)
     else:
-        pooled = features.set_params(pool=pool).transform(songs)
+        pooled = features.set_params(pool=pool).transform(sounds)
         picture = report.songs([f"song {n + 1}" for n in range(len(songs))], pooled, features.layers_)
     names = features.set_params(pool=pool).get_feature_names_out()
     say(f"{len(songs)} songs, {len(features.layers_)} layers, {pooled.shape[-1]} features each.")
@@ -85,7 +90,7 @@ def listen(
 
 
 def frames(
-    song: Annotated[Audio, Field("the song", example=demo_song)],
+    song: Annotated[SoundSource, Field("the song", example=lambda: SoundSource(demo_song()))],
     *,
     weights: Weights = "embedded",
     layers: Layers = "all",
@@ -99,13 +104,14 @@ def frames(
     Pieces overlap and are faded into each other, so that there are no seams.
     """
     features = _features(weights, layers, chunk, precision, device, hop=chunk * (1 - overlap)).set_params(pool="frames")
-    (found,) = features.transform([song])
     config = features.model_.config
+    sound = song.mono(config.sample_rate)
+    (found,) = features.transform([sound])
     times = (np.arange(found.shape[1]) * config.stride + config.receptive / 2) / config.sample_rate
     tensors = {"frames": torch.from_numpy(np.ascontiguousarray(found)), "times": torch.from_numpy(times)}
     told = {"layers": ",".join(map(str, features.layers_)), "weights": weights}
-    summary = Summary.of([(0, tensors["frames"])], found.shape[1], song.seconds)
-    return {"frames": Checkpoint(tensors, told), "report": report.song(song, summary, features.layers_)}
+    summary = Summary.of([(0, tensors["frames"])], found.shape[1], sound.seconds)
+    return {"frames": Checkpoint(tensors, told), "report": report.song(sound, summary, features.layers_)}
 
 
 def pretrain(

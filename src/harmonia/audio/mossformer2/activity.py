@@ -35,7 +35,7 @@ class Activity:
     @classmethod
     def of(cls, speakers: Float32[ndarray, "speakers time"], rate: int) -> Activity:
         """Measure separated speakers; gaps and blips below 0.2 s are closed and dropped."""
-        level = _level_db(speakers, rate)
+        level = level_db(speakers, rate)
         own = np.percentile(level, 95, axis=1, keepdims=True)
         loud = (level > own - BELOW_OWN_DB) & (level > level.max(0) - BELOW_LOUDEST_DB) & (level > -80)
         blip = np.ones((1, round(0.2 / FRAME_S)), dtype=bool)
@@ -75,19 +75,19 @@ def speakers_heard(speakers: Float32[ndarray, "speakers time"], rate: int) -> in
         >>> speakers_heard(np.stack([voice, 0.02 * voice]), 8000), speakers_heard(np.stack([voice, voice]), 8000)
         (1, 1)
     """
-    power = np.square(speakers, dtype=np.float64).sum(1)
+    power = _energy(speakers)
     if power.max() == 0:
         return 0
-    level = _level_db(speakers, rate)
+    level = level_db(speakers, rate)
     kept: list[int] = []
     for number in np.argsort(-power).tolist():
         if 10 * np.log10(power[number] / power.max() + 1e-30) < LEAK_DB:
             continue
         # Where this output is loud, does another one say the same?
         loud = np.repeat(level[number] > level[number].max() - 30, round(FRAME_S * rate))[: speakers.shape[1]]
-        own = speakers[number, : len(loud)][loud].astype(np.float64)
-        others = [speakers[other, : len(loud)][loud].astype(np.float64) for other in kept]
-        alike = [abs(own @ each) / max(np.linalg.norm(own) * np.linalg.norm(each), 1e-30) for each in others]
+        own = speakers[number, : len(loud)][loud]
+        others = (speakers[other, : len(loud)][loud] for other in kept)
+        alike = [abs(_cosine(own, each)) for each in others]
         if max(alike, default=0.0) < COPY:
             kept.append(number)
     return len(kept)
@@ -101,12 +101,31 @@ def residual_db(mixture: Float32[ndarray, " time"], speakers: Float32[ndarray, "
         >>> round(residual_db(tone, np.stack([0.9 * tone, 0 * tone])), 1)
         -20.0
     """
-    left = np.square(mixture - speakers.sum(0), dtype=np.float64).sum()
-    return float(10 * np.log10((left + 1e-30) / (np.square(mixture, dtype=np.float64).sum() + 1e-30)))
+    left, whole = _energy(np.stack([mixture - speakers.sum(0), mixture]))
+    return float(10 * np.log10((left + 1e-30) / (whole + 1e-30)))
 
 
-def _level_db(sounds: Float32[ndarray, "speakers time"], rate: int) -> Float[ndarray, "speakers frames"]:
+def level_db(sounds: Float32[ndarray, "sounds time"], rate: int) -> Float[ndarray, "sounds frames"]:
+    """Level of each sound in frames of 50 ms, in dB below full scale; a last frame that is cut ends in silence.
+
+    Example:
+        >>> level_db(np.full((1, 600), 0.1, dtype=np.float32), 8000).round(1)
+        array([[-20. , -23. ]])
+    """
     size = round(FRAME_S * rate)
-    padded = np.pad(sounds, ((0, 0), (0, -sounds.shape[1] % size)))
-    power = np.square(padded, dtype=np.float64).reshape(len(sounds), -1, size).mean(-1)
-    return 10 * np.log10(power + 1e-12)
+    whole = sounds.shape[1] - sounds.shape[1] % size
+    frames = sounds[:, :whole].reshape(len(sounds), -1, size)
+    power = np.einsum("sft,sft->sf", frames, frames, dtype=np.float64)
+    if whole < sounds.shape[1]:
+        power = np.concatenate([power, _energy(sounds[:, whole:])[:, None]], axis=1)
+    return 10 * np.log10(power / size + 1e-12)
+
+
+def _cosine(x: Float32[ndarray, " time"], y: Float32[ndarray, " time"]) -> float:
+    product = np.einsum("t,t->", x, y, dtype=np.float64)
+    return float(product / max(np.sqrt(_energy(np.stack([x, y])).prod()), 1e-30))
+
+
+def _energy(sounds: Float32[ndarray, "sounds time"]) -> Float[ndarray, " sounds"]:
+    """Sums of squares in double precision, without a copy of long sounds in it."""
+    return np.einsum("st,st->s", sounds, sounds, dtype=np.float64)

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from harmonia.audio.mossformer2.activity import FRAME_S, Activity, residual_db
+from harmonia.audio.mossformer2.activity import FRAME_S, Activity, level_db, residual_db
 from harmonia.audio.mossformer2.separator import Separation
 from harmonia.media import Figure
 from harmonia.media.figure import INK, MUTED, PALETTE, SEQUENTIAL, colour_bar, legend, new_figure, time_axis
-from harmonia.media.spectrogram import RANGE_DB, mel, mel_decibels
+from harmonia.media.spectrogram import RANGE_DB, below_maximum, mel, mel_power
 
 TICKS_HZ = (100, 300, 1_000, 3_000, 7_000)
 UNSURE = 0.2
@@ -38,8 +38,8 @@ def separation(result: Separation, activity: Activity) -> Figure:
     seconds = len(result.mixture) / result.rate
     names = ["Recording", *(f"Speaker {number}" for number in range(1, count + 1))]
     # One after the other in one picture, so that all have the same 0 dB.
-    together = np.concatenate([result.mixture, *result.speakers])[None]
-    pictures = np.array_split(mel_decibels(together, result.rate), count + 1, axis=1)
+    powers = [mel_power(sound[None], result.rate) for sound in (result.mixture, *result.speakers)]
+    pictures = np.array_split(below_maximum(np.concatenate(powers, axis=1)), count + 1, axis=1)
     for axis, name, picture in zip(axes, names, pictures, strict=False):
         _spectrogram(axis, picture, result.rate, seconds)
         axis.set_title(name, loc="left")
@@ -112,7 +112,7 @@ def _joints(axis: Any, result: Separation, seconds: float) -> None:
 
 def _residual(axis: Any, result: Separation) -> None:
     sounds = (result.mixture, *result.speakers, result.mixture - result.speakers.sum(0))
-    levels = Activity.of(np.stack(sounds), result.rate).level_db
+    levels = np.concatenate([level_db(sound[None], result.rate) for sound in sounds])
     width = 8
     levels = np.stack([np.convolve(10 ** (row / 10), np.ones(width) / width, "same") for row in levels])
     times = (np.arange(levels.shape[1]) + 0.5) * FRAME_S

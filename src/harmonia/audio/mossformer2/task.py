@@ -31,6 +31,7 @@ from harmonia.core.task import Field
 from harmonia.core.weights import Checkpoint, locate
 from harmonia.data import demo_talk
 from harmonia.media import Audio, Figure, Table
+from harmonia.parts.sound_stream import SoundSource
 from harmonia.parts.training import Plan, Trained
 
 HERE = Path(__file__).parent
@@ -46,7 +47,9 @@ def demo_mixture() -> Audio:
     return demo_talk().mixture
 
 
-Recording = Annotated[Audio, Field("people who talk over each other", example=demo_mixture)]
+Recording = Annotated[
+    SoundSource, Field("people who talk over each other", example=lambda: SoundSource(demo_mixture()))
+]
 Device = Annotated[Literal["auto", "cpu", "cuda"], Field("where to compute")]
 
 
@@ -98,7 +101,12 @@ def separate(
         dtype=precision,
         device=device,
     )
-    result = separator.separate(recording.samples, recording.rate)
+    if recording.channels > 1:
+        say(f"The recording has {recording.channels} channels: they are mixed down to one.")
+    if recording.rate != separator.sample_rate:
+        say(f"Resampled from {recording.rate} to {separator.sample_rate} Hz; the speakers stay at that rate.")
+    mixture = recording.mono(separator.sample_rate)
+    result = separator.separate(mixture.samples, mixture.rate)
     _notice(result)
     activity = Activity.of(result.speakers, result.rate)
     sounds = [Audio(samples, result.rate) for samples in result.speakers]

