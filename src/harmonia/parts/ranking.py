@@ -89,8 +89,8 @@ def ranking_scores(
     kept = some if empty == "skip" else np.ones_like(some)
     if not kept.any():
         raise InputError("no group has a relevant row", f"{len(sizes)} groups", "Choose another threshold.")
-    means = [float(values[kept].mean()) for values in (ndcg, recall, precision)]
-    return RankingScores(*means, 2 * means[1] * means[2] / max(means[1] + means[2], 1e-300))
+    at, r, p = (float(values[kept].mean()) for values in (ndcg, recall, precision))
+    return RankingScores(at, r, p, 2 * r * p / max(r + p, 1e-300))
 
 
 class _Gains(NamedTuple):

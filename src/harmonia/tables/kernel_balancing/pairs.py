@@ -107,8 +107,8 @@ class PairKernel:
         item_features: Float64[ndarray, "items q"],
     ) -> PairKernel:
         """The same kind of kernel for both, each with its own scale."""
-        made = [scaled_kernel(kernel, bandwidth, x) for x in (user_features, item_features)]
-        return cls(*made, torch.from_numpy(user_features), torch.from_numpy(item_features))
+        by_user, by_item = (scaled_kernel(kernel, bandwidth, x) for x in (user_features, item_features))
+        return cls(by_user, by_item, torch.from_numpy(user_features), torch.from_numpy(item_features))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -140,7 +140,7 @@ class PairKernel:
     def _means(self) -> tuple[ndarray, ndarray]:
         """Means over all users, and over all items, at each of them."""
         if self._grams is not None:
-            return tuple(gram.mean(0) for gram in self._grams)  # type: ignore[return-value]
+            return self._grams[0].mean(0), self._grams[1].mean(0)
         by_user = mean_embedding(self.user_kernel, self.users, self.users)
         return by_user.numpy(), mean_embedding(self.item_kernel, self.items, self.items).numpy()
 

@@ -57,7 +57,7 @@ def semi_synthetic(
 
     Example:
         >>> truth = semi_synthetic()
-        >>> truth.errors.shape, 0.07 < truth.observed.mean() < 0.12
+        >>> truth.errors.shape, bool(0.07 < truth.observed.mean() < 0.12)
         ((200, 200), True)
     """
     generator = np.random.default_rng(seed)

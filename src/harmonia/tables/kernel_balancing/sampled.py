@@ -1,0 +1,379 @@
+"""The paper's own algorithm: a weight network balanced on minibatches, beside the recommender, all by Adam.
+
+Each batch holds B observed pairs and G B pairs drawn from all. A second factorisation times inverse propensities gives
+the weights; its loss is their entropy and the hinge of the imbalance at J anchors of the batch,
+
+    mean w log w + gamma sum_j max(0, |mean_D k(x_j, .) - mean_O w k(x_j, .)| - C),
+
+one step of which is taken before each step of the recommender. `KernelBalancer` solves the same problem exactly, for
+all pairs and hundreds of anchors; this is here to compare with, and to reproduce the released code (``compat``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int
+from numpy import ndarray
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from harmonia.core.errors import InputError
+from harmonia.core.progress import track
+from harmonia.tables.kernel_balancing.balancer import standardised
+from harmonia.tables.kernel_balancing.pairs import median_distance
+from harmonia.tables.kernel_balancing.propensity import naive_bayes_weights
+
+_PATIENCE = 7
+"""Epochs without an improvement before training ends."""
+
+_STALLED = {"ips": 0.2, "dr": 0.4, "worst": 0.5}
+"""Relative change of the anchor search's loss below which it takes further steps."""
+
+_SEARCH_STEPS = 3
+
+
+class PairNet(nn.Module):
+    """``sigma(w_u . h_i)``: the factorisation of the released code, under its key names.
+
+    Arguments:
+        users, items: How many.
+        k: Dimension of the factors.
+        generator: Draws them from [0, 1).
+
+    Example:
+        >>> net = PairNet(3, 2, 4, torch.Generator().manual_seed(0))
+        >>> net(torch.tensor([[0, 1], [2, 0]])).shape, list(net.state_dict())
+        (torch.Size([2]), ['W.weight', 'H.weight'])
+    """
+
+    def __init__(self, users: int, items: int, k: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.W = nn.Embedding(users, k, _weight=torch.rand(users, k, generator=generator))
+        self.H = nn.Embedding(items, k, _weight=torch.rand(items, k, generator=generator))
+
+    def forward(self, pairs: Int[Tensor, "n 2"]) -> Float[Tensor, " n"]:
+        """Probabilities of pairs."""
+        return torch.sigmoid((self.W(pairs[:, 0]) * self.H(pairs[:, 1])).sum(1))
+
+
+def gaussian(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], gamma: float = 0.1) -> Float[Tensor, "n m"]:
+    """``exp(-gamma |x - y|^2)``.
+
+    Example:
+        >>> float(gaussian(torch.zeros(1, 2), torch.zeros(1, 2)))
+        1.0
+    """
+    distances = x.square().sum(1)[:, None] + y.square().sum(1) - 2 * x @ y.T
+    return torch.exp(-gamma * distances)
+
+
+def exponential(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], gamma: float = 0.1) -> Float[Tensor, "n m"]:
+    """``exp(-gamma |x - y|)``.
+
+    Example:
+        >>> float(exponential(torch.zeros(1, 2), torch.zeros(1, 2)))
+        1.0
+    """
+    return torch.exp(-gamma * torch.cdist(x, y))
+
+
+_KERNELS: dict[str, Callable[..., Tensor]] = {"gaussian": gaussian, "exponential": exponential}
+
+
+class SampledKernelBalancing(BaseEstimator):
+    """Recommender and weights trained together on minibatches, as the paper's code does (KB, WKB, AKB; IPS and DR).
+
+    Arguments:
+        loss: "ips" or "dr".
+        anchors: "random" (KB), "worst" (WKB) or "adaptive" (AKB).
+        kernel: "gaussian" or "exponential", of the concatenated covariates.
+        n_anchors: J.
+        tol: C.
+        strength: gamma, of the balancing loss.
+        counterfactuals: G, pairs drawn for each observed one.
+        batch_size: B.
+        n_factors: Of each factorisation.
+        lr, decay: Of the recommender and the imputation, with Adam.
+        weight_lr, weight_decay: Of the weights.
+        search_lr, search_decay: Of the search for anchors.
+        epochs: At most.
+        stop_tol: Smallest relative improvement of an epoch that counts.
+        compat: "official" reproduces the released code: imbalances are summed before the hinge, the doubly robust
+            loss lacks the weight of its imputed term, the kernel is nearly constant (covariates / 8, gamma 0.1), the
+            share observed divides by the largest indices, the worst case is normalised by a square of sums, the last
+            incomplete batch is dropped, and patience never starts again.
+        random_state: Seed.
+
+    Attributes:
+        prediction_, weight_, imputation_: The networks; imputation only for "dr".
+        epochs_: Epochs taken.
+
+    Example:
+        >>> from harmonia.tables.kernel_balancing import semi_synthetic
+        >>> truth = semi_synthetic()
+        >>> pairs = np.argwhere(truth.observed)
+        >>> model = SampledKernelBalancing(epochs=1)
+        >>> model = model.fit(pairs, (truth.liking[truth.observed] > 0) * 1.0, truth.user_features, truth.item_features)
+        >>> model.predict(pairs[:3]).shape
+        (3,)
+    """
+
+    def __init__(
+        self,
+        loss: Literal["ips", "dr"] = "ips",
+        anchors: Literal["random", "worst", "adaptive"] = "random",
+        kernel: Literal["gaussian", "exponential"] = "gaussian",
+        *,
+        n_anchors: int = 3,
+        tol: float = 1e-2,
+        strength: float = 1.0,
+        counterfactuals: int = 5,
+        batch_size: int = 128,
+        n_factors: int = 4,
+        lr: float = 1e-2,
+        decay: float = 1e-3,
+        weight_lr: float = 5e-3,
+        weight_decay: float = 5e-2,
+        search_lr: float = 3e-2,
+        search_decay: float = 1e-3,
+        epochs: int = 1000,
+        stop_tol: float = 1e-5,
+        compat: Literal["official"] | None = None,
+        random_state: int = 0,
+    ) -> None:
+        self.loss = loss
+        self.anchors = anchors
+        self.kernel = kernel
+        self.n_anchors = n_anchors
+        self.tol = tol
+        self.strength = strength
+        self.counterfactuals = counterfactuals
+        self.batch_size = batch_size
+        self.n_factors = n_factors
+        self.lr = lr
+        self.decay = decay
+        self.weight_lr = weight_lr
+        self.weight_decay = weight_decay
+        self.search_lr = search_lr
+        self.search_decay = search_decay
+        self.epochs = epochs
+        self.stop_tol = stop_tol
+        self.compat = compat
+        self.random_state = random_state
+
+    def fit(
+        self,
+        X: Int[ndarray, "n 2"],
+        y: Float[ndarray, " rows"],
+        user_features: Float[ndarray, "users p"],
+        item_features: Float[ndarray, "items q"],
+        *,
+        random_ratings: Float[ndarray, " m"] | None = None,
+    ) -> SampledKernelBalancing:
+        """Train.
+
+        Arguments:
+            X: User and item of each observed pair, as rows of the features.
+            y: Labels, 0 or 1.
+            user_features, item_features: Covariates.
+            random_ratings: Labels of pairs shown at random; weights start from equal propensities without.
+
+        Raises:
+            InputError: labels that are not 0 or 1, or arrays that do not fit.
+        """
+        if y.shape != (len(X),) or not np.isin(y, (0, 1)).all() or not len(X):
+            raise InputError("labels are 0 or 1, one a pair", y.shape, "Binarise the ratings.")
+        shape = len(user_features), len(item_features)
+        if X.min() < 0 or X[:, 0].max() >= shape[0] or X[:, 1].max() >= shape[1]:
+            raise InputError("a pair has no features", X.max(0), "Give a row of features for each user and item.")
+        generator = torch.Generator().manual_seed(self.random_state)
+        self.start(shape, generator)
+        self._covariates(user_features, item_features)
+        inverse = np.ones(len(y))
+        if random_ratings is not None:
+            inverse = naive_bayes_weights(y, random_ratings, shape, users=X[:, 0], items=X[:, 1], compat=self.compat)
+        pairs, labels, weights = torch.from_numpy(X).long(), torch.from_numpy(y).float(), torch.from_numpy(inverse)
+        size = min(self.batch_size, len(y))
+        whole = len(y) // size if self.compat else -(-len(y) // size)
+        last, waited, self.epochs_ = float("inf"), 0, 0
+        for _ in track(range(self.epochs), "Training"):
+            order = torch.randperm(len(y), generator=generator)
+            drawn = torch.randperm(shape[0] * shape[1], generator=generator)
+            total = 0.0
+            for batch in range(whole):
+                chosen = order[batch * size : (batch + 1) * size]
+                others = drawn[batch * size * self.counterfactuals : (batch + 1) * size * self.counterfactuals]
+                if not len(others):
+                    break
+                sampled = torch.stack([others // shape[1], others % shape[1]], 1)
+                anchors = torch.randint(len(sampled), (self.n_anchors,), generator=generator)
+                total += self.step(pairs[chosen], labels[chosen], weights[chosen].float(), sampled, anchors)
+            self.epochs_ += 1
+            improved = last == float("inf") or (last - total) / (last + 1e-10) >= self.stop_tol
+            waited = waited + (not improved) if self.compat or not improved else 0
+            if waited >= _PATIENCE:
+                break
+            last = total
+        return self
+
+    def start(self, shape: tuple[int, int], generator: torch.Generator) -> None:
+        """New networks and optimisers, untrained."""
+        make = [PairNet(*shape, self.n_factors, generator) for _ in range(3 if self.loss == "dr" else 2)]
+        self.prediction_, self.weight_, self.imputation_ = make[0], make[1], make[2] if self.loss == "dr" else None
+        self._by_prediction = self._adam(make[0], self.lr, self.decay)
+        self._by_weight = self._adam(make[1], self.weight_lr, self.weight_decay)
+        if self.imputation_ is not None:
+            self._by_imputation = self._adam(self.imputation_, self.lr, self.decay)
+        size = self.batch_size * self.counterfactuals
+        self.epsilon_ = nn.Parameter(torch.rand(size, generator=generator))
+        self._by_search = torch.optim.Adam([self.epsilon_], lr=self.search_lr, weight_decay=self.search_decay)
+        self._search_loss = 0.0
+
+    def _adam(self, net: nn.Module, lr: float, decay: float) -> torch.optim.Adam:
+        return torch.optim.Adam(net.parameters(), lr=lr, weight_decay=decay)
+
+    def _covariates(self, user_features: ndarray, item_features: ndarray) -> None:
+        """Official: all divided by their number. Ours: in units of the median distance, where k is exp(-1/2)."""
+        if self.compat:
+            count = user_features.shape[1] + item_features.shape[1]
+            tables, self._gamma = [x / count for x in (user_features, item_features)], 0.1
+        else:
+            tables = [standardised(x, of) for x, of in ((user_features, "user"), (item_features, "item"))]
+            tables = [x / (median_distance(x) * 2**0.5) for x in tables]
+            self._gamma = 0.5
+        self._users, self._items = (torch.from_numpy(np.asarray(x, dtype=np.float32)) for x in tables)
+
+    def _at(self, pairs: Tensor) -> Float32[Tensor, "n d"]:
+        return torch.cat([self._users[pairs[:, 0]], self._items[pairs[:, 1]]], 1)
+
+    def step(
+        self,
+        pairs: Int[Tensor, "n 2"],
+        labels: Float[Tensor, " n"],
+        inverse: Float[Tensor, " n"],
+        sampled: Int[Tensor, "m 2"],
+        anchors: Int[Tensor, " j"],
+    ) -> float:
+        """One step of the weights, of the recommender and of the imputation; returns the epoch loss's share.
+
+        Arguments:
+            pairs, labels, inverse: Observed pairs, their labels and inverse propensities.
+            sampled: Pairs drawn from all.
+            anchors: Rows of `sampled` to balance, unless they are searched for.
+        """
+        kernel, here, everywhere = _KERNELS[self.kernel], self._at(pairs), self._at(sampled)
+        if self.anchors != "random":
+            rows = kernel(everywhere, here, gamma=self._gamma)
+            anchors = self._search(pairs, labels, inverse, sampled, rows, everywhere)
+        at = everywhere[anchors]
+        goal = kernel(everywhere, at, gamma=self._gamma).mean(0)
+        features = kernel(here, at, gamma=self._gamma)
+        w = self.weight_(pairs) * inverse
+        imbalance = goal - w @ features / len(w)
+        loss = w @ w.log() / len(w) + self.strength * self._hinge(imbalance)
+        _descend(self._by_weight, loss)
+        with torch.no_grad():
+            w = self.weight_(pairs) * inverse
+        return self._predict_step(pairs, labels, w, sampled)
+
+    def _hinge(self, imbalance: Tensor) -> Tensor:
+        if self.compat:
+            imbalance = imbalance.sum()
+        return (imbalance.abs() - self.tol).clamp(min=0).sum()
+
+    def _predict_step(self, pairs: Tensor, labels: Tensor, w: Tensor, sampled: Tensor) -> float:
+        found = self.prediction_(pairs)
+        if self.imputation_ is None:
+            loss = F.binary_cross_entropy(found, labels, weight=w)
+            _descend(self._by_prediction, loss)
+            return loss.item()
+        with torch.no_grad():
+            imputed, imputed_all = self.imputation_(pairs), self.imputation_(sampled)
+        own = F.binary_cross_entropy(found, labels, weight=w, reduction="sum")
+        guessed = F.binary_cross_entropy(found, imputed, weight=None if self.compat else w, reduction="sum")
+        direct = F.binary_cross_entropy(self.prediction_(sampled), imputed_all)
+        _descend(self._by_prediction, (own - guessed) / len(w) + direct)
+        with torch.no_grad():
+            found = self.prediction_(pairs)
+            error = F.binary_cross_entropy(found, labels, reduction="none")
+        error_guess = F.binary_cross_entropy(self.imputation_(pairs), found, reduction="none")
+        _descend(self._by_imputation, w @ (error - error_guess).square())
+        return own.item()
+
+    def _search(
+        self, pairs: Tensor, labels: Tensor, inverse: Tensor, sampled: Tensor, rows: Tensor, everywhere: Tensor
+    ) -> Tensor:
+        """The anchors with the largest coefficients of a function that errors, or imbalance, are fitted with."""
+        epsilon = self.epsilon_[: len(sampled)]
+        if self.anchors == "worst":
+            loss_of, limit = self._worst_case(pairs, inverse, rows, everywhere), _STALLED["worst"]
+        else:
+            loss_of, limit = self._error_fit(pairs, labels, inverse, rows), _STALLED[self.loss]
+        with torch.no_grad():
+            loss = float(loss_of(epsilon))
+        change = (loss - self._search_loss) if self.anchors == "worst" else (self._search_loss - loss)
+        if change / (self._search_loss + 1e-10) < limit:
+            for _ in range(_SEARCH_STEPS):
+                value = loss_of(self.epsilon_[: len(sampled)])
+                _descend(self._by_search, value)
+            loss = value.item()
+        self._search_loss = loss
+        return self.epsilon_.detach()[: len(sampled)].abs().topk(self.n_anchors).indices
+
+    def _worst_case(
+        self, pairs: Tensor, inverse: Tensor, rows: Tensor, everywhere: Tensor
+    ) -> Callable[[Tensor], Tensor]:
+        with torch.no_grad():
+            w = self.weight_(pairs) * inverse
+            total = _KERNELS[self.kernel](everywhere, everywhere, gamma=self._gamma).sum(1)
+        if not self.compat:
+            w, total = w / len(w), total / len(total)
+
+        def loss(epsilon: Tensor) -> Tensor:
+            f = epsilon @ rows
+            norm = f.sum().square() if self.compat else f.square().sum()
+            return -(w @ f - epsilon @ total).square() / norm
+
+        return loss
+
+    def _error_fit(self, pairs: Tensor, labels: Tensor, inverse: Tensor, rows: Tensor) -> Callable[[Tensor], Tensor]:
+        with torch.no_grad():
+            found = self.prediction_(pairs)
+            error = F.binary_cross_entropy(found, labels, reduction="none")
+            if self.imputation_ is not None:
+                error = error - F.binary_cross_entropy(self.imputation_(pairs), found, reduction="none")
+        return lambda epsilon: inverse @ (error - epsilon @ rows).square()
+
+    def predict(self, X: Int[ndarray, "n 2"]) -> Float32[ndarray, " n"]:
+        """Probabilities of a positive rating."""
+        check_is_fitted(self, "prediction_")
+        with torch.no_grad():
+            return self.prediction_(torch.from_numpy(X).long()).numpy()
+
+
+def _descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+
+
+def read_embedding(path: Any) -> Float32[ndarray, "rows k"]:
+    """Covariates as the released code stores them: ``{"weight": (rows, k)}`` in ``coat_user.pth`` and the like.
+
+    Raises:
+        InputError: no such file, or other contents.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise InputError(f"{path} holds no embedding", type(error).__name__, "Pass a released file.") from error
+    keys = list(state) if isinstance(state, dict) else type(state).__name__
+    if keys != ["weight"] or not isinstance(state["weight"], Tensor) or state["weight"].ndim != 2:
+        raise InputError(f"{path} holds no embedding", keys, 'Pass a state dict with "weight" (rows, k) alone.')
+    return state["weight"].float().numpy()
