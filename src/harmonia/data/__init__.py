@@ -14,6 +14,7 @@ so.
     talk        demo_talk: two people who talk over each other
     traces      synthetic_trace, bank_calls, electricity, fisher: demand of services, for forecasting and scaling
     panels      gapminder, airport_weather, accommodation, coupled_panel, covid_panel, patients
+    ratings     load_coat, load_yahoo_r3, load_kuairec: chosen and random ratings that users have on disk
     folders     musdb_hq, musdb_mp4, msst_songs, msst_stems, mir_st500: data sets that users have on disk
 """
 
@@ -55,6 +56,9 @@ __getattr__, __dir__, __all__ = lazy(
         "kinships": "graphs",
         "land_ocean": "maps",
         "lead_sheet": "scores",
+        "load_coat": "ratings",
+        "load_kuairec": "ratings",
+        "load_yahoo_r3": "ratings",
         "mir_st500": "folders",
         "msst_songs": "folders",
         "msst_stems": "folders",

@@ -99,7 +99,8 @@ class SampledKernelBalancing(BaseEstimator):
         counterfactuals: G, pairs drawn for each observed one.
         batch_size: B.
         n_factors: Of each factorisation.
-        lr, decay: Of the recommender and the imputation, with Adam.
+        lr, decay: Learning rate and weight decay of the recommender, with Adam.
+        imputation_lr, imputation_decay: Of the imputation; those of the recommender unless given.
         weight_lr, weight_decay: Of the weights.
         search_lr, search_decay: Of the search for anchors.
         epochs: At most.
@@ -138,6 +139,8 @@ class SampledKernelBalancing(BaseEstimator):
         n_factors: int = 4,
         lr: float = 1e-2,
         decay: float = 1e-3,
+        imputation_lr: float | None = None,
+        imputation_decay: float | None = None,
         weight_lr: float = 5e-3,
         weight_decay: float = 5e-2,
         search_lr: float = 3e-2,
@@ -158,6 +161,8 @@ class SampledKernelBalancing(BaseEstimator):
         self.n_factors = n_factors
         self.lr = lr
         self.decay = decay
+        self.imputation_lr = imputation_lr
+        self.imputation_decay = imputation_decay
         self.weight_lr = weight_lr
         self.weight_decay = weight_decay
         self.search_lr = search_lr
@@ -229,7 +234,9 @@ class SampledKernelBalancing(BaseEstimator):
         self._by_prediction = self._adam(make[0], self.lr, self.decay)
         self._by_weight = self._adam(make[1], self.weight_lr, self.weight_decay)
         if self.imputation_ is not None:
-            self._by_imputation = self._adam(self.imputation_, self.lr, self.decay)
+            lr = self.lr if self.imputation_lr is None else self.imputation_lr
+            decay = self.decay if self.imputation_decay is None else self.imputation_decay
+            self._by_imputation = self._adam(self.imputation_, lr, decay)
         size = self.batch_size * self.counterfactuals
         self.epsilon_ = nn.Parameter(torch.rand(size, generator=generator))
         self._by_search = torch.optim.Adam([self.epsilon_], lr=self.search_lr, weight_decay=self.search_decay)
