@@ -1,0 +1,76 @@
+"""Where private rows may lie: a box or a ball, known to the public before any data are seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+
+from harmonia.core.errors import InputError
+
+_PUBLIC = "bounds must come from public knowledge, never from the private rows"
+
+
+@dataclass(frozen=True, eq=False)
+class Domain:
+    """A box ``lower <= x <= upper``, and optionally the ball around its centre with this radius.
+
+    Attributes:
+        lower, upper: Corners of the box.
+        radius: Of the ball; that of the box's corners unless it is smaller.
+    """
+
+    lower: Float64[np.ndarray, " d"]
+    upper: Float64[np.ndarray, " d"]
+    radius: float
+
+    @classmethod
+    def of(cls, bounds: Any, columns: int) -> Domain:
+        """From what a user gives: one number, the radius of a ball around 0; or (lower, upper), numbers or vectors.
+
+        Raises:
+            InputError: no bounds, or bounds that are not finite or leave no room.
+
+        Example:
+            >>> Domain.of((0, [1.0, 2.0]), 2).widths.tolist(), Domain.of(2.0, 3).upper.tolist()
+            ([1.0, 2.0], [2.0, 2.0, 2.0])
+        """
+        if bounds is None:
+            raise InputError("bounds are missing", "none", f"Give bounds=(lower, upper) or a radius; {_PUBLIC}.")
+        try:
+            if isinstance(bounds, Real):
+                ball = float(bounds)
+                lower, upper = np.full(columns, -ball), np.full(columns, ball)
+            else:
+                lower, upper = (np.broadcast_to(np.asarray(end, np.float64), (columns,)) for end in bounds)
+                ball = np.inf
+        except (TypeError, ValueError):
+            got = f"{bounds!r} for {columns} columns"
+            raise InputError("bounds are a radius, or lower and upper", got, "Give e.g. bounds=(0.0, 1.0).") from None
+        if not (np.isfinite(lower).all() and np.isfinite(upper).all() and (lower < upper).all()):
+            raise InputError("bounds must be finite, the lower ones below the upper", repr(bounds), f"Note: {_PUBLIC}.")
+        corner = float(np.linalg.norm(upper - lower)) / 2
+        return cls(np.array(lower), np.array(upper), min(ball, corner))
+
+    @property
+    def widths(self) -> Float64[np.ndarray, " d"]:
+        return self.upper - self.lower
+
+    @property
+    def centre(self) -> Float64[np.ndarray, " d"]:
+        return (self.lower + self.upper) / 2
+
+    @property
+    def largest_l1(self) -> float:
+        """Largest l1 norm of a row, seen from the centre."""
+        return min(float(self.widths.sum()) / 2, self.radius * len(self.lower) ** 0.5)
+
+    def clip(self, x: Float64[np.ndarray, "n d"]) -> Float64[np.ndarray, "n d"]:
+        """The rows seen from the centre, moved to the edge where they lie outside."""
+        seen = np.clip(x, self.lower, self.upper) - self.centre
+        norms = np.linalg.norm(seen, axis=1, keepdims=True)
+        # The last bits of a norm must not carry a row past the edge.
+        return seen * np.where(norms > self.radius, self.radius * (1 - 1e-12) / norms.clip(1e-300), 1.0)

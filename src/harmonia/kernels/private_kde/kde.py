@@ -1,0 +1,189 @@
+"""Kernel sums over private rows."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+from sklearn.utils.validation import check_array
+
+from harmonia.core.errors import InputError
+from harmonia.kernels.private_kde.accounting import PrivacyAccountant
+from harmonia.kernels.private_kde.distances import PrivateDistanceSum, check_whole
+from harmonia.kernels.private_kde.domain import Domain
+from harmonia.kernels.private_kde.fourier import FourierSketch
+from harmonia.kernels.private_kde.hermite import HermiteSketch
+from harmonia.kernels.private_kde.moments import MomentSketch
+from harmonia.kernels.private_kde.similarity import Similarity
+from harmonia.kernels.private_kde.sketch import Sketch
+from harmonia.kernels.private_kde.structure import PrivateStructure
+
+
+class PrivateKDE(PrivateStructure):
+    """Kernel sums from any query to private rows, released once under (eps, delta) differential privacy.
+
+    The rows' random Fourier features are summed, and noise is added (`fourier`): an answer's noise is the same for
+    every query and does not depend on the number of rows, so that of the mean similarity falls with it. delta > 0
+    lowers the noise from ``2 sqrt(F) / eps`` to about ``4 / eps`` (F frequencies).
+
+    Arguments:
+        kernel: ``gaussian``, ``exponential``, ``laplace``, ``cauchy``, ``inverse``, ``inverse-l1`` (`similarity`), or a
+            completely monotone function of a distance, or an `ExponentialSum`.
+        bandwidth: s, a number. Choosing it by the private rows leaks: see `private_rms_distance` for a private choice.
+        eps, delta: The guarantee for adding or removing one row. delta = 0: Laplace noise.
+        n_features: Random features, even: the error from them is at most ``1 / sqrt(n_features / 2)`` of a mean
+            similarity. With Laplace noise no more than about rows times eps are of use.
+        project_dim: Project rows to so many numbers first, at random: faster queries on wide tables.
+        method: ``fourier``, or ``hermite``: the fast Gauss transform, for the Gaussian kernel of at most three columns.
+        bounds: (lower, upper) for ``hermite``, from public knowledge; features need none.
+        order: Terms an axis of ``hermite``.
+        directions: ``gaussian``, ``orthogonal`` (less error from few features) or ``sorf`` (fast for wide rows).
+        distance: Of which the function `kernel` is: ``sqeuclidean``, ``euclidean`` or ``l1``.
+        neighbours, noise, secure, post_process, accountant, random_state, unsafe_reproducible: As of
+            `PrivateDistanceSum`.
+
+    Attributes:
+        released_: The noisy sums: all that is kept.
+        n_rows_: The noisy number of rows.
+        ledger_: What was spent.
+
+    Example:
+        >>> rows = np.random.default_rng(0).standard_normal((20_000, 5))
+        >>> kde = PrivateKDE(bandwidth=3.0, eps=1.0, delta=1e-6, random_state=0).fit(rows)
+        >>> near, far = kde.score_samples([[0.0] * 5, [4.0] * 5])
+        >>> exact = np.exp(-(rows**2).sum(1) / 9).mean()
+        >>> bool(abs(near - exact) < 0.05), bool(far < 0.1)
+        (True, True)
+    """
+
+    sketches = (FourierSketch, HermiteSketch)
+
+    def __init__(  # untyped: scikit-learn's constructors take anything, and `fit` checks
+        self,
+        kernel="gaussian",
+        *,
+        bandwidth=1.0,
+        eps=1.0,
+        delta=0.0,
+        n_features=1000,
+        project_dim=None,
+        method="fourier",
+        bounds=None,
+        order=8,
+        directions="gaussian",
+        distance="sqeuclidean",
+        neighbours="add-remove",
+        noise="auto",
+        secure=True,
+        post_process=False,
+        accountant=None,
+        random_state=None,
+        unsafe_reproducible=False,
+    ):
+        self.kernel = kernel
+        self.bandwidth = bandwidth
+        self.eps = eps
+        self.delta = delta
+        self.n_features = n_features
+        self.project_dim = project_dim
+        self.method = method
+        self.bounds = bounds
+        self.order = order
+        self.directions = directions
+        self.distance = distance
+        self.neighbours = neighbours
+        self.noise = noise
+        self.secure = secure
+        self.post_process = post_process
+        self.accountant = accountant
+        self.random_state = random_state
+        self.unsafe_reproducible = unsafe_reproducible
+
+    def score_samples(self, Y: Any) -> Float64[np.ndarray, " q"]:
+        """The mean similarity of every query to the private rows; divided by their noisy number."""
+        found = self.query(Y) / self.n_rows_
+        return found.clip(0, Similarity.of(self.kernel, self.distance).total) if self.post_process else found
+
+    def _draw_sketch(self, columns: int) -> Sketch:
+        if self.method == "hermite":
+            if self.kernel != "gaussian" or self.project_dim is not None:
+                raise InputError("the fast Gauss transform has a Gaussian kernel", self.kernel, "Use 'fourier'.")
+            check_whole("order", self.order, 1, 20)
+            domain = Domain.of(self.bounds, columns)
+            return HermiteSketch(domain.lower, domain.upper, check_bandwidth(self.bandwidth), self.order)
+        if self.method != "fourier":
+            raise InputError("no such method", repr(self.method), "Use 'fourier' or 'hermite'.")
+        return draw_fourier(self, columns)
+
+    def _std(self, Y: Float64[np.ndarray, "q d"]) -> Float64[np.ndarray, " q"]:
+        if isinstance(self.sketch_, FourierSketch):
+            return self.sketch_.spread(self.released_, Y)
+        return super()._std(Y)
+
+    def _sampling_error(self) -> float:
+        return 1 / math.sqrt(self.n_features / 2) if self.method == "fourier" else 0.0
+
+
+def draw_fourier(estimator: Any, columns: int) -> FourierSketch:
+    """The sketch of an estimator's kernel, after checking its parameters."""
+    check_whole("n_features", estimator.n_features, 2, 10_000_000)
+    if estimator.n_features % 2:
+        raise InputError("'n_features' is even: cosines and sines", estimator.n_features, "Add one.")
+    if estimator.project_dim is not None:
+        check_whole("project_dim", estimator.project_dim, 1, 1_000_000)
+    return FourierSketch.draw(
+        Similarity.of(estimator.kernel, estimator.distance),
+        check_bandwidth(estimator.bandwidth),
+        columns,
+        int(estimator.n_features),
+        project_dim=estimator.project_dim,
+        directions=estimator.directions,
+        seed=estimator._public_seed(),
+    )
+
+
+def check_bandwidth(bandwidth: Any) -> float:
+    """A bandwidth as a number; others are refused, since they would be chosen by data."""
+    if not isinstance(bandwidth, (int, float, np.number)) or not 0 < float(bandwidth) < math.inf:
+        mend = "Give a number above 0: from public data (median_distance), or by private_rms_distance."
+        raise InputError("'bandwidth' is a number", repr(bandwidth), mend)
+    return float(bandwidth)
+
+
+def median_distance(public: Any, seed: int = 0) -> float:
+    """Median distance of pairs of PUBLIC rows: a bandwidth that costs no privacy.
+
+    Example:
+        >>> 1.0 < median_distance(np.random.default_rng(0).standard_normal((100, 2))) < 2.5
+        True
+    """
+    rows = check_array(public, dtype=np.float64)
+    generator = np.random.default_rng(seed)
+    one, two = generator.integers(0, len(rows), (2, 20_000))
+    distances = np.linalg.norm(rows[one] - rows[two], axis=1)
+    positive = distances[distances > 0]
+    if not len(positive):
+        raise InputError("all public rows are equal", f"{len(rows)} rows", "Give a bandwidth as a number.")
+    return float(np.median(positive))
+
+
+def private_rms_distance(
+    X: Any, *, eps: float, delta: float = 0.0, bounds: Any, accountant: PrivacyAccountant | None = None
+) -> float:
+    """Root mean squared distance of pairs of private rows, released under (eps, delta): a bandwidth that costs some.
+
+    From n, the sum of rows and that of their squared norms, as `PrivateDistanceSum("sqeuclidean")` releases them. When
+    noise hides it altogether, the radius of the domain.
+
+    Example:
+        >>> rows = np.random.default_rng(0).uniform(0, 1, (5000, 2))
+        >>> abs(private_rms_distance(rows, eps=1.0, bounds=(0, 1)) - (4 / 12) ** 0.5) < 0.1
+        True
+    """
+    structure = PrivateDistanceSum("sqeuclidean", eps=eps, delta=delta, bounds=bounds, accountant=accountant).fit(X)
+    sketch = structure.sketch_
+    assert isinstance(sketch, MomentSketch)
+    squared = sketch.mean_squared_distance(structure.released_)
+    return math.sqrt(squared) if squared > 0 else sketch.domain.radius
