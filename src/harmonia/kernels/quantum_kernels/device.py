@@ -7,17 +7,14 @@ probability of that (Havlicek et al. 2019, methods on the kernel estimator).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from harmonia.core.errors import InputError
 from harmonia.kernels.quantum_kernels.kernel import QuantumKernel
-
-Mitigation = Literal["none", "inverse", "extrapolate"]
 
 _STRETCH = 1.5
 """By how much noise is stretched to extrapolate to none; as in the paper's device experiment."""
@@ -34,9 +31,9 @@ class DeviceNoise:
         depolarizing: Probability that the state of a whole circuit is replaced by the maximally mixed one, so that an
             outcome's probability K becomes ``(1 - p) K + p / 2^n``.
         readout: Probability that a bit is read wrongly, the same for all qubits, independently.
-        mitigation: ``"inverse"``: undo both by their known rates; ``"extrapolate"``: undo read-out errors, and measure
-            a second time with depolarising noise stretched 1.5 times to extrapolate it away to first order, as the
-            paper does, without knowing its rate.
+        mitigation: ``"none"``; ``"inverse"``: undo both by their known rates; ``"extrapolate"``: undo read-out errors,
+            and measure a second time with depolarising noise stretched 1.5 times to extrapolate it away to first
+            order, as the paper does, without knowing its rate.
 
     Raises:
         InputError: a probability outside [0, 1), read-out errors of a half or more, an unknown mitigation.
@@ -48,7 +45,7 @@ class DeviceNoise:
 
     depolarizing: float = 0.0
     readout: float = 0.0
-    mitigation: Mitigation = "none"
+    mitigation: str = "none"
 
     def __post_init__(self) -> None:
         for name, most in (("depolarizing", 1.0), ("readout", 0.5)):
@@ -124,6 +121,45 @@ def estimate_kernel(
         upper = np.triu(found, 1)
         found = upper + upper.T + np.eye(len(found))
     return found
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Expectations of a product of Z operators as a device reports them; exact and differentiable without shots.
+
+    Arguments:
+        noise: The device.
+        bits: How many bits are read; a wrong one turns the sign.
+        shots: Runs of the circuit; None for exact.
+        generator: Source of the shots.
+
+    Example:
+        >>> reading = Reading(DeviceNoise(depolarizing=0.5, readout=0.25), 1, None, np.random.default_rng(0))
+        >>> reading(torch.tensor([1.0]))
+        tensor([0.2500])
+    """
+
+    noise: DeviceNoise
+    bits: int
+    shots: int | None
+    generator: np.random.Generator
+
+    def __call__(self, expectation: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """What is read of exact expectations."""
+        turned = (1 - 2 * self.noise.readout) ** self.bits
+        found = self._read(expectation, turned, 1.0)
+        if self.noise.mitigation == "none":
+            return found
+        if self.noise.mitigation == "inverse":
+            return found / (turned * (1 - self.noise.depolarizing))
+        return (_STRETCH * found - self._read(expectation, turned, _STRETCH)) / ((_STRETCH - 1) * turned)
+
+    def _read(self, expectation: Tensor, turned: float, stretch: float) -> Tensor:
+        noisy = expectation * (turned * (1 - self.noise.depolarizing) ** stretch)
+        if self.shots is None:
+            return noisy
+        odds = ((1 + noisy.detach()) / 2).clamp(0, 1).cpu().numpy()
+        return torch.from_numpy(2 * _counted(odds, self.shots, self.generator) - 1).to(expectation)
 
 
 def _counted(

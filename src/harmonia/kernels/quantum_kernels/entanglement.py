@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
-from typing import Literal
 
 from harmonia.core.errors import InputError
 
-Entanglement = Literal["full", "linear", "reverse_linear", "circular", "sca", "pairwise"] | Sequence[tuple[int, ...]]
-"""Every pair; neighbours; those backwards; a ring; a ring that moves on at each repetition; even then odd pairs; or a
-list of pairs."""
+Entanglement = str | Sequence[tuple[int, ...]]
+"""``"full"``: every pair; ``"linear"``: neighbours; ``"reverse_linear"``: those backwards; ``"circular"``: a ring;
+``"sca"``: a ring that moves on at each repetition; ``"pairwise"``: even, then odd pairs; or a list of pairs."""
 
 
 def coupled(n_qubits: int, size: int, entanglement: Entanglement, repetition: int = 0) -> list[tuple[int, ...]]:
