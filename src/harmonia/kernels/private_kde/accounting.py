@@ -50,7 +50,7 @@ def epsilon_of_rho(rho: float, delta: float) -> float:
 
     Example:
         >>> round(epsilon_of_rho(0.03, 1e-5), 2)
-        1.0
+        0.99
     """
     if rho == 0 or math.isinf(rho):
         return rho

@@ -1,9 +1,9 @@
 """From a sketch's sensitivities to its noise: how the budget is split, and the release itself.
 
 A sketch is a vector of sums over rows, in blocks. A row changes a block by at most `l1` or `l2`, the block's
-sensitivity in that norm, and an answer's variance is ``sum_b cost_b scale_b^2`` (twice that for Laplace noise). What the
-budget allows, ``sum_b l1_b / scale_b <= ratio`` or ``sum_b (l2_b / scale_b)^2 <= ratio^2``, is spent where it lowers that
-variance most: by Lagrange's condition Laplace scales are proportional to ``(l1 / cost)^(1/3)``, the squares of Gaussian
+sensitivity in that norm, and an answer's variance is ``sum_b cost_b scale_b^2`` (twice that for Laplace noise). What
+the budget allows, ``sum_b l1_b / scale_b <= ratio`` or ``sum_b (l2_b / scale_b)^2 <= ratio^2``, is spent where it
+lowers that variance most: by Lagrange's condition Laplace scales are proportional to ``(l1 / cost)^(1/3)``, the squares of Gaussian
 ones to ``l2 / sqrt(cost)``.
 """
 
