@@ -93,6 +93,7 @@ def fit_factors(
     *,
     imputed: Float64[ndarray, "users items"] | None = None,
     iterations: int = 300,
+    precision: float = 1e-9,
 ) -> Factors:
     """Parameters that minimise a loss, from those given.
 
@@ -102,13 +103,14 @@ def fit_factors(
         decay: Of all parameters but the mean.
         imputed: Labels for all pairs, for the doubly robust loss; IPS without.
         iterations: At most so many of L-BFGS.
+        precision: Relative change of the loss at which it ends.
     """
     found = minimize(
         lambda flat: loss_and_gradient(start.like(flat), observed, decay, imputed),
         start.flat(),
         jac=True,
         method="L-BFGS-B",
-        options={"maxiter": iterations, "maxfun": 2 * iterations, "ftol": 1e-9, "gtol": 1e-7},
+        options={"maxiter": iterations, "maxfun": 2 * iterations, "ftol": precision, "gtol": 1e-7},
     )
     return start.like(found.x)
 

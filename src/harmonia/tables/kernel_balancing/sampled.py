@@ -27,7 +27,6 @@ from harmonia.core.errors import InputError
 from harmonia.core.progress import track
 from harmonia.tables.kernel_balancing.balancer import standardised
 from harmonia.tables.kernel_balancing.pairs import median_distance
-from harmonia.tables.kernel_balancing.propensity import naive_bayes_weights
 
 _PATIENCE = 7
 """Epochs without an improvement before training ends."""
@@ -91,7 +90,7 @@ class SampledKernelBalancing(BaseEstimator):
 
     Arguments:
         loss: "ips" or "dr".
-        anchors: "random" (KB), "worst" (WKB) or "adaptive" (AKB).
+        anchors: "random" (KB), "worst" (WKB), "adaptive" (AKB); "none": the given weights are kept, nothing is balanced.
         kernel: "gaussian" or "exponential", of the concatenated covariates.
         n_anchors: J.
         tol: C.
@@ -107,8 +106,8 @@ class SampledKernelBalancing(BaseEstimator):
         stop_tol: Smallest relative improvement of an epoch that counts.
         compat: "official" reproduces the released code: imbalances are summed before the hinge, the doubly robust
             loss lacks the weight of its imputed term, the kernel is nearly constant (covariates / 8, gamma 0.1), the
-            share observed divides by the largest indices, the worst case is normalised by a square of sums, the last
-            incomplete batch is dropped, and patience never starts again.
+            worst case is normalised by a square of sums, the last incomplete batch is dropped, and patience never
+            starts again.
         random_state: Seed.
 
     Attributes:
@@ -128,7 +127,7 @@ class SampledKernelBalancing(BaseEstimator):
     def __init__(
         self,
         loss: Literal["ips", "dr"] = "ips",
-        anchors: Literal["random", "worst", "adaptive"] = "random",
+        anchors: Literal["random", "worst", "adaptive", "none"] = "random",
         kernel: Literal["gaussian", "exponential"] = "gaussian",
         *,
         n_anchors: int = 3,
@@ -179,7 +178,7 @@ class SampledKernelBalancing(BaseEstimator):
         user_features: Float[ndarray, "users p"],
         item_features: Float[ndarray, "items q"],
         *,
-        random_ratings: Float[ndarray, " m"] | None = None,
+        base_weights: Float[ndarray, " m"] | None = None,
     ) -> SampledKernelBalancing:
         """Train.
 
@@ -187,11 +186,18 @@ class SampledKernelBalancing(BaseEstimator):
             X: User and item of each observed pair, as rows of the features.
             y: Labels, 0 or 1.
             user_features, item_features: Covariates.
-            random_ratings: Labels of pairs shown at random; weights start from equal propensities without.
+            base_weights: Inverse propensities, which the weight network multiplies (`naive_bayes_weights`); 1 unless
+                given. Their scale matters here: it works against the weight decay.
 
         Raises:
             InputError: labels that are not 0 or 1, or arrays that do not fit.
         """
+        if self.compat not in (None, "official") or self.kernel not in _KERNELS:
+            raise InputError(
+                "there is no such variant", f"{self.kernel}, {self.compat}", 'Use compat="official" or None.'
+            )
+        if self.loss not in ("ips", "dr") or self.anchors not in ("random", "worst", "adaptive", "none"):
+            raise InputError("there is no such variant", f"{self.loss}, {self.anchors}", "See the arguments.")
         if y.shape != (len(X),) or not np.isin(y, (0, 1)).all() or not len(X):
             raise InputError("labels are 0 or 1, one a pair", y.shape, "Binarise the ratings.")
         shape = len(user_features), len(item_features)
@@ -200,9 +206,9 @@ class SampledKernelBalancing(BaseEstimator):
         generator = torch.Generator().manual_seed(self.random_state)
         self.start(shape, generator)
         self._covariates(user_features, item_features)
-        inverse = np.ones(len(y))
-        if random_ratings is not None:
-            inverse = naive_bayes_weights(y, random_ratings, shape, users=X[:, 0], items=X[:, 1], compat=self.compat)
+        inverse = np.ones(len(y)) if base_weights is None else base_weights
+        if inverse.shape != y.shape or not (np.isfinite(inverse).all() and (inverse > 0).all()):
+            raise InputError("base weights must be positive, one a pair", inverse.shape, f"Pass {len(y)} numbers.")
         pairs, labels, weights = torch.from_numpy(X).long(), torch.from_numpy(y).float(), torch.from_numpy(inverse)
         size = min(self.batch_size, len(y))
         whole = len(y) // size if self.compat else -(-len(y) // size)
@@ -274,6 +280,8 @@ class SampledKernelBalancing(BaseEstimator):
             sampled: Pairs drawn from all.
             anchors: Rows of `sampled` to balance, unless they are searched for.
         """
+        if self.anchors == "none":
+            return self._predict_step(pairs, labels, inverse, sampled)
         kernel, here, everywhere = _KERNELS[self.kernel], self._at(pairs), self._at(sampled)
         if self.anchors != "random":
             rows = kernel(everywhere, here, gamma=self._gamma)

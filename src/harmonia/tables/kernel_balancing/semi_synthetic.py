@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import polars
 from jaxtyping import Bool, Float64, Int
 from numpy import ndarray
+
+from harmonia.media import Table
 
 
 @dataclass(frozen=True)
@@ -76,3 +79,28 @@ def semi_synthetic(
 
 def _sigmoid(x: ndarray) -> ndarray:
     return 1 / (1 + np.exp(-x))
+
+
+def demo_ratings() -> Table:
+    """**Synthetic** ratings from 1 to 5 of 150 users and 120 items, of which some were shown at random.
+
+    Columns: ``user``, ``item``, ``rating``, ``exposure`` (chosen, or random), and covariates of user and item.
+
+    Example:
+        >>> demo_ratings().names[:4]
+        ['user', 'item', 'rating', 'exposure']
+    """
+    truth = semi_synthetic(seed=1, users=150, items=120)
+    generator = np.random.default_rng(1)
+    ratings = np.clip(np.round(3 + 1.5 * truth.liking + 0.7 * generator.standard_normal(truth.liking.shape)), 1, 5)
+    shown = ~truth.observed & (generator.random(truth.observed.shape) < 0.06)
+    frames = []
+    for exposure, chosen in (("chosen", truth.observed), ("random", shown)):
+        u, i = np.nonzero(chosen)
+        columns = {"user": u + 1, "item": i + 1, "rating": ratings[chosen].astype(np.int64)}
+        frame = polars.DataFrame(columns).with_columns(polars.lit(exposure).alias("exposure"))
+        for of, traits, rows in (("user", truth.user_features, u), ("item", truth.item_features, i)):
+            named = {f"{of}_trait_{j + 1}": traits[rows, j].round(3) for j in range(traits.shape[1])}
+            frame = frame.with_columns(**{name: polars.Series(values) for name, values in named.items()})
+        frames.append(frame)
+    return Table(polars.concat(frames))
