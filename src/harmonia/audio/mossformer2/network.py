@@ -10,7 +10,6 @@ Linear in the length of the recording. The names of the parameters are our own; 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
@@ -26,6 +25,7 @@ from torch.nn import functional as F
 from harmonia.audio.mossformer2.blocks import GatedAttention, GatedMemory, prelu
 from harmonia.audio.mossformer2.norms import Carried, GlobalNorm
 from harmonia.core.errors import InputError
+from harmonia.parts.attention import rotary_frequencies
 from harmonia.parts.linear import Linear, linear
 
 _FRAMES_AT_ONCE = 4096
@@ -237,6 +237,6 @@ def _sinusoids(first: int, length: int, dim: int, device: torch.device) -> Float
     """``(sin(n w), cos(n w))`` from n = `first`, with ``w_i = 10000^(-2i/dim)``: all sines, then all cosines."""
     # Made outside inference mode, so that a table first used there can serve training later.
     with torch.inference_mode(False), torch.no_grad():
-        rates = torch.tensor([math.pow(10000.0, -2 * i / dim) for i in range(dim // 2)], device=device)
+        rates = rotary_frequencies(dim).to(device)
         angles = torch.outer(torch.arange(first, first + length, device=device, dtype=torch.float32), rates)
         return torch.cat([angles.sin(), angles.cos()], dim=-1)
