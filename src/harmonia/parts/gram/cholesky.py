@@ -44,19 +44,7 @@ class Cholesky:
         shifted = matrix.double() + noise * torch.eye(len(matrix), dtype=torch.float64, device=matrix.device)
         if not shifted.isfinite().all():
             raise InputError("the kernel matrix is not finite", "NaN or infinity", "Check the inputs and the kernel.")
-        scale = float(shifted.detach().diagonal().mean()) if len(shifted) else 0.0
-        self.jitter = 0.0
-        for relative in _JITTERS:
-            shifted.diagonal().add_(relative * scale - self.jitter)
-            self.jitter = relative * scale
-            self.factor, failed = torch.linalg.cholesky_ex(shifted)
-            if not failed:
-                return
-        raise InputError(
-            "the kernel matrix is not positive definite",
-            f"{len(shifted)} rows, noise {noise:.3g}",
-            "Give more noise, or a kernel that is positive semi-definite.",
-        )
+        self.factor, self.jitter = jittered_cholesky(shifted)
 
     @cached_property
     def logdet(self) -> Float[Tensor, ""]:
@@ -76,3 +64,28 @@ class Cholesky:
     def inverse(self) -> Float[Tensor, "n n"]:
         """``(K + noise)^{-1}`` itself, for gradients and leave-one-out formulas."""
         return torch.cholesky_inverse(self.factor)
+
+
+def jittered_cholesky(matrix: Float[Tensor, "n n"]) -> tuple[Float[Tensor, "n n"], float]:
+    """The lower triangular factor, in the matrix's own precision, and the least jitter that it takes, absolute.
+
+    Raises:
+        InputError: a matrix that is far from positive definite, or not finite.
+
+    Example:
+        >>> factor, jitter = jittered_cholesky(torch.tensor([[4.0]]))
+        >>> factor, jitter
+        (tensor([[2.]]), 0.0)
+    """
+    scale = float(matrix.detach().diagonal().mean()) if len(matrix) else 0.0
+    for relative in _JITTERS:
+        jitter = relative * scale
+        shifted = matrix if relative == 0 else matrix + jitter * torch.eye(len(matrix)).to(matrix)
+        factor, failed = torch.linalg.cholesky_ex(shifted)
+        if not failed:
+            return factor, jitter
+    raise InputError(
+        "the kernel matrix is not positive definite",
+        f"{len(matrix)} rows with a mean diagonal of {scale:.3g}",
+        "Give more noise, or a kernel that is positive semi-definite.",
+    )

@@ -1,0 +1,176 @@
+"""Deep kernel machines without inducing points: one Gram matrix per layer, between all rows.
+
+    L(G_1, ..., G_L) = log N(Y; 0, K(G_L) + s2 I) - sum_l nu_l KL(N(0, G_l) || N(0, K(G_{l-1})))
+
+(arXiv:2108.13097). Every G_l is written as ``F R R^T F^T`` with ``F F^T = K(G_{l-1})``: then the divergence is that of
+``R R^T`` from the identity, whatever the layers before, and R = I is the NNGP.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from harmonia.core.errors import InputError
+from harmonia.kernels.dkm.gram_kernels import GramKernel, gram_kernel
+from harmonia.kernels.dkm.optimise import minimise
+from harmonia.kernels.dkm.triple import triangle, untriangle
+from harmonia.parts.gram import Cholesky, gaussian_kl_of_relative_factor, geodesic, jittered_cholesky
+
+LogLikelihood = Callable[[Tensor], Tensor]
+
+
+class DKMSolution(NamedTuple):
+    """The optimum of the full objective.
+
+    Attributes:
+        gram_matrices: G_1, ..., G_L (n, n).
+        top: ``K(G_L)``, the kernel of the outputs.
+        objective: Its value, in nats.
+        noise: Variance of the noise.
+        evaluations: Evaluations of the objective.
+    """
+
+    gram_matrices: list[Tensor]
+    top: Tensor
+    objective: float
+    noise: float
+    evaluations: int
+
+
+def inner_products(x: Float[Tensor, "n d"]) -> Float[Tensor, "n n"]:
+    """``G_0 = X X^T / d``."""
+    return x @ x.mT / x.shape[1]
+
+
+def gram_chain(first: Tensor, kernel: GramKernel, relatives: Sequence[Tensor]) -> list[Tensor]:
+    """``G_l = F R_l R_l^T F^T`` with ``F F^T = K(G_{l-1})``, from ``G_0`` on, without it."""
+    found = []
+    for relative in relatives:
+        first = kernel.inducing(first)[0]
+        factor = jittered_cholesky(first)[0] @ relative
+        first = factor @ factor.mT
+        found.append(first)
+    return found
+
+
+def gaussian_log_likelihood(y: Float[Tensor, "n k"], kernel: GramKernel, noise: Tensor) -> LogLikelihood:
+    """``log N(Y; 0, K(G) + noise)`` as a function of G."""
+
+    def of(gram: Tensor) -> Tensor:
+        matrix = kernel.inducing(gram)[0]
+        factor = jittered_cholesky(matrix + noise * torch.eye(len(matrix), dtype=matrix.dtype))[0]
+        fit = torch.linalg.solve_triangular(factor, y, upper=False).square().sum()
+        logdet = 2 * factor.diagonal().log().sum() + len(y) * math.log(2 * math.pi)
+        return -0.5 * (fit + y.shape[1] * logdet)
+
+    return of
+
+
+def solve_dkm(
+    x: Float[Tensor, "n d"],
+    y: Float[Tensor, "n k"],
+    *,
+    kernel: str | GramKernel = "relu",
+    n_layers: int = 2,
+    dof: float | Sequence[float] = 1.0,
+    noise: float = 0.1,
+    max_iter: int = 1000,
+    start: str = "nngp",
+) -> DKMSolution:
+    """The Gram matrices between all rows that maximise the objective, by L-BFGS; the kernel's parameters stay.
+
+    Arguments:
+        x: Inputs.
+        y: Targets, centred.
+        kernel: Of every layer: a name as of `DeepKernelMachineConfig`, or a `GramKernel`.
+        n_layers: Learned Gram matrices.
+        dof: nu, of every layer or one for each.
+        noise: Variance of the targets' noise.
+        max_iter: Most steps.
+        start: ``"nngp"``: fixed kernels; ``"geodesic"``: on the shortest path from each kernel to ``Y Y^T / k``, where
+            the optimum of linear layers lies.
+
+    Raises:
+        InputError: sizes or degrees of freedom out of range.
+
+    Example:
+        >>> x = torch.linspace(-1, 1, 8, dtype=torch.float64)[:, None]
+        >>> found = solve_dkm(x, x.sign(), dof=1.0)
+        >>> fixed = solve_dkm(x, x.sign(), dof=1e9)
+        >>> found.objective > fixed.objective
+        True
+    """
+    function = gram_kernel(kernel, jitter=1e-6) if isinstance(kernel, str) else kernel
+    if len(x) != len(y) or not noise > 0:
+        raise InputError("rows and noise do not fit", f"{len(x)}, {len(y)}, noise {noise}", "Pass one target a row.")
+    for parameter in function.parameters():
+        parameter.requires_grad_(False)
+    first = inner_products(x.double())
+    y = y.double()
+    likelihood = gaussian_log_likelihood(y, function, torch.tensor(noise, dtype=torch.float64))
+    prices = [float(dof)] * n_layers if isinstance(dof, int | float) else [float(nu) for nu in dof]
+    target = (y @ y.mT / y.shape[1] + noise * torch.eye(len(y), dtype=torch.float64)) if start == "geodesic" else None
+    grams, value, evaluations = maximise(first, function, likelihood, prices, max_iter, target)
+    top = function.inducing(grams[-1] if grams else first)[0]
+    return DKMSolution(grams, top, value, noise, evaluations)
+
+
+def maximise(
+    first: Float[Tensor, "n n"],
+    kernel: GramKernel,
+    likelihood: LogLikelihood,
+    dof: Sequence[float],
+    max_iter: int = 1000,
+    target: Tensor | None = None,
+) -> tuple[list[Tensor], float, int]:
+    """The same for any likelihood of the last Gram matrix.
+
+    Arguments:
+        first: ``G_0``.
+        kernel: Of every layer.
+        likelihood: Log likelihood as a function of ``G_L``.
+        dof: nu of every layer.
+        max_iter: Most steps.
+        target: Start on the geodesic from each kernel to this matrix.
+
+    Returns:
+        The Gram matrices, the objective, and its number of evaluations.
+    """
+    if not all(0 <= nu < math.inf for nu in dof):
+        raise InputError("degrees of freedom are not negative and finite", list(dof), "Use 1e9 for fixed kernels.")
+    parameters = [nn.Parameter(v) for v in _start(first, kernel, len(dof), target)]
+
+    def loss() -> Tensor:
+        relatives = [triangle(v) for v in parameters]
+        price = sum(nu * gaussian_kl_of_relative_factor(r) for nu, r in zip(dof, relatives, strict=True))
+        return price - likelihood(gram_chain(first, kernel, relatives)[-1])
+
+    if not dof:
+        return [], float(likelihood(first)), 1
+    found = minimise(loss, parameters, max_iter, tolerance=1e-15, gradient_tolerance=1e-9)
+    with torch.no_grad():
+        grams = gram_chain(first, kernel, [triangle(v) for v in parameters])
+    return grams, -found.value, found.evaluations
+
+
+def _start(first: Tensor, kernel: GramKernel, layers: int, target: Tensor | None) -> list[Tensor]:
+    """Parameters V of the fixed kernels, or of points on geodesics to a target."""
+    zero = torch.zeros_like(first)
+    if target is None:
+        return [zero.clone() for _ in range(layers)]
+    found = []
+    for layer in range(layers):
+        first = kernel.inducing(first)[0]
+        scaled = target * (first.diagonal().mean() / target.diagonal().mean())
+        aim = geodesic(first, scaled, 1 / (layers + 1 - layer))
+        whitening = Cholesky(first)
+        relative = whitening.whiten(whitening.whiten(aim).mT)
+        found.append(untriangle(jittered_cholesky((relative + relative.mT) / 2)[0]))
+        first = aim
+    return found
