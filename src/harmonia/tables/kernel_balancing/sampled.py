@@ -90,7 +90,7 @@ class SampledKernelBalancing(BaseEstimator):
 
     Arguments:
         loss: "ips" or "dr".
-        anchors: "random" (KB), "worst" (WKB), "adaptive" (AKB); "none": the given weights are kept, nothing is balanced.
+        anchors: "random" (KB), "worst" (WKB), "adaptive" (AKB); "none": given weights are kept.
         kernel: "gaussian" or "exponential", of the concatenated covariates.
         n_anchors: J.
         tol: C.

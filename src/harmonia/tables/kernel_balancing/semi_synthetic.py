@@ -48,7 +48,11 @@ class SemiSynthetic:
 
 
 def semi_synthetic(
-    seed: int = 0, users: int = 200, items: int = 200, errors: Literal["smooth", "noise"] = "smooth"
+    seed: int = 0,
+    users: int = 200,
+    items: int = 200,
+    errors: Literal["smooth", "noise"] = "smooth",
+    activity: float = -2.7,
 ) -> SemiSynthetic:
     """**Synthetic** ratings of which about 9 % are observed, more of what is liked.
 
@@ -57,6 +61,7 @@ def semi_synthetic(
         users, items: How many.
         errors: "smooth": a function of what is liked, with a little noise, as of a model that misjudges some users and
             items; "noise": squared errors of coin flips, which no covariate explains and no weighting can mend.
+        activity: Log odds of rating a pair that is neither liked nor disliked.
 
     Example:
         >>> truth = semi_synthetic()
@@ -67,7 +72,7 @@ def semi_synthetic(
     x, z = generator.standard_normal((users, 4)), generator.standard_normal((items, 4))
     a, b = 0.6 * generator.standard_normal((2, 4))
     liking = np.outer(np.sin(x @ a), np.cos(z @ b)) + 0.7 * np.tanh(x @ z.T / 2)
-    propensity = _sigmoid(-2.7 + 1.3 * liking + 0.4 * (x[:, :1] + z[:, 1]))
+    propensity = _sigmoid(activity + 1.3 * liking + 0.4 * (x[:, :1] + z[:, 1]))
     observed = generator.random((users, items)) < propensity
     if errors == "smooth":
         made = _sigmoid(2 * liking) + 0.1 * generator.standard_normal((users, items))
@@ -82,7 +87,7 @@ def _sigmoid(x: ndarray) -> ndarray:
 
 
 def demo_ratings() -> Table:
-    """**Synthetic** ratings from 1 to 5 of 150 users and 120 items, of which some were shown at random.
+    """**Synthetic** ratings from 1 to 5 of 200 users and 150 items, of which some were shown at random.
 
     Columns: ``user``, ``item``, ``rating``, ``exposure`` (chosen, or random), and covariates of user and item.
 
@@ -90,7 +95,7 @@ def demo_ratings() -> Table:
         >>> demo_ratings().names[:4]
         ['user', 'item', 'rating', 'exposure']
     """
-    truth = semi_synthetic(seed=1, users=150, items=120)
+    truth = semi_synthetic(seed=1, users=200, items=150, activity=-1.5)
     generator = np.random.default_rng(1)
     ratings = np.clip(np.round(3 + 1.5 * truth.liking + 0.7 * generator.standard_normal(truth.liking.shape)), 1, 5)
     shown = ~truth.observed & (generator.random(truth.observed.shape) < 0.06)

@@ -1,0 +1,1 @@
+"""Claims of kernel balancing, by idea."""
