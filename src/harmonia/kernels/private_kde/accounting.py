@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from scipy.optimize import brentq, minimize_scalar
 from scipy.special import log_ndtr
@@ -243,7 +243,7 @@ def calibrated_ratio(kind: NoiseKind, eps: float, delta: float, numbers: int) ->
     return max(concentrated, gaussian_ratio(eps, delta - slack)) if slack < delta / 2 else concentrated
 
 
-def check_budget(eps: float, delta: float) -> None:
+def check_budget(eps: Any, delta: Any) -> None:
     """Raise `InputError` unless eps > 0 and 0 <= delta < 1."""
     if not (isinstance(eps, (int, float)) and eps > 0):
         raise InputError("'eps' is a number above 0", repr(eps), "Give e.g. eps=1.")

@@ -3,15 +3,15 @@
 A sketch is a vector of sums over rows, in blocks. A row changes a block by at most `l1` or `l2`, the block's
 sensitivity in that norm, and an answer's variance is ``sum_b cost_b scale_b^2`` (twice that for Laplace noise). What
 the budget allows, ``sum_b l1_b / scale_b <= ratio`` or ``sum_b (l2_b / scale_b)^2 <= ratio^2``, is spent where it
-lowers that variance most: by Lagrange's condition Laplace scales are proportional to ``(l1 / cost)^(1/3)``, the squares of Gaussian
-ones to ``l2 / sqrt(cost)``.
+lowers that variance most: by Lagrange's condition Laplace scales are proportional to ``(l1 / cost)^(1/3)``, the squares
+of Gaussian ones to ``l2 / sqrt(cost)``.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from jaxtyping import Float64, Int
@@ -65,10 +65,10 @@ class Budget:
         secure: Exact noise on a grid, or floating-point noise.
     """
 
-    eps: float = 1.0
-    delta: float = 0.0
-    neighbours: Neighbours = "add-remove"
-    noise: Choice = "auto"
+    eps: Any = 1.0  # a number, a number, a `Neighbours` and a `Choice`, checked below
+    delta: Any = 0.0
+    neighbours: Any = "add-remove"
+    noise: Any = "auto"
     secure: bool = True
 
     def __post_init__(self) -> None:
@@ -109,7 +109,7 @@ class Mechanism:
     @classmethod
     def _of(cls, kind: NoiseKind, blocks: Blocks, budget: Budget) -> Mechanism:
         factor = 2.0 if budget.neighbours == "replace-one" else 1.0
-        ratio = calibrated_ratio(kind, budget.eps, budget.delta, blocks.size if budget.secure else 0)
+        ratio = calibrated_ratio(kind, float(budget.eps), float(budget.delta), blocks.size if budget.secure else 0)
         if math.isinf(ratio):
             zero = np.zeros(len(blocks.sizes))
             return cls(blocks, budget, kind, zero, zero, ratio)
@@ -141,14 +141,11 @@ class Mechanism:
         """Of the noise in each block."""
         return np.square(self.scales) * (2 if self.kind == "laplace" else 1)
 
-    @property
-    def charge_numbers(self) -> int:
-        return self.blocks.size if self.budget.secure else 0
-
     def charge(self, release: str, disjoint: str = "") -> Charge:
         """What a release costs; see `Charge` for `disjoint`."""
-        delta = self.budget.delta if self.kind == "gaussian" else 0.0
-        return Charge(release, self.kind, self.ratio, self.budget.eps, delta, self.charge_numbers, disjoint)
+        delta = float(self.budget.delta) if self.kind == "gaussian" else 0.0
+        numbers = self.blocks.size if self.budget.secure else 0
+        return Charge(release, self.kind, self.ratio, float(self.budget.eps), delta, numbers, disjoint)
 
     def each_step(self) -> Float64[np.ndarray, " size"]:
         """The grid of every number of the sketch."""

@@ -1,0 +1,446 @@
+"""The estimators: exact without noise, unbiased and of the stated error with it, conformant, saved without the rows."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.distance import cdist
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, Normalizer
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from harmonia.core.errors import InputError
+from harmonia.kernels.private_kde import (
+    ExponentialSum,
+    PrivacyAccountant,
+    PrivateDistanceSum,
+    PrivateKDE,
+    PrivateSimilarityClassifier,
+    Similarity,
+    median_distance,
+    private_rms_distance,
+    reciprocal_exponentials,
+    sum_of_exponentials,
+)
+from harmonia.kernels.private_kde.fourier import FourierSketch
+from harmonia.kernels.private_kde.haar import HaarSketch
+from harmonia.kernels.private_kde.hermite import HermiteSketch
+
+REPRODUCIBLE = {"random_state": 0, "unsafe_reproducible": True}
+FREE = {"eps": math.inf, "secure": False, "random_state": 0}
+
+
+@parametrize_with_checks(
+    [
+        PrivateDistanceSum(bounds=(-50.0, 50.0), depth=6, **REPRODUCIBLE),
+        PrivateKDE(n_features=20, delta=1e-6, **REPRODUCIBLE),
+        PrivateSimilarityClassifier(n_features=400, eps=1e4, bandwidth=3.0, **REPRODUCIBLE),
+        PrivateSimilarityClassifier("sqeuclidean", eps=1e4, bounds=100.0, **REPRODUCIBLE),
+    ]
+)
+def test_scikit_learn_conformance(estimator, check):
+    check(estimator)
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return np.random.default_rng(0).beta(2, 5, (400, 3)) * [1.0, 2.0, 0.5]
+
+
+@pytest.fixture(scope="module")
+def queries():
+    return np.random.default_rng(1).uniform(-0.5, 2.5, (40, 3))
+
+
+BOUNDS = ([0.0, 0.0, 0.0], [1.0, 2.0, 0.5])
+
+
+@pytest.mark.parametrize(
+    ("metric", "exact"),
+    [
+        ("l1", lambda x, y: cdist(x, y, "cityblock")),
+        ("sqeuclidean", lambda x, y: cdist(x, y, "sqeuclidean")),
+        ("lp", lambda x, y: (np.abs(x[:, None] - y) ** 1.5).sum(2)),
+    ],
+    ids=["l1", "sqeuclidean", "lp"],
+)
+def test_distances_without_noise(rows, queries, metric, exact):
+    found = PrivateDistanceSum(metric, bounds=BOUNDS, **FREE).fit(rows)
+    expected = exact(rows, queries).sum(0)
+    np.testing.assert_allclose(found.query(queries), expected, rtol=1e-9 if metric == "sqeuclidean" else 2e-6)
+    np.testing.assert_allclose(-found.score_samples(queries), expected / 400, rtol=1e-5)
+
+
+def test_l1_is_exact_on_the_grid():
+    """Rows at the middles of cells, queries at their ends, inside and outside."""
+    generator = np.random.default_rng(0)
+    x = (generator.integers(0, 16, (50, 2)) + 0.5) / 16
+    y = generator.integers(-8, 24, (30, 2)) / 16
+    found = PrivateDistanceSum(bounds=(0.0, 1.0), depth=4, **FREE).fit(x).query(y)
+    np.testing.assert_allclose(found, cdist(x, y, "cityblock").sum(0), rtol=1e-9)
+
+
+def test_rows_outside_are_moved_to_the_edge():
+    found = PrivateDistanceSum(bounds=(0.0, 1.0), **FREE).fit([[5.0], [-3.0]]).query([[0.0], [1.0]])
+    np.testing.assert_allclose(found, 1.0, atol=1e-3)
+    ball = PrivateDistanceSum("sqeuclidean", bounds=1.0, **FREE).fit([[3.0, 4.0]])
+    np.testing.assert_allclose(ball.query([[0.6, 0.8]]), 0, atol=1e-9)
+
+
+def test_a_function_of_the_distance_along_a_coordinate(rows, queries):
+    found = PrivateDistanceSum(lambda z: 1 / (1 + z), bounds=(0.0, 2.0), **FREE).fit(rows[:, :1])
+    np.testing.assert_allclose(
+        found.query(queries[:, :1]), (1 / (1 + np.abs(rows[:, :1] - queries[:, 0]))).sum(0), rtol=1e-5
+    )
+
+
+def test_shells_are_within_their_factor(rows, queries):
+    """Between the exact sum and 1 + alpha times it, up to half a cell a row."""
+    inside = queries.clip(0, [1, 2, 0.5])
+    exact = cdist(rows, inside, "cityblock").sum(0)
+    for alpha in (0.3, 0.05):
+        found = PrivateDistanceSum(bounds=BOUNDS, method="shells", alpha=alpha, depth=12, **FREE).fit(rows)
+        ratio = found.query(inside) / exact
+        assert ((ratio > 0.995) & (ratio < 1.005 * (1 + alpha))).all()
+
+
+def test_l2_is_the_mean_over_directions(rows, queries):
+    exact = cdist(rows, queries).sum(0)
+    errors = [
+        PrivateDistanceSum("l2", bounds=BOUNDS, n_directions=64, eps=math.inf, secure=False, random_state=s)
+        .fit(rows)
+        .query(queries)
+        / exact
+        - 1
+        for s in range(20)
+    ]
+    assert abs(np.mean(errors)) < 4 * np.std(np.mean(errors, 1)) / math.sqrt(20) + 1e-3
+    stated = PrivateDistanceSum("l2", bounds=BOUNDS, n_directions=64).expected_error(400, 3).sampling
+    assert np.std(errors) < stated
+    one = PrivateDistanceSum("l2", bounds=(0.0, 1.0), **FREE).fit(rows[:, :1])
+    np.testing.assert_allclose(one.query([[0.3]]), np.abs(rows[:, 0] - 0.3).sum(), rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        PrivateDistanceSum(bounds=BOUNDS, depth=8),
+        PrivateDistanceSum(bounds=BOUNDS, depth=8, delta=1e-5, noise="gaussian"),
+        PrivateDistanceSum(bounds=BOUNDS, depth=8, method="shells"),
+        PrivateDistanceSum("lp", bounds=BOUNDS, depth=8),
+        PrivateDistanceSum("sqeuclidean", bounds=BOUNDS),
+        PrivateDistanceSum("sqeuclidean", bounds=BOUNDS, delta=1e-5, noise="gaussian"),
+        PrivateDistanceSum("l2", bounds=BOUNDS, depth=8, n_directions=5, random_state=0),
+        PrivateKDE(n_features=20, random_state=0),
+        PrivateKDE("cauchy", n_features=20, delta=1e-5, noise="gaussian", random_state=0),
+        PrivateKDE("laplace", n_features=20, secure=False, random_state=0),
+        PrivateKDE(method="hermite", bounds=BOUNDS, order=3),
+    ],
+    ids=[
+        "l1",
+        "l1 gaussian",
+        "shells",
+        "lp",
+        "squared",
+        "squared gaussian",
+        "l2",
+        "features",
+        "features gaussian",
+        "floating",
+        "hermite",
+    ],
+)
+def test_noise_is_unbiased_and_as_large_as_stated(model, rows, queries):
+    """500 releases: the mean within four standard errors, the variance within its own sampling error."""
+    model = model.fit(rows)
+    sketch, mechanism, y = model.sketch_, model.mechanism_, queries[:6]
+    free = sketch.estimate(sketch.sums(rows, np.zeros(sketch.blocks.size)), y)
+    sums, source = sketch.sums(rows, mechanism.each_step()), model._source()
+    found = np.array([sketch.estimate(mechanism.add_noise(sums, source), y) for _ in range(500)])
+    stated = model.noise_std(y)
+    assert (np.abs(found.mean(0) - free) < 4.5 * stated / math.sqrt(500) + 1e-6).all()
+    ratio = np.square((found - free) / stated).mean()
+    assert ratio == pytest.approx(1.0, abs=0.15)
+    if not isinstance(sketch, FourierSketch):
+        np.testing.assert_allclose(model.query(y, return_std=True)[1], stated)
+    expected = model.expected_error(400, 3)
+    assert 0.2 < expected.noise * 400 / stated.mean() < 5
+    assert expected.total >= expected.noise
+
+
+KERNELS = ["gaussian", "exponential", "laplace", "cauchy", "inverse", "inverse-l1"]
+
+
+@pytest.mark.parametrize("kernel", [*KERNELS, lambda z: 1 / np.sqrt(1 + z)], ids=[*KERNELS, "a function"])
+def test_kernel_sums(rows, queries, kernel):
+    """Mean over draws of the features is the exact sum; the error a draw states is the error it has."""
+    exact = Similarity.of(kernel).matrix(rows, queries, 0.8).sum(0)
+    found = [
+        PrivateKDE(kernel, bandwidth=0.8, n_features=200, eps=math.inf, secure=False, random_state=s)
+        .fit(rows)
+        .query(queries, return_std=True)
+        for s in range(60)
+    ]
+    values, stds = (np.array(column) for column in zip(*found))
+    assert (np.abs(values.mean(0) - exact) < 4.5 * values.std(0) / math.sqrt(60) + 2e-3 * exact).all()
+    ratio = np.sqrt(np.square(values - exact).mean() / np.square(stds).mean())
+    assert 0.85 < ratio < 1.15 if kernel in KERNELS[:3] else ratio < 1.15
+
+
+def test_stated_error_covers_noise_and_sampling(rows, queries):
+    exact = Similarity.of("gaussian").matrix(rows, queries).sum(0)
+    scores = []
+    for s in range(40):
+        model = PrivateKDE(n_features=100, eps=1.0, delta=1e-5, random_state=s, unsafe_reproducible=True).fit(rows)
+        found, std = model.query(queries, return_std=True)
+        scores.append((found - exact) / std)
+    assert np.std(scores) == pytest.approx(1.0, abs=0.15)
+
+
+def test_projection_and_orthogonal_directions(queries):
+    x = np.random.default_rng(0).standard_normal((300, 256)) / 8
+    exact = Similarity.of("gaussian").matrix(x, x[:20], 2.0).mean(0)
+    for options in ({"project_dim": 128}, {"directions": "orthogonal"}, {"directions": "sorf"}):
+        model = PrivateKDE(bandwidth=2.0, n_features=4000, **options, **FREE).fit(x)
+        np.testing.assert_allclose(model.score_samples(x[:20]), exact, atol=0.06)
+
+
+def test_fast_gauss_transform(rows, queries):
+    """Exact up to the terms that are left out."""
+    exact = Similarity.of("gaussian").matrix(rows, queries, 0.7).sum(0)
+    errors = []
+    for order, reach in ((4, 4.0), (8, 10.0), (14, 30.0)):
+        sketch = HermiteSketch(*map(np.array, BOUNDS), 0.7, order, reach)
+        found = sketch.estimate(sketch.sums(rows, np.zeros(sketch.blocks.size)), queries)
+        errors.append(np.abs(found - exact).max() / exact.max())
+    assert errors[0] > errors[1] > errors[2]
+    assert errors[2] < 1e-6
+
+
+def test_sums_of_exponentials():
+    z = np.linspace(0, 100, 5001)
+    for terms, most in ((8, 8.3e-3), (16, 6.5e-4)):
+        assert np.abs(reciprocal_exponentials(terms)(z) - 1 / (1 + z)).max() < most
+    for f in (lambda z: 1 / (1 + z), lambda z: np.exp(-2 * z), lambda z: 0.5 + np.exp(-z)):
+        found = sum_of_exponentials(f, tol=1e-3)
+        assert (found.weights > 0).all()
+        assert np.abs(found(z) - f(z)).max() <= 1.2e-3
+        assert found.total == pytest.approx(f(0.0), abs=1e-3)
+    for f in (np.cos, lambda z: np.exp(-(z**2)), lambda z: 1 + z, lambda z: 1 / z, lambda z: 1.0):
+        with pytest.raises(InputError, match="function"):
+            sum_of_exponentials(f)
+    given = PrivateKDE(ExponentialSum(np.array([1.0]), np.array([2.0])), **FREE).fit([[0.0]])
+    np.testing.assert_allclose(given.query([[1.0]]), 2 * math.exp(-1), atol=0.1)
+
+
+def test_batches_share_the_budget(rows, queries):
+    """Their exact sums are those of all rows; the noise adds, the epsilon does not."""
+    whole = PrivateKDE(n_features=20, **FREE).fit(rows)
+    parts = PrivateKDE(n_features=20, **FREE)
+    for part in np.array_split(rows, 4):
+        parts.partial_fit(part)
+    np.testing.assert_allclose(parts.query(queries), whole.query(queries))
+    noisy = PrivateDistanceSum(bounds=BOUNDS)
+    for part in np.array_split(rows, 4):
+        noisy.partial_fit(part)
+    assert noisy.privacy_spent().epsilon == 1.0
+    np.testing.assert_allclose(
+        noisy.noise_std(queries), 2 * PrivateDistanceSum(bounds=BOUNDS).fit(rows).noise_std(queries)
+    )
+    noisy.fit(rows)
+    assert noisy.privacy_spent().epsilon == 2.0
+    assert noisy.n_batches_ == 1
+
+
+def test_seeds(rows, queries):
+    """The seed is of the features; the noise differs, unless it is asked to be predictable."""
+    one, two = (PrivateKDE(n_features=10, random_state=0).fit(rows) for _ in range(2))
+    assert torch.equal(one.sketch_.frequencies.weight, two.sketch_.frequencies.weight)
+    assert not np.array_equal(one.query(queries), two.query(queries))
+    same = [PrivateKDE(n_features=10, **REPRODUCIBLE).fit(rows).query(queries) for _ in range(2)]
+    np.testing.assert_array_equal(*same)
+
+
+def test_post_processing(rows):
+    model = PrivateKDE(n_features=20, eps=0.01, post_process=True, **REPRODUCIBLE).fit(rows)
+    scores = model.score_samples(np.random.default_rng(0).uniform(-5, 5, (50, 3)))
+    assert scores.min() == 0
+    assert scores.max() <= 1
+
+
+def test_bandwidths(rows):
+    exact = math.sqrt(np.mean(cdist(rows, rows, "sqeuclidean")))
+    accountant = PrivacyAccountant(eps=1.0)
+    found = private_rms_distance(np.tile(rows, (50, 1)), eps=1.0, bounds=BOUNDS, accountant=accountant)
+    assert found == pytest.approx(exact, rel=0.02)
+    assert accountant.spent().epsilon == 1.0
+    assert private_rms_distance(rows[:1], eps=1e-3, bounds=BOUNDS) > 0
+    assert 0.5 * exact < median_distance(rows) < 1.5 * exact
+    with pytest.raises(InputError, match="equal"):
+        median_distance(np.ones((5, 2)))
+
+
+MODELS = {
+    "l1": PrivateDistanceSum(bounds=BOUNDS, depth=6),
+    "shells": PrivateDistanceSum(bounds=BOUNDS, depth=6, method="shells"),
+    "lp": PrivateDistanceSum("lp", bounds=BOUNDS, depth=6),
+    "l2": PrivateDistanceSum("l2", bounds=BOUNDS, depth=6, delta=1e-6, random_state=1),
+    "squared": PrivateDistanceSum("sqeuclidean", bounds=2.0, delta=1e-6),
+    "features": PrivateKDE(n_features=20, project_dim=2, delta=1e-6),
+    "sorf": PrivateKDE("inverse", n_features=20, directions="sorf"),
+    "hermite": PrivateKDE(method="hermite", bounds=BOUNDS, order=3),
+    "classes": PrivateSimilarityClassifier(n_features=20, delta=1e-6),
+    "dot": PrivateSimilarityClassifier("dot", bounds=3.0),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_saved_sketches_answer_the_same_and_hold_no_row(name, rows, queries, tmp_path):
+    labels = np.where(rows[:, 0] > 0.3, "far", "near")
+    model = MODELS[name].fit(rows, labels) if name in ("classes", "dot") else MODELS[name].fit(rows)
+    again = type(model).load(model.save(tmp_path / "sketch.npz"))
+    ask = (lambda m: m.decision_function(queries)) if name in ("classes", "dot") else (lambda m: m.query(queries, True))
+    np.testing.assert_allclose(ask(again), ask(model), rtol=1e-12)
+    assert again.privacy_spent() == model.privacy_spent()
+    raw = {row.tobytes() for row in rows} | {value.tobytes() for value in rows.ravel()}
+    with np.load(tmp_path / "sketch.npz") as file:
+        numbers = {
+            value.tobytes() for key in file.files if file[key].dtype == np.float64 for value in file[key].ravel()
+        }
+    assert not numbers & raw
+    assert not any(row in pickle.dumps(model) for row in raw)
+    np.testing.assert_allclose(ask(pickle.loads(pickle.dumps(model))), ask(model))
+
+
+def test_an_object_with_rows_is_not_saved(rows, tmp_path):
+    model = PrivateKDE(n_features=4).fit(rows)
+    model.kept_ = rows
+    for save in (lambda: model.save(tmp_path / "a.npz"), lambda: pickle.dumps(model)):
+        with pytest.raises(InputError, match="never released"):
+            save()
+    assert not list(tmp_path.iterdir())
+
+
+def changed(file, **changes):
+    with np.load(file) as old:
+        content = {key: old[key] for key in old.files} | changes
+    buffer = io.BytesIO()
+    np.savez(buffer, **{key: value for key, value in content.items() if value is not None})
+    return buffer.getvalue()
+
+
+def test_wrong_files_are_refused(rows, tmp_path):
+    path = PrivateKDE(n_features=4).fit(rows).save(tmp_path / "sketch.npz")
+    header = json.loads(str(np.load(path)["header"]))
+    bad = tmp_path / "bad.npz"
+    for content, message in (
+        (b"", "no saved sketch"),
+        (path.read_bytes()[:200], "no saved sketch"),
+        (changed(path, extra=np.ones(2)), "missing or unknown"),
+        (changed(path, released=None), "no saved sketch"),
+        (changed(path, released=np.ones(2)), "do not fit"),
+        (changed(path, header=np.array(json.dumps(header | {"format": "2"}))), "no saved PrivateKDE"),
+        (changed(path, header=np.array(json.dumps(header | {"charges": [{}]}))), "no saved sketch"),
+        (changed(path, **{"sketch/frequencies.weight": None}), "no saved sketch"),
+    ):
+        bad.write_bytes(content)
+        with pytest.raises(InputError, match=message):
+            PrivateKDE.load(bad)
+    with pytest.raises(InputError, match="no saved PrivateDistanceSum"):
+        PrivateDistanceSum.load(path)
+    with pytest.raises(InputError, match="not there"):
+        PrivateKDE.load(tmp_path / "none.npz")
+    with pytest.raises(InputError, match="suffix"):
+        PrivateKDE(n_features=4).fit(rows).save(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (PrivateDistanceSum(), "bounds are missing"),
+        (PrivateDistanceSum(bounds=(1.0, 0.0)), "bounds must be finite"),
+        (PrivateDistanceSum(bounds=([0.0] * 2, [1.0] * 2)), "radius, or lower and upper"),
+        (PrivateDistanceSum(bounds="wide"), "radius, or lower and upper"),
+        (PrivateDistanceSum("l3", bounds=1.0), "no such metric"),
+        (PrivateDistanceSum(bounds=1.0, method="tree"), "no such method"),
+        (PrivateDistanceSum("l2", bounds=1.0, method="shells"), "shells are for l1"),
+        (PrivateDistanceSum(bounds=1.0, depth=40), "depth"),
+        (PrivateDistanceSum("lp", bounds=1.0, p=0), "'p' is"),
+        (PrivateDistanceSum(bounds=1.0, eps=0), "'eps' is"),
+        (PrivateDistanceSum(bounds=1.0, delta=2), "'delta' is"),
+        (PrivateDistanceSum(bounds=1.0, secure="yes"), "'secure' is"),
+        (PrivateDistanceSum(bounds=1.0, neighbours="some"), "neighbours"),
+        (PrivateKDE("sinc"), "no such kernel"),
+        (PrivateKDE(np.exp, distance="l3"), "no such distance"),
+        (PrivateKDE(bandwidth="median"), "'bandwidth' is"),
+        (PrivateKDE(n_features=5), "even"),
+        (PrivateKDE(n_features=0), "'n_features' is"),
+        (PrivateKDE(method="tree"), "no such method"),
+        (PrivateKDE(method="hermite"), "bounds are missing"),
+        (PrivateKDE(method="hermite", bounds=1.0, bandwidth=1e-4), "too many cells"),
+        (PrivateKDE("laplace", method="hermite"), "Gaussian kernel"),
+        (PrivateKDE(accountant=PrivacyAccountant(eps=0.5)), "budget does not allow"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_bad_parameters(model, message, rows):
+    with pytest.raises(InputError, match=message):
+        model.fit(rows)
+    assert not getattr(model, "ledger_", PrivacyAccountant()).charges
+
+
+def test_bad_rows_cost_nothing(rows):
+    model = PrivateKDE(n_features=4).fit(rows)
+    for bad in (np.full((2, 3), np.nan), np.ones((2, 4)), np.empty((0, 3))):
+        with pytest.raises(ValueError):
+            model.partial_fit(bad)
+        with pytest.raises(ValueError):
+            model.query(bad)
+    assert len(model.ledger_.charges) == 1
+
+
+def test_classes(rows):
+    labels = np.where(rows[:, 0] > 0.3, "b", "a")
+    model = PrivateSimilarityClassifier(classes=["a", "b", "c"], bandwidth=0.3, eps=1e6, **REPRODUCIBLE).fit(
+        rows, labels
+    )
+    assert model.score(rows, labels) > 0.9
+    assert model.decision_function(rows).shape == (400, 3)
+    with pytest.raises(InputError, match="not named"):
+        model.partial_fit(rows[:2], ["a", "d"])
+    with pytest.raises(InputError, match="two classes"):
+        PrivateSimilarityClassifier().fit(rows[:3], [1, 1, 1])
+    stream = PrivateSimilarityClassifier("dot", bounds=3.0, eps=1e6, **REPRODUCIBLE)
+    for part, names in zip(np.array_split(rows, 4), np.array_split(labels, 4)):
+        stream.partial_fit(part, names, classes=["a", "b"])
+    once = PrivateSimilarityClassifier("dot", bounds=3.0, eps=1e6, **REPRODUCIBLE).fit(rows, labels)
+    np.testing.assert_allclose(stream.decision_function(rows), once.decision_function(rows), atol=1e-3)
+    assert stream.privacy_spent().epsilon == pytest.approx(1e6)
+
+
+def test_pipeline_and_grid_search_pay(rows):
+    labels = (rows[:, 0] > 0.3).astype(int)
+    accountant = PrivacyAccountant(eps=60.0)
+    model = make_pipeline(
+        FunctionTransformer(),
+        Normalizer(),
+        PrivateSimilarityClassifier(eps=5.0, delta=0.0, n_features=200, accountant=accountant, **REPRODUCIBLE),
+    )
+    search = GridSearchCV(model, {"privatesimilarityclassifier__bandwidth": [0.3, 1.0]}, cv=3).fit(rows, labels)
+    assert search.best_score_ > 0.6
+    assert accountant.spent().epsilon == pytest.approx(35.0)
+
+
+def test_haar_sketch_is_a_wavelet_transform(rows):
+    """Cells from the signed counts are the counts themselves."""
+    sketch = HaarSketch(np.zeros(3), np.array(BOUNDS[1]), 5)
+    cells = sketch.cells(sketch.sums(rows, np.zeros(1)))
+    for j, width in enumerate(BOUNDS[1]):
+        np.testing.assert_allclose(cells[j], np.histogram(rows[:, j], 32, (0, width))[0])

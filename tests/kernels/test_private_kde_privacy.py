@@ -1,0 +1,308 @@
+"""The privacy itself: samplers against their distributions, accounting against oracles, sensitivities by audit.
+
+What is audited is what the mechanism declares: were a factor missing in a sensitivity, the tests named audit would
+fail; one of them shows so on a mechanism that is wrong on purpose.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import integrate, stats
+from sklearn.base import clone
+
+from harmonia.core.errors import InputError
+from harmonia.kernels.private_kde import Charge, PrivacyAccountant, PrivateDistanceSum, compose
+from harmonia.kernels.private_kde.accounting import (
+    calibrated_ratio,
+    epsilon_of_rho,
+    gaussian_delta,
+    gaussian_ratio,
+    rho_of_epsilon,
+)
+from harmonia.kernels.private_kde.audit import epsilon_lower_bound
+from harmonia.kernels.private_kde.distances import DirectionSketch
+from harmonia.kernels.private_kde.domain import Domain
+from harmonia.kernels.private_kde.fourier import FourierSketch
+from harmonia.kernels.private_kde.haar import HaarSketch, Power
+from harmonia.kernels.private_kde.hermite import HermiteSketch
+from harmonia.kernels.private_kde.mechanism import Blocks, Budget, Mechanism
+from harmonia.kernels.private_kde.moments import MomentSketch
+from harmonia.kernels.private_kde.noise import Randomness, discrete_gaussian, discrete_laplace, rounding_distance
+from harmonia.kernels.private_kde.shells import ShellSketch
+from harmonia.kernels.private_kde.similarity import Similarity
+
+
+def test_discrete_laplace_is_its_distribution():
+    found = discrete_laplace(60_000, Randomness(seed=1), scale=3)
+    theirs = stats.dlaplace(1 / 3)
+    values = np.arange(-12, 13)
+    counts = np.array([(found == v).sum() for v in values])
+    assert (
+        stats.chisquare(
+            np.r_[counts, len(found) - counts.sum()],
+            np.r_[theirs.pmf(values), 1 - theirs.pmf(values).sum()] * len(found),
+        ).pvalue
+        > 1e-3
+    )
+
+
+def test_discrete_gaussian_is_its_distribution():
+    found = discrete_gaussian(60_000, Randomness(seed=2), scale=2)
+    values = np.arange(-7, 8)
+    mass = np.exp(-(np.arange(-40, 41) ** 2) / 8.0)
+    expected = mass[33:48] / mass.sum()
+    counts = np.array([(found == v).sum() for v in values])
+    assert (
+        stats.chisquare(
+            np.r_[counts, len(found) - counts.sum()], np.r_[expected, 1 - expected.sum()] * len(found)
+        ).pvalue
+        > 1e-3
+    )
+
+
+@pytest.mark.parametrize(("sampler", "law"), [(discrete_laplace, stats.laplace), (discrete_gaussian, stats.norm)])
+def test_fine_grids_are_continuous(sampler, law):
+    assert stats.kstest(sampler(20_000, Randomness(seed=3)) / 2**24, law.cdf).pvalue > 1e-3
+
+
+def test_numbers_below_are_uniform():
+    found = Randomness(seed=0).below(np.full(50_000, 5))
+    assert stats.chisquare(np.bincount(found, minlength=5)).pvalue > 1e-3
+    secret = Randomness().below(np.full(50_000, 5))
+    assert stats.chisquare(np.bincount(secret, minlength=5)).pvalue > 1e-6
+
+
+def test_rounding_distance_bounds_the_truth():
+    """At a coarse scale, where the exact distance can be summed; one number, whose bound is sqrt(1/32) / S^2."""
+    for scale in (4, 8, 16):
+        k = np.arange(-12 * scale, 12 * scale + 1)
+        discrete = np.exp(-(k**2) / (2 * scale**2))
+        rounded = stats.norm.cdf((k + 0.5) / scale) - stats.norm.cdf((k - 0.5) / scale)
+        distance = np.abs(discrete / discrete.sum() - rounded).sum() / 2
+        assert distance <= math.sqrt(1 / 32) / scale**2
+    assert rounding_distance(10**7) < 1e-11
+
+
+@pytest.mark.parametrize(("eps", "sigma"), [(0.1, 30.7496), (1.0, 3.73063), (4.0, 1.08116)])
+def test_analytic_gaussian(eps, sigma):
+    """Against the integral of its definition, and the classical rule where that is valid."""
+    ratio = gaussian_ratio(eps, 1e-5)
+    assert 1 / ratio == pytest.approx(sigma, rel=1e-5)
+    integral, _ = integrate.quad(
+        lambda x: max(0.0, stats.norm.pdf(x, ratio) - math.exp(eps) * stats.norm.pdf(x)),
+        -20,
+        20,
+        limit=500,
+        points=[eps / ratio + ratio / 2],
+    )
+    assert integral == pytest.approx(1e-5, rel=1e-4)
+    if eps < 1:
+        assert 1 / ratio < math.sqrt(2 * math.log(1.25e5)) / eps
+
+
+def test_the_classical_rule_is_wrong_above_one():
+    """With sigma = sqrt(2 log(1.25 / delta)) / eps the true delta at eps = 16 is many times the one asked for."""
+    sigma = math.sqrt(2 * math.log(1.25 / 0.1)) / 16
+    assert gaussian_delta(16.0, 1 / sigma) > 0.1
+
+
+@given(st.floats(0.01, 20), st.floats(1e-10, 1e-2))
+@settings(max_examples=30, deadline=None)
+def test_concentrated_privacy_is_sound_and_close(eps, delta):
+    rho = rho_of_epsilon(eps, delta)
+    assert epsilon_of_rho(rho, delta) == pytest.approx(eps, rel=1e-6)
+    exact = gaussian_ratio(eps, delta)
+    assert math.sqrt(2 * rho) <= exact * (1 + 1e-6)
+    assert math.sqrt(2 * rho) >= 0.6 * exact
+
+
+def test_pure_privacy_is_concentrated():
+    """Laplace's privacy loss is bounded by eps, so its divergence of order a is at most a eps^2 / 2: by quadrature."""
+    eps = 0.7
+    for order in (1.5, 2.0, 5.0, 20.0):
+        log_moment = math.log(
+            integrate.quad(
+                lambda x, a=order: math.exp(-a * abs(x) * eps - (1 - a) * abs(x - 1) * eps) * eps / 2,
+                -60,
+                60,
+                points=[0, 1],
+            )[0]
+        )
+        assert log_moment / (order - 1) <= order * Charge("", "laplace", eps, eps, 0.0).rho + 1e-9
+
+
+def test_composition():
+    laplace = Charge("a", "laplace", 0.1, 0.1, 0.0)
+    gaussian = Charge("b", "gaussian", gaussian_ratio(0.1, 1e-7), 0.1, 1e-7)
+    assert compose([]).epsilon == 0
+    assert compose([laplace] * 3).epsilon == pytest.approx(0.3)
+    many = compose([laplace] * 1000, 1e-6)
+    assert many.epsilon < 30
+    assert many.epsilon == pytest.approx(epsilon_of_rho(1000 * 0.005, 1e-6))
+    # Sixteen Gaussian releases are one of four times the ratio.
+    sixteen = compose([gaussian] * 16, 1e-5)
+    assert gaussian_delta(sixteen.epsilon, 4 * gaussian.ratio) == pytest.approx(1e-5, rel=1e-4)
+    assert compose([laplace, gaussian], 1e-7).epsilon == pytest.approx(0.2)
+    # A delta that is too small for what was released is raised to what holds.
+    assert compose([gaussian], 0.0).delta == 1e-7
+    disjoint = [replace(laplace, disjoint="x")] * 5
+    assert compose(disjoint).epsilon == pytest.approx(0.1)
+    assert compose([*disjoint, laplace]).epsilon == pytest.approx(0.2)
+
+
+def test_exact_samplers_are_charged_for_their_distance():
+    ratio = calibrated_ratio("gaussian", 1.0, 1e-5, 10**6)
+    assert ratio < gaussian_ratio(1.0, 1e-5)
+    assert ratio == pytest.approx(gaussian_ratio(1.0, 1e-5), rel=1e-4)
+    charge = Charge("", "gaussian", ratio, 1.0, 1e-5, numbers=10**6)
+    assert compose([charge], 1e-5).epsilon <= 1.0 + 1e-9
+    # Where that would cost more than delta, the conversion that needs no distance is used.
+    assert calibrated_ratio("gaussian", 40.0, 1e-6, 10**7) == pytest.approx(math.sqrt(2 * rho_of_epsilon(40.0, 1e-6)))
+
+
+def test_the_budget_is_kept():
+    accountant = PrivacyAccountant(eps=1.0)
+    rows = np.random.default_rng(0).random((20, 2))
+    model = PrivateDistanceSum(eps=0.4, bounds=(0, 1), depth=4, accountant=accountant)
+    model.fit(rows)
+    again = clone(model).fit(rows)
+    assert accountant is again.accountant is copy.deepcopy(model).accountant
+    assert accountant.spent().epsilon == pytest.approx(0.8)
+    with pytest.raises(InputError, match="budget does not allow"):
+        clone(model).fit(rows)
+    assert len(accountant.charges) == 2
+    with pytest.raises(ValueError, match="NaN"):
+        clone(model).set_params(eps=0.1).fit(np.full((3, 2), np.nan))
+    assert len(accountant.charges) == 2
+    clone(model).set_params(eps=0.2).fit(rows)
+    assert "PrivacyAccountant(eps=1" in repr(accountant)
+
+
+def sketches(d: int = 3):
+    domain = Domain.of(([-1.0] * d, [1.0, 2.0, 3.0][:d]), d)
+    ball = Domain.of(1.5, d)
+    lower, upper = domain.lower, domain.upper
+    directions = np.random.default_rng(5).standard_normal((7, d))
+    return {
+        "haar": HaarSketch(lower, upper, 5),
+        "haar of a power": HaarSketch(lower, upper, 5, Power(1.7)),
+        "shells": ShellSketch(lower, upper, 5),
+        "directions": DirectionSketch(directions, domain, 5),
+        "moments": MomentSketch(domain),
+        "moments of a ball": MomentSketch(ball),
+        "products": MomentSketch(ball, products=True),
+        "fourier": FourierSketch.draw(Similarity.of("gaussian"), 1.0, d, 50, seed=1),
+        "cauchy": FourierSketch.draw(Similarity.of("cauchy"), 1.0, d, 50, project_dim=2, seed=1),
+        "sorf": FourierSketch.draw(Similarity.of("exponential"), 1.0, d, 50, directions="sorf", seed=1),
+        "hermite": HermiteSketch(lower, upper, 0.9, 4),
+    }
+
+
+def norms(sketch, difference):
+    """l1 and l2 norms of a vector, block by block."""
+    ends = np.cumsum(sketch.blocks.sizes)
+    parts = np.split(difference, ends[:-1])
+    return np.array([np.abs(p).sum() for p in parts]), np.array([np.linalg.norm(p) for p in parts])
+
+
+@pytest.mark.parametrize("secure", [True, False], ids=["on the grid", "floating"])
+@pytest.mark.parametrize("name", sketches())
+def test_audit_of_sensitivities(name, secure):
+    """No row among thousands, wild ones and corners included, changes a block by more than is declared."""
+    sketch = sketches()[name]
+    step = Mechanism.calibrate(sketch.blocks, Budget(secure=secure)).each_step()
+    generator = np.random.default_rng(0)
+    wild = generator.standard_normal((150, 3)) * 10 ** generator.uniform(-3, 3, (150, 1))
+    corners = np.array(np.meshgrid([-1.0, 1.0], [-1.0, 2.0], [-1.0, 3.0])).reshape(3, -1).T
+    rest = generator.standard_normal((5, 3))
+    before = sketch.sums(rest, step)
+    largest = np.zeros((2, len(sketch.blocks.sizes)))
+    for row in np.concatenate([wild, corners, 1e9 * corners]):
+        after = sketch.sums(np.vstack([rest, row]), step)
+        largest = np.maximum(largest, norms(sketch, after - before))
+    slack = 1e-9 * (1 + np.abs(before).max())
+    assert (largest[0] <= sketch.blocks.l1 + slack).all()
+    assert (largest[1] <= sketch.blocks.l2 + slack).all()
+    if name == "hermite":  # tight at the corner of a cell
+        assert (largest[1] >= 0.5 * sketch.blocks.l2).all()
+    elif name not in ("cauchy", "fourier", "sorf"):  # tight in every block; of l1 features nearly
+        assert (largest[1] >= 0.99 * sketch.blocks.l2).all()
+    else:
+        assert largest[1][1] >= 0.999
+        assert largest[0][1] >= 0.8 * sketch.blocks.l1[1]
+
+
+@pytest.mark.parametrize("kind", ["laplace", "gaussian"])
+@pytest.mark.parametrize("name", sketches())
+def test_the_split_spends_exactly_the_budget_and_is_the_best(name, kind):
+    blocks = sketches()[name].blocks
+    found = Mechanism.calibrate(blocks, Budget(1.0, 1e-5, noise=kind))
+    if kind == "laplace":
+        spent = lambda scales: (blocks.l1 / scales).sum()  # noqa: E731
+    else:
+        spent = lambda scales: math.sqrt(np.square(blocks.l2 / scales).sum())  # noqa: E731
+    assert spent(found.scales) == pytest.approx(found.ratio, rel=1e-4)
+    assert spent(found.scales) <= found.ratio * (1 + 1e-12)
+    generator = np.random.default_rng(0)
+    for _ in range(20):
+        other = found.scales * np.exp(0.1 * generator.standard_normal(len(found.scales)))
+        other *= spent(other) / found.ratio
+        assert blocks.cost @ other**2 >= blocks.cost @ found.scales**2 * (1 - 1e-4)
+    replaced = Mechanism.calibrate(blocks, Budget(1.0, 1e-5, "replace-one", kind))
+    np.testing.assert_allclose(replaced.scales, 2 * found.scales, rtol=1e-3)
+
+
+def test_releases_are_on_the_grid():
+    """Nothing but whole steps comes out, so no low bit tells of the data."""
+    for sketch in sketches().values():
+        mechanism = Mechanism.calibrate(sketch.blocks, Budget())
+        rows = np.random.default_rng(0).standard_normal((50, 3))
+        released = mechanism.add_noise(sketch.sums(rows, mechanism.each_step()), Randomness(seed=0))
+        steps = released / mechanism.each_step()
+        np.testing.assert_allclose(steps, np.rint(steps), atol=1e-6)
+
+
+def membership_scores(budget: Budget, factor: float, runs: int = 20_000) -> list[np.ndarray]:
+    """Log likelihood ratios of a planted row, without it and with it: each number is a run of its own."""
+    mechanism = Mechanism.calibrate(Blocks.of((runs, 1.0, 1.0, 1.0, False)), budget)
+    mechanism = replace(mechanism, scales=factor * mechanism.scales, steps=factor * mechanism.steps)
+    law, scale = (stats.laplace if mechanism.kind == "laplace" else stats.norm), mechanism.scales[0]
+    outputs = [mechanism.add_noise(np.full(runs, planted), Randomness(seed=int(planted))) for planted in (0.0, 1.0)]
+    return [law.logpdf(o, 1.0, scale) - law.logpdf(o, 0.0, scale) for o in outputs]
+
+
+@pytest.mark.parametrize("kind", ["laplace", "gaussian"])
+@pytest.mark.parametrize("factor", [1.0, 0.5], ids=["right", "half the noise"])
+def test_audit_of_distributions(kind, factor):
+    """A membership test cannot beat the claimed epsilon; one that forgets a factor 2 in the sensitivity is caught."""
+    eps, delta = 1.0, 1e-2
+    without, with_row = membership_scores(Budget(eps, delta, noise=kind), factor)
+    bound = epsilon_lower_bound(without, with_row, delta if kind == "gaussian" else 0.0)
+    if factor == 1.0:
+        assert 0.05 < bound <= eps
+    else:
+        assert bound > eps
+
+
+def test_bad_budgets():
+    for options in (
+        {"eps": 0},
+        {"eps": -1.0},
+        {"eps": float("nan")},
+        {"delta": 1.0},
+        {"delta": -1e-9},
+        {"noise": "gaussian"},
+        {"neighbours": "one"},
+        {"noise": "cauchy"},
+    ):
+        with pytest.raises(InputError):
+            Budget(**options)
+    with pytest.raises(InputError, match="too small"):
+        Mechanism.calibrate(HaarSketch(np.zeros(1), np.ones(1), 2).blocks, Budget(1e-9))
