@@ -1,0 +1,129 @@
+"""The prior of one axis: a stationary kernel whose power spectrum is a learnable mixture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple, get_args
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from harmonia.core.errors import InputError
+from harmonia.parts.gram import lags
+
+Envelope = Literal["gaussian", "matern52"]
+_ENVELOPES: dict[Envelope, Callable[[Tensor, Tensor, int], Tensor]] = {
+    "gaussian": lags.gaussian,
+    "matern52": lags.matern,
+}
+HIGHEST_ORDER: dict[Envelope, int] = {"gaussian": 8, "matern52": 2}
+"""Derivatives of a solution that its prior has: a Matern-5/2 process is twice differentiable."""
+
+
+class Component(NamedTuple):
+    """One wave of a mixture: its variance, its frequency in cycles per unit of x, and the width (scale) of its line."""
+
+    weight: float
+    frequency: float
+    width: float
+
+
+@dataclass(frozen=True, eq=False)
+class SpectralMixtureKernel1D:
+    """``k(d) = sum_q w_q B(a_q, d) cos(2 pi mu_q d)``: a mixture of Q waves with an envelope B (arXiv:2311.04465, Sec. 3).
+
+    By the theorem of Wiener and Khinchin the cosine moves the envelope's spectrum to the frequency mu_q. A Gaussian
+    envelope ``exp(-a d^2)`` makes a Gaussian mixture spectrum (the paper's GP-HM-GM), Matern-5/2 one of Student-t
+    densities (GP-HM-StM). With Q = 1 and mu = 0 it is the usual kernel.
+
+    Arguments:
+        q: Number of components.
+        envelope: ``"gaussian"`` or ``"matern52"``.
+        freq_scale: Components start evenly between 0 and this frequency, in cycles per unit of x; ``"auto"``: what the
+            data and the grid can hold.
+        rate: The a_q to start with; by default so large that neighbouring components overlap.
+        parameters: log w, log a and mu, once they are known.
+
+    Raises:
+        InputError: an unknown envelope, or numbers that make no kernel.
+
+    Example:
+        >>> kernel = SpectralMixtureKernel1D(q=2, freq_scale=3.0).on(points=32, length=1.0)
+        >>> kernel.k(torch.zeros(1, dtype=torch.float64))
+        tensor([1.], dtype=torch.float64)
+    """
+
+    q: int = 30
+    envelope: Envelope = "gaussian"
+    freq_scale: float | str = "auto"
+    rate: float | None = None
+    parameters: tuple[Tensor, Tensor, Tensor] | None = None
+
+    def __post_init__(self) -> None:
+        if self.envelope not in get_args(Envelope):
+            raise InputError("no such envelope", repr(self.envelope), "Use 'gaussian' or 'matern52'.")
+        if not 1 <= self.q <= 1000:
+            raise InputError("a mixture has between 1 and 1000 components", self.q, "Change 'q'.")
+        if self.freq_scale != "auto" and not (
+            isinstance(self.freq_scale, (int, float)) and 0 <= self.freq_scale < math.inf
+        ):
+            raise InputError("'freq_scale' is a frequency >= 0, or 'auto'", repr(self.freq_scale), "Change it.")
+        if self.rate is not None and not 0 < self.rate < math.inf:
+            raise InputError("'rate' is a positive number", self.rate, "Change it.")
+
+    def on(self, points: int, length: float) -> SpectralMixtureKernel1D:
+        """The kernel with parameters to begin with, for a grid of `points` over `length`.
+
+        ``"auto"`` is here 0.4 of the highest frequency of the grid; `GPPDESolver` tries several.
+        """
+        if self.parameters is not None:
+            return self
+        scale = 0.2 * (points - 1) / length if isinstance(self.freq_scale, str) else float(self.freq_scale)
+        spacing = scale / max(self.q - 1, 1)
+        # Nothing narrower than the domain resolves.
+        omega = 2 * math.pi * max(spacing, 0.25 / length)
+        rate = self.rate or (omega**2 / 2 if self.envelope == "gaussian" else omega)
+        frequency = torch.linspace(0, 1, self.q, dtype=torch.float64) * scale
+        weight = torch.full((self.q,), -math.log(self.q), dtype=torch.float64)
+        return replace(self, parameters=(weight, torch.full_like(weight, math.log(rate)), frequency))
+
+    def with_parameters(self, weight: Tensor, rate: Tensor, frequency: Tensor) -> SpectralMixtureKernel1D:
+        """The same mixture with other log w, log a and mu."""
+        return replace(self, parameters=(weight, rate, frequency))
+
+    def k(self, lag: Float[Tensor, "*shape"], order: int = 0) -> Float[Tensor, "*shape"]:
+        """``d^n/dd^n k(d)`` at signed lags, n = `order`; in closed form, and differentiable by the parameters."""
+        if self.parameters is None:
+            raise InputError("the kernel has no parameters yet", "none", "Call `on(points, length)`, or fit.")
+        weight, rate, frequency = self.parameters
+        envelope, d = _ENVELOPES[self.envelope], lag[..., None]
+        waves = lags.modulated([envelope(d, rate.exp(), n) for n in range(order + 1)], d, frequency)
+        return (waves * weight.exp()).sum(-1)
+
+    def components(self) -> list[Component]:
+        """The waves, largest weight first; a frequency and its mirror image are the same wave."""
+        if self.parameters is None:
+            return []
+        weight, rate, frequency = (values.detach() for values in self.parameters)
+        omega = (2 * rate.exp()).sqrt() if self.envelope == "gaussian" else rate.exp()
+        rows = zip(weight.exp().tolist(), frequency.abs().tolist(), (omega / (2 * math.pi)).tolist())
+        return sorted((Component(*row) for row in rows), reverse=True)
+
+    def density(self, frequency: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
+        """Power spectral density at frequencies >= 0 (one-sided), in variance per cycle per unit of x."""
+        found = np.zeros_like(frequency)
+        for weight, centre, width in self.components():
+            for mirrored in (centre, -centre):
+                found += weight * self._spectrum(frequency - mirrored, width)
+        return found
+
+    def _spectrum(self, distance: Float64[np.ndarray, " n"], width: float) -> Float64[np.ndarray, " n"]:
+        """Fourier transform of the envelope, of integral 1: a normal, or Student's t with five degrees of freedom."""
+        z = distance / width
+        if self.envelope == "gaussian":
+            return np.exp(-0.5 * z**2) / (width * math.sqrt(2 * math.pi))
+        return 8 / (3 * math.pi * math.sqrt(5) * width) * (1 + z**2 / 5) ** -3

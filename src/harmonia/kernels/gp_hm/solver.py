@@ -1,0 +1,371 @@
+"""Differential equations solved by Gaussian processes that learn the spectrum of the solution."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from harmonia.core.errors import InputError
+from harmonia.core.progress import track
+from harmonia.kernels.gp_hm import evaluation, galerkin, least_squares
+from harmonia.kernels.gp_hm.basis import AxisBasis, Lags
+from harmonia.kernels.gp_hm.boundary import Boundary, Row, rows_of
+from harmonia.kernels.gp_hm.kernel import HIGHEST_ORDER, Component, SpectralMixtureKernel1D
+from harmonia.kernels.gp_hm.learning import Spectra, evidence
+from harmonia.kernels.gp_hm.least_squares import Measurements, Posterior
+from harmonia.kernels.gp_hm.operators import Equation, Laplace, Order, orders_of
+
+Source = float | Callable[..., Tensor] | np.ndarray | Tensor
+Method = Literal["galerkin", "least-squares"]
+
+_FRACTIONS = (0.08, 0.15, 0.25, 0.4, 0.6)
+"""Frequency scales that are tried, as fractions of the highest frequency of the grid."""
+
+_UNRESOLVED = 1e-2
+"""A relative residual that says that the grid or the prior does not hold the solution."""
+
+POINT_LIMIT = 20_000_000
+
+
+class Step(NamedTuple):
+    """One iteration: relative residual, negative log evidence in nats, and coordinates along each axis."""
+
+    residual: float
+    evidence: float
+    ranks: tuple[int, ...]
+
+
+class GPPDESolver:
+    """Solve ``N[u] = f`` on a box by a Gaussian process whose spectrum is learned (GP-HM, arXiv:2311.04465).
+
+    The prior of u is a product of one `SpectralMixtureKernel1D` an axis, so that high and mixed frequencies are found
+    instead of smoothed away. For given spectra the solution is computed at once (`galerkin`, a direct solver for sums of
+    operators of one axis; Newton and GMRES for the rest), boundary conditions exactly; the spectra then climb the
+    evidence of the solution. Twenty such iterations stand where the official code takes 10^5 to 10^6 steps of Adam.
+
+    On a regular grid with a known operator a spectral or finite-element code does as well. What this adds: any grid,
+    any equation typed as a function, noisy measurements, error bars, and the spectrum itself.
+
+    Arguments:
+        operator: N: `Laplace`, `Helmholtz`, `AllenCahn`, `Advection`, `LinearOperator`, or any function of the
+            solution's derivatives and the coordinates, e.g. ``lambda u, x, t: u[0, 1] + u[0, 0] * u[1, 0]``.
+        grid: Increasing points along each axis (one to three); even spacing is faster.
+        boundary: A number or a function for all sides, or conditions by side: see `boundary.rows_of`.
+        kernel: Prior of every axis, or one an axis; a Gaussian mixture of 30 components unless given.
+        noise: Standard deviation of the equation's residual, for ``"least-squares"``; learned unless given.
+        solver: ``"galerkin"``; ``"least-squares"``: the paper's objective minimised exactly, with a full covariance,
+            for small grids and for measurements. The paper's joint Adam is `OfficialLoop`.
+        max_iter: Iterations of the spectrum; 0 keeps the one it starts with.
+        tolerance: It stops when the relative residual is below.
+        jitter: Relative size of the kernel's eigenvalues that are dropped; its inverse root limits the accuracy.
+
+    Attributes:
+        spectrum_: The learned waves of each axis, largest weight first.
+        kernels_: The learned kernels.
+        residual_: ``N[u] - f`` on the grid.
+        relative_residual_: Its size relative to the largest term of the equation.
+        error_: Estimated relative error of u: how far the solution moves when all lines are twice as wide.
+        coef_: Whitened coordinates of the solution.
+        history_: One `Step` an iteration; the one with the least residual is kept.
+
+    Raises:
+        InputError: grids, operators, conditions or kernels that do not fit together; see `fit`.
+
+    Example:
+        >>> x = np.linspace(0, 1, 60)
+        >>> solver = GPPDESolver(Laplace(), [x], boundary=0.0, max_iter=0)
+        >>> solver = solver.fit(lambda x: -((9 * math.pi) ** 2) * torch.sin(9 * math.pi * x))
+        >>> u = solver.predict(np.array([0.5, 0.25]))
+        >>> bool(np.allclose(u, np.sin(9 * math.pi * np.array([0.5, 0.25])), atol=1e-3))
+        True
+    """
+
+    def __init__(
+        self,
+        operator: Equation | None = None,
+        grid: Sequence[np.ndarray | Tensor] = (),
+        boundary: Boundary = 0.0,
+        kernel: SpectralMixtureKernel1D | Sequence[SpectralMixtureKernel1D] | None = None,
+        *,
+        noise: float | None = None,
+        solver: Method = "galerkin",
+        max_iter: int = 20,
+        tolerance: float = 1e-8,
+        jitter: float = 1e-10,
+    ) -> None:
+        self.operator: Equation = Laplace() if operator is None else operator
+        self.grid, self.boundary, self.noise = grid, boundary, noise
+        self.kernel = SpectralMixtureKernel1D() if kernel is None else kernel
+        self.solver, self.max_iter, self.tolerance, self.jitter = solver, max_iter, tolerance, jitter
+        self._measurements: Measurements | None = None
+
+    def observe(self, X: Any, y: Any, noise: float = 1e-3) -> GPPDESolver:
+        """Add measurements of u at scattered points, for the next `fit`; they are fitted by least squares.
+
+        Arguments:
+            X: Points, one a row.
+            y: Values.
+            noise: Their standard deviation.
+
+        Raises:
+            InputError: shapes that do not fit, values that are not finite, a noise that is not positive.
+        """
+        points = torch.as_tensor(np.asarray(X, dtype=np.float64)).reshape(-1, len(self.grid))
+        values = torch.as_tensor(np.asarray(y, dtype=np.float64)).reshape(-1)
+        if len(points) != len(values) or not len(values):
+            raise InputError("one value a point", f"{len(values)} values, {len(points)} points", "Pass as many.")
+        if not (points.isfinite().all() and values.isfinite().all()):
+            raise InputError("measurements are finite", "NaN or infinity", "Drop such rows.")
+        if not 0 < noise < math.inf:
+            raise InputError("the noise of measurements is positive", noise, "Give its standard deviation.")
+        self._measurements = Measurements(points, values, float(noise))
+        return self
+
+    def fit(self, source: Source = 0.0, boundary_values: Boundary | None = None) -> GPPDESolver:
+        """Solve the equation and learn the spectrum.
+
+        Arguments:
+            source: f: a number, an array on the grid, or a function of the coordinates (torch tensors).
+            boundary_values: In place of `boundary`.
+
+        Raises:
+            InputError: what does not fit, is not finite, cannot be resolved by the grid, or does not fit into memory.
+        """
+        axes = self._axes()
+        orders = orders_of(self.operator, len(axes))
+        kernels = self._kernels(axes, orders)
+        rows = rows_of(self.boundary if boundary_values is None else boundary_values, axes)
+        values = self._source(source, axes)
+        self._lags = [Lags(x) for x in axes]
+        if self.solver not in get_args(Method):
+            raise InputError("no such solver", repr(self.solver), f"Use one of {', '.join(get_args(Method))}.")
+        if any(kernel.parameters is None and kernel.freq_scale == "auto" for kernel in kernels):
+            kernels = self._scaled(kernels, orders, rows, values)
+        kernels = [kernel.on(len(x), float(x[-1] - x[0])) for kernel, x in zip(kernels, axes)]
+        spectra = Spectra(kernels, [float(x[-1] - x[0]) for x in axes])
+        self.history_: list[Step] = []
+        best: tuple[float, list[AxisBasis], galerkin.Solution | Posterior] | None = None
+        previous: Tensor | None = None
+        for iteration in track(range(self.max_iter + 1), "Learning the spectrum"):
+            bases = self._bases(spectra.kernels, rows)
+            found = self._solve(orders, bases, values, previous)
+            self.history_.append(
+                Step(found.relative, evidence(bases, found.z), tuple(basis.rank for basis in bases)),
+            )
+            if best is None or found.relative < best[0]:
+                best = found.relative, bases, found
+            if found.relative <= self.tolerance or iteration == self.max_iter:
+                break
+            if iteration == 0:
+                spectra.rescale(bases, found.z)
+            spectra.step(bases, found.z)
+            previous = galerkin.Fields(bases).of(found.z, (0,) * len(bases))
+        assert best is not None
+        _, self._basis, solution = best
+        self._keep(orders, rows, values, solution)
+        return self
+
+    def _keep(
+        self, orders: list[Order], rows: list[Row], source: Tensor, solution: galerkin.Solution | Posterior
+    ) -> None:
+        self.kernels_ = [basis.kernel for basis in self._basis]
+        self.spectrum_: list[list[Component]] = [kernel.components() for kernel in self.kernels_]
+        self.coef_, self.relative_residual_ = solution.z, solution.relative
+        self.residual_ = solution.residual.numpy()
+        if self.relative_residual_ > _UNRESOLVED:
+            warnings.warn(
+                f"the relative residual is still {self.relative_residual_:.2g}: the solution may have frequencies above "
+                "those of the prior, or a jump; take more points, or another 'freq_scale' (doubled, or 'auto')",
+                stacklevel=3,
+            )
+        if isinstance(solution, galerkin.Solution):
+            if solution.undecided:
+                warnings.warn(
+                    f"the equation and its conditions leave {solution.undecided} direction(s) of the solution open "
+                    "(e.g. a constant, if only slopes are given); they are set to zero",
+                    stacklevel=3,
+                )
+            deviation = float(solution.residual.square().mean().sqrt())
+            self._spread = evaluation.Spread(self._basis, solution.inverse, deviation)
+        self._solution = solution
+        self.error_ = self._sensitivity(orders, rows, source)
+
+    def _solve(
+        self, orders: list[Order], bases: list[AxisBasis], source: Tensor, near: Tensor | None = None
+    ) -> galerkin.Solution | Posterior:
+        if self.solver == "least-squares" or self._measurements is not None:
+            return least_squares.solve(self.operator, orders, bases, source, self._measurements, self.noise)
+        start = near
+        if start is not None:
+            for axis, basis in enumerate(bases):
+                start = torch.movedim(basis.coordinates(torch.movedim(start, axis, 0)), 0, axis)
+        return galerkin.solve(self.operator, orders, bases, source, start)
+
+    def _sensitivity(self, orders: list[Order], rows: list[Row], source: Tensor) -> float:
+        """How far the solution moves, relative to itself, when every line of the spectrum is twice as wide."""
+        wider = []
+        for kernel in self.kernels_:
+            assert kernel.parameters is not None
+            weight, rate, frequency = kernel.parameters
+            factor = 4.0 if kernel.envelope == "gaussian" else 2.0
+            wider.append(kernel.with_parameters(weight, rate + math.log(factor), frequency))
+        bases = self._bases(wider, rows)
+        near = galerkin.Fields(self._basis).of(self.coef_, (0,) * len(bases))
+        other = self._solve(orders, bases, source, near)
+        middles = [(x[1:] + x[:-1]) / 2 for x in (lags.x for lags in self._lags)]
+        order = (0,) * len(bases)
+        here = evaluation.on_grid(self._basis, self.coef_, middles, order)
+        moved = float((evaluation.on_grid(bases, other.z, middles, order) - here).norm())
+        return moved / (float(here.norm()) or 1.0)
+
+    def predict(
+        self, points: Any, deriv: int | Order | None = None, return_std: bool = False
+    ) -> Float64[np.ndarray, " m"] | tuple[Float64[np.ndarray, " m"], Float64[np.ndarray, " m"]]:
+        """The solution, or one of its derivatives, at scattered points.
+
+        Arguments:
+            points: One a row; in one dimension also a plain list.
+            deriv: Orders of the derivative along each axis, e.g. ``(2, 0)``; none by default.
+            return_std: Also the standard deviation of the solution (not of derivatives).
+
+        Raises:
+            InputError: not fitted yet, or points that do not fit.
+        """
+        self._check_fitted()
+        x = torch.as_tensor(np.asarray(points, dtype=np.float64)).reshape(-1, len(self._basis))
+        if not x.isfinite().all():
+            raise InputError("points are finite", "NaN or infinity", "Drop such rows.")
+        order = self._order(deriv)
+        mean = evaluation.at_points(self._basis, self.coef_, x, order).numpy()
+        if not return_std:
+            return mean
+        if any(order):
+            raise InputError("only the solution itself has a standard deviation here", deriv, "Leave 'deriv' out.")
+        if isinstance(self._solution, Posterior):
+            rows = least_squares.pointwise(self._basis, x, order)
+            prior = math.prod(float(kernel.k(torch.zeros(1, dtype=torch.float64))) for kernel in self.kernels_)
+            unseen = (prior - rows.square().sum(1)).clamp(min=0)
+            return mean, (unseen + (rows @ self._solution.root).square().sum(1)).sqrt().numpy()
+        return mean, self._spread.at_points(x).numpy()
+
+    def predict_grid(
+        self, axes: Sequence[Any] | None = None, deriv: int | Order | None = None
+    ) -> Float64[np.ndarray, "..."]:
+        """The same on a tensor grid, much faster; on that of the solver unless given."""
+        self._check_fitted()
+        found = [lags.x for lags in self._lags] if axes is None else [torch.as_tensor(np.asarray(x, float)) for x in axes]
+        if len(found) != len(self._basis):
+            raise InputError("one list of points an axis", f"{len(found)}", f"Pass {len(self._basis)}.")
+        return evaluation.on_grid(self._basis, self.coef_, found, self._order(deriv)).numpy()
+
+    def std_grid(self, axes: Sequence[Any] | None = None) -> Float64[np.ndarray, "..."]:
+        """Standard deviations on a tensor grid."""
+        self._check_fitted()
+        found = [lags.x for lags in self._lags] if axes is None else [torch.as_tensor(np.asarray(x, float)) for x in axes]
+        if isinstance(self._solution, Posterior):
+            points = torch.cartesian_prod(*found).reshape(-1, len(found))
+            spread = self.predict(points.numpy(), return_std=True)[1]
+            return np.asarray(spread).reshape([len(x) for x in found])
+        return self._spread.on_grid(found).numpy()
+
+    def _order(self, deriv: int | Order | None) -> Order:
+        dimensions = len(self._basis)
+        order = (0,) * dimensions if deriv is None else (deriv,) if isinstance(deriv, int) else tuple(deriv)
+        if len(order) != dimensions or min(order) < 0:
+            raise InputError("'deriv' has one order an axis", deriv, f"Give {dimensions} whole numbers.")
+        return order
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "_solution"):
+            raise InputError("there is no solution yet", "an unfitted solver", "Call fit(source) first.")
+
+    def _axes(self) -> list[Tensor]:
+        if not 1 <= len(self.grid) <= 3:
+            raise InputError("a grid has one to three axes", len(self.grid), "Pass one array of points an axis.")
+        axes = []
+        for number, given in enumerate(self.grid, start=1):
+            if isinstance(given, Tensor) and given.dtype != torch.float64:
+                raise InputError("grids are float64: float32 loses the derivatives", given.dtype, "Call .double().")
+            x = torch.as_tensor(np.asarray(given, dtype=np.float64))
+            if x.ndim != 1 or len(x) < 4:
+                raise InputError(f"axis {number} needs at least four points", tuple(x.shape), "Pass a 1-D array.")
+            if not x.isfinite().all() or not (x.diff() > 0).all():
+                raise InputError(f"the points of axis {number} increase strictly", "others", "Sort them, drop doubles.")
+            axes.append(x)
+        total = math.prod(len(x) for x in axes)
+        if total > POINT_LIMIT or max(len(x) for x in axes) > 5000:
+            got = " x ".join(str(len(x)) for x in axes)
+            mend = f"Take at most 5000 an axis and {POINT_LIMIT:,} in all."
+            raise InputError("the grid is too large", got, mend)
+        return axes
+
+    def _kernels(self, axes: list[Tensor], orders: list[Order]) -> list[SpectralMixtureKernel1D]:
+        given = self.kernel
+        kernels = [given] * len(axes) if isinstance(given, SpectralMixtureKernel1D) else list(given)
+        if len(kernels) != len(axes):
+            raise InputError("one kernel an axis", f"{len(kernels)} for {len(axes)} axes", "Pass one, or one each.")
+        for axis, (kernel, x) in enumerate(zip(kernels, axes)):
+            highest = max(order[axis] for order in orders)
+            if highest > HIGHEST_ORDER[kernel.envelope]:
+                raise InputError(
+                    f"a prior of this smoothness has no derivative of order {highest}",
+                    f"envelope '{kernel.envelope}'",
+                    "Use envelope='gaussian'." if kernel.envelope != "gaussian" else "Lower the order.",
+                )
+            nyquist = float((len(x) - 1) / (2 * (x[-1] - x[0])))
+            scale = kernel.freq_scale
+            if kernel.parameters is None and not isinstance(scale, str) and scale > nyquist:
+                needed = math.ceil(2 * scale * float(x[-1] - x[0])) + 1
+                got = f"{scale:g} where {len(x)} points hold {nyquist:.4g} cycles per unit"
+                raise InputError("'freq_scale' is above what the grid holds", got, f"Take {needed} points or lower it.")
+        return kernels
+
+    def _source(self, source: Source, axes: list[Tensor]) -> Tensor:
+        shape = tuple(len(x) for x in axes)
+        if callable(source):
+            found = torch.as_tensor(source(*torch.meshgrid(*axes, indexing="ij")), dtype=torch.float64).detach()
+        else:
+            found = torch.as_tensor(np.asarray(source, dtype=np.float64))
+        if found.ndim and tuple(found.shape) != shape:
+            raise InputError("the source does not fit the grid", tuple(found.shape), f"Pass the shape {shape}.")
+        if not found.isfinite().all():
+            raise InputError("the source is not finite", "NaN or infinity on the grid", "Check it.")
+        return found.expand(shape).clone()
+
+    def _bases(self, kernels: Sequence[SpectralMixtureKernel1D], rows: list[Row]) -> list[AxisBasis]:
+        return [
+            AxisBasis(lags, kernel, [row for row in rows if row.axis == axis], self.jitter)
+            for axis, (lags, kernel) in enumerate(zip(self._lags, kernels))
+        ]
+
+    def _scaled(
+        self, kernels: list[SpectralMixtureKernel1D], orders: list[Order], rows: list[Row], source: Tensor
+    ) -> list[SpectralMixtureKernel1D]:
+        """Frequency scales where they are to be found: those that leave the least residual."""
+        tried: list[tuple[float, int, list[SpectralMixtureKernel1D]]] = []
+        failure = InputError("no frequency scale gives a solution", "infinite residuals", "Give 'freq_scale'.")
+        for fraction in track(_FRACTIONS, "Choosing the frequency scale"):
+            here = []
+            for kernel, lags in zip(kernels, self._lags):
+                n, length = len(lags.x), float(lags.x[-1] - lags.x[0])
+                if kernel.freq_scale == "auto":
+                    kernel = replace(kernel, freq_scale=max(fraction * (n - 1) / 2, 1.0) / length)
+                here.append(kernel.on(n, length))
+            try:
+                found = self._solve(orders, self._bases(here, rows), source).relative
+            except InputError as error:
+                failure = error
+                continue
+            if math.isfinite(found):
+                tried.append((found, len(tried), here))
+        if not tried:
+            raise failure
+        return min(tried)[2]
