@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from jaxtyping import Float, Float64
 from numpy import ndarray
 from sklearn.base import BaseEstimator
 from sklearn.preprocessing import MinMaxScaler
@@ -50,7 +51,7 @@ class QuantumClassifier(BaseEstimator):
         feature_map = self._feature_map(X.shape[1])
         self.scaler_ = MinMaxScaler((0, 2 * np.pi)).fit(X) if self.scaling else None
         self.kernel_ = QuantumKernel(feature_map, self.bandwidth)
-        return self._angles(X)
+        return self.to_angles(X)
 
     def _feature_map(self, features: int) -> PauliFeatureMap:
         if isinstance(self.feature_map, str):
@@ -60,10 +61,11 @@ class QuantumClassifier(BaseEstimator):
             return maps[self.feature_map](features, reps=self.reps, entanglement=self.entanglement)
         return self.feature_map if isinstance(self.feature_map, PauliFeatureMap) else self.feature_map(features)
 
-    def _angles(self, X: ndarray) -> Tensor:
+    def to_angles(self, X: Float64[ndarray, "n features"]) -> Float[Tensor, "n features"]:
+        """Inputs as angles, before the bandwidth."""
         scaled = X if self.scaler_ is None else self.scaler_.transform(X)
         dtype = torch.float32 if X.shape[1] > _SINGLE_ABOVE else torch.float64
         return torch.from_numpy(np.ascontiguousarray(scaled)).to(dtype)
 
     def _new_angles(self, X: Any) -> Tensor:
-        return self._angles(validate_data(self, X, dtype=np.float64, reset=False))
+        return self.to_angles(validate_data(self, X, dtype=np.float64, reset=False))

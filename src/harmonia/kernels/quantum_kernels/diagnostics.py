@@ -68,6 +68,10 @@ def geometric_difference(K1: Float64[ndarray, "n n"], K2: Float64[ndarray, "m m"
     return float(np.sqrt(np.linalg.eigvalsh((inner + inner.T) / 2)[-1]))
 
 
+_LITTLE = 0.05
+"""Larger overlaps are no cause for concern, however few the qubits."""
+
+
 @dataclass(frozen=True)
 class Concentration:
     """How the overlaps of different rows are spread.
@@ -87,8 +91,8 @@ class Concentration:
 
     @property
     def concentrated(self) -> bool:
-        """Whether rows overlap hardly more than random states: then nothing can be learned from few rows or shots."""
-        return self.mean < 2 * self.random
+        """Whether rows overlap hardly more than random states, and little: then few rows or shots teach nothing."""
+        return self.mean < min(2 * self.random, _LITTLE)
 
     def __str__(self) -> str:
         verdict = "concentrated" if self.concentrated else "not concentrated"
@@ -108,10 +112,15 @@ def concentration_report(kernel: QuantumKernel, X: Float64[ndarray, "n features"
         raise InputError("overlaps need two rows", len(X), "Pass more.")
     with torch.no_grad():
         matrix = kernel(torch.from_numpy(X)).numpy()
-    pairs = matrix[np.triu_indices(len(matrix), 1)]
+    return concentration_of(matrix, kernel.feature_map.dimension)
+
+
+def concentration_of(K: Float64[ndarray, "n n"], dimension: int) -> Concentration:
+    """The same of a kernel matrix of states with `dimension` amplitudes."""
+    pairs = K[np.triu_indices(len(K), 1)]
     mean, std = float(pairs.mean()), float(pairs.std())
     shots = mean * (1 - mean) / std**2 if std else math.inf
-    return Concentration(mean, std, 1 / kernel.feature_map.dimension, shots)
+    return Concentration(mean, std, 1 / dimension, shots)
 
 
 def _square(K: Float64[ndarray, "n n"]) -> Float64[ndarray, "n n"]:

@@ -31,6 +31,9 @@ DataMap = Callable[[Tensor], Tensor]
 MOST_QUBITS = {"cpu": 20, "cuda": 24}
 """More are refused: 2^20 amplitudes of one row are 16 MiB."""
 
+_CACHED = 1 << 15
+"""Amplitudes that a processor works on at once: they and their phases stay in its cache."""
+
 
 class Rotations(NamedTuple):
     """Rotations ``exp(-i angle P)`` by Pauli strings of one kind, each on its own set of qubits.
@@ -132,6 +135,12 @@ class PauliFeatureMap:
             InputError: another number of features, or states that do not fit into memory.
         """
         self._check(x)
+        rows = max(1, _CACHED // self.dimension)
+        if x.ndim == 2 and len(x) > rows and x.device.type == "cpu":
+            return torch.cat([self._state(block) for block in x.split(rows)])
+        return self._state(x)
+
+    def _state(self, x: Tensor) -> Tensor:
         uniform = _complex(torch.tensor(self.dimension**-0.5, dtype=x.dtype, device=x.device))
         psi = uniform.expand(*x.shape[:-1], self.dimension)
         phases: dict[tuple[Rotations, ...], Tensor] = {}

@@ -18,9 +18,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from harmonia.core.errors import InputError
 from harmonia.kernels.quantum_kernels.base import QuantumClassifier
 from harmonia.kernels.quantum_kernels.device import estimate_kernel
+from harmonia.kernels.quantum_kernels.diagnostics import concentration_of
 from harmonia.parts.gram.psd import nearest_psd
-
-_CONCENTRATED = 0.05
 
 
 class QuantumSVC(ClassifierMixin, QuantumClassifier):
@@ -136,11 +135,9 @@ class QuantumSVC(ClassifierMixin, QuantumClassifier):
         return found.astype(np.float64)
 
     def _warn_if_concentrated(self, matrix: Float64[ndarray, "n n"]) -> None:
-        n = len(matrix)
-        mean = (matrix.sum() - np.trace(matrix)) / max(1, n * (n - 1))
-        if n > 1 and mean < min(2 / self.kernel_.feature_map.dimension, _CONCENTRATED):
+        if len(matrix) > 1 and (found := concentration_of(matrix, self.kernel_.feature_map.dimension)).concentrated:
             warnings.warn(
-                f"the kernel is concentrated: rows overlap by {mean:.2g} on average, hardly more than random states; "
-                "use a smaller bandwidth or fewer features",
+                f"the kernel is concentrated: rows overlap by {found.mean:.2g} on average, hardly more than random "
+                "states; use a smaller bandwidth or fewer features",
                 stacklevel=3,
             )
