@@ -16,11 +16,11 @@ _PUBLIC = "bounds must come from public knowledge, never from the private rows"
 
 @dataclass(frozen=True, eq=False)
 class Domain:
-    """A box ``lower <= x <= upper``, and optionally the ball around its centre with this radius.
+    """A box ``lower <= x <= upper``, or the ball in it.
 
     Attributes:
         lower, upper: Corners of the box.
-        radius: Of the ball; that of the box's corners unless it is smaller.
+        radius: Of the ball; of a box the distance of its corners from the centre.
     """
 
     lower: Float64[np.ndarray, " d"]
@@ -70,7 +70,9 @@ class Domain:
 
     def clip(self, x: Float64[np.ndarray, "n d"]) -> Float64[np.ndarray, "n d"]:
         """The rows seen from the centre, moved to the edge where they lie outside."""
-        seen = np.clip(x, self.lower, self.upper) - self.centre
+        if self.radius >= np.linalg.norm(self.widths) / 2 * (1 - 1e-12):
+            return np.clip(x, self.lower, self.upper) - self.centre
+        seen = x - self.centre
         norms = np.linalg.norm(seen, axis=1, keepdims=True)
         # The last bits of a norm must not carry a row past the edge.
         return seen * np.where(norms > self.radius, self.radius * (1 - 1e-12) / norms.clip(1e-300), 1.0)

@@ -80,7 +80,9 @@ def sum_of_exponentials(
     with np.errstate(all="ignore"):
         wanted = np.asarray(f(z), dtype=np.float64)
     if wanted.shape != z.shape or not np.isfinite(wanted).all() or wanted[0] <= 0:
-        raise InputError("the function must give finite numbers, f(0) > 0", wanted[:3], "Give one of distances.")
+        raise InputError(
+            "the function must give finite numbers, f(0) > 0", wanted.ravel()[:3], "Give one of distances."
+        )
     best = np.inf
     count = 25
     while count <= most:

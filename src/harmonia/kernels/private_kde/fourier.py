@@ -127,7 +127,8 @@ class FourierSketch(Sketch):
     @classmethod
     def restore(cls, state: dict[str, np.ndarray]) -> FourierSketch:
         frequencies = _projection(state, "frequencies")
-        assert frequencies is not None
+        if frequencies is None:
+            raise KeyError("frequencies")
         return cls(frequencies, int(state["count"]), _projection(state, "project"), float(state["total"]))
 
 

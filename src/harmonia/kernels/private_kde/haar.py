@@ -114,8 +114,12 @@ class HaarSketch(Sketch):
             else:
                 root, coefficients = self._coefficients(float(w))
                 grid = np.linspace(0, 1, len(root))
-                roots = roots + np.interp(at, grid, root)
-                rest = rest + np.interp(at, grid, coefficients @ by_level[:, j])
+                own_root, own = np.interp(at, grid, root), np.interp(at, grid, coefficients @ by_level[:, j])
+                for q in np.flatnonzero((at < 0) | (at > 1)):
+                    middles = (np.arange(2**self.depth) + 0.5) / 2**self.depth
+                    own_root[q], squares = _transformed(self.profile(np.abs(at[q] - middles) * w))
+                    own[q] = squares @ by_level[:, j]
+                roots, rest = roots + own_root, rest + own
         return variances[0] * roots**2 + rest
 
     def state(self) -> dict[str, np.ndarray]:
@@ -248,10 +252,16 @@ def _profile_coefficients(profile: Profile, width: float, depth: int) -> tuple[n
     means = _cell_means(lambda z: profile(z * (width / n)), n)
     roots, squares = [], []
     for edge in np.linspace(0, n, min(_GRID, n) + 1).round().astype(np.int64):
-        values, levels = np.r_[means[:edge][::-1], means[: n - edge]], []
-        while len(values) > 1:
-            levels.append(np.square(values[0::2] - values[1::2]).sum() / 4)
-            values = (values[0::2] + values[1::2]) / 2
-        roots.append(values[0])
-        squares.append(levels[::-1])
+        root, levels = _transformed(np.r_[means[:edge][::-1], means[: n - edge]])
+        roots.append(root)
+        squares.append(levels)
     return np.array(roots), np.array(squares)
+
+
+def _transformed(values: Float64[np.ndarray, " cells"]) -> tuple[float, np.ndarray]:
+    """The mean, and by level the sum of squared coefficients, of values over all cells."""
+    levels = []
+    while len(values) > 1:
+        levels.append(np.square(values[0::2] - values[1::2]).sum() / 4)
+        values = (values[0::2] + values[1::2]) / 2
+    return float(values[0]), np.array(levels[::-1])

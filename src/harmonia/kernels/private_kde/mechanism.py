@@ -170,4 +170,7 @@ def column_sums(
     Sums of whole numbers of steps are exact, in any order, below 2^53: floating-point sums would depend on the order of
     the rows and so have a larger sensitivity than they seem to. A step of 0 cuts nothing.
     """
-    return np.trunc(values / step).sum(0) * step if step.any() else values.sum(0)
+    if not step.any():
+        return values.sum(0)
+    steps = np.multiply(values, 1 / step)
+    return np.trunc(steps, out=steps).sum(0) * step

@@ -46,7 +46,7 @@ class Similarity:
     rates: Callable[[np.ndarray], np.ndarray] | None = None
 
     @classmethod
-    def of(cls, kernel: Any, distance: Distance = "sqeuclidean", tol: float = 1e-3, zmax: float = 100.0) -> Similarity:
+    def of(cls, kernel: Any, distance: Any = "sqeuclidean", tol: float = 1e-3, zmax: float = 100.0) -> Similarity:
         """A kernel by name, as an `ExponentialSum`, or as a completely monotone function of a distance.
 
         Raises:
