@@ -180,8 +180,9 @@ class _Dual:
         """Optimum, gap and number of steps, along the barrier's path; None if the constraints contradict each other."""
         count = len(point.multipliers)
         # No weights diverge from the base by more than all weight on its least likely row does: by weak duality a
-        # larger dual value proves that no weights satisfy the constraints.
-        most = float(np.log(np.exp(self.log_base).sum()) - self.log_base.min()) + 1e-6
+        # larger dual value proves that no weights satisfy the constraints. With a ridge they need not.
+        hard = bool((self.ridge == 0).any())
+        most = float(np.log(np.exp(self.log_base).sum()) - self.log_base.min()) + 1e-6 if hard else np.inf
         barrier, steps = 0.05 / count if self.tol.any() else 0.0, 0
         while True:
             last = 2 * count * barrier <= _GAP
