@@ -12,6 +12,7 @@ from jaxtyping import Float, Float64
 from numpy import ndarray
 from sklearn.base import BaseEstimator
 from sklearn.preprocessing import MinMaxScaler
+from sklearn.utils import Tags
 from sklearn.utils.validation import validate_data
 from torch import Tensor
 
@@ -66,6 +67,11 @@ class QuantumClassifier(BaseEstimator):
         scaled = X if self.scaler_ is None else self.scaler_.transform(X)
         dtype = torch.float32 if X.shape[1] > _SINGLE_ABOVE else torch.float64
         return torch.from_numpy(np.ascontiguousarray(scaled)).to(dtype)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.non_deterministic = self.shots is not None
+        return tags
 
     def _new_angles(self, X: Any) -> Tensor:
         return self.to_angles(validate_data(self, X, dtype=np.float64, reset=False))

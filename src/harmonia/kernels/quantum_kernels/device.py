@@ -71,8 +71,8 @@ def as_noise(noise: float | DeviceNoise) -> DeviceNoise:
 
 def estimate_kernel(
     kernel: QuantumKernel,
-    x: Float64[Tensor, "n d"],
-    z: Float64[Tensor, "m d"] | None = None,
+    x: Float[Tensor, "n d"],
+    z: Float[Tensor, "m d"] | None = None,
     *,
     shots: int | None = None,
     noise: float | DeviceNoise = 0.0,
@@ -104,7 +104,7 @@ def estimate_kernel(
     measured = []
     with torch.no_grad():
         outcomes = None if not device.readout else _Outcomes(kernel, x, other)
-        exact = kernel(x, z).clamp(0, 1).numpy() if outcomes is None else None
+        exact = kernel(x, z).double().clamp(0, 1).numpy() if outcomes is None else None
         for stretch in stretches:
             if outcomes is None:
                 assert exact is not None
@@ -192,7 +192,7 @@ class _Outcomes:
             amplitudes = self.kernel.feature_map.undo(
                 psi.expand(*pairs, dimension), angles[:, None].expand(*pairs, angles.shape[1])
             )
-            share = device.expected(amplitudes.abs().square().numpy(), dimension, stretch)
+            share = device.expected(amplitudes.abs().square().double().numpy(), dimension, stretch)
             if device.mitigation == "none":
                 found.append(_counted((share @ wrong).clip(0, 1), shots, generator))
             else:

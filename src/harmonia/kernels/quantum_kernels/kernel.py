@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Complex, Float
 from scipy.linalg import get_blas_funcs
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from harmonia.core.errors import InputError
 from harmonia.kernels.quantum_kernels.feature_maps import PauliFeatureMap
@@ -71,11 +72,17 @@ def overlaps(
         tensor([[1., 0.],
                 [0., 1.]], dtype=torch.float64)
     """
-    if psi2 is None and psi1.ndim == 2 and psi1.device.type == "cpu" and not psi1.requires_grad:
+    if psi2 is None and psi1.ndim == 2 and psi1.device.type == "cpu" and not _derivatives_wanted(psi1):
         return _own_overlaps(psi1)
     product = torch.view_as_real(psi1.conj() @ (psi1 if psi2 is None else psi2).mT)
     values = product.square().sum(-1)
     return (values + values.mT) / 2 if psi2 is None else values
+
+
+def _derivatives_wanted(psi: Tensor) -> bool:
+    """Whether anything may look into a function of the states, which numpy does not let it."""
+    backward = torch.is_grad_enabled() and psi.requires_grad
+    return backward or forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active()
 
 
 def _own_overlaps(psi: Tensor) -> Tensor:

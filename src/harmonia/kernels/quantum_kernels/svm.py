@@ -115,11 +115,13 @@ class QuantumSVC(ClassifierMixin, QuantumClassifier):
 
     def decision_function(self, X: Any) -> Float64[ndarray, " n *classes"]:
         """Distance from the boundary, positive for the second of two classes; a column for each of more."""
-        return self.svc_.decision_function(self._against_training(X))
+        matrix = self._against_training(X)
+        return self.svc_.decision_function(matrix)
 
     def predict(self, X: Any) -> ndarray:
         """Labels."""
-        return self.svc_.predict(self._against_training(X))
+        matrix = self._against_training(X)
+        return self.svc_.predict(matrix)
 
     def _against_training(self, X: Any) -> Float64[ndarray, "m n"]:
         """The kernel with the support vectors; 0 stands for all other training rows, which do not count."""
@@ -131,8 +133,7 @@ class QuantumSVC(ClassifierMixin, QuantumClassifier):
 
     def _measured(self, x: Any, z: Any, seed: int) -> Float64[ndarray, "n m"]:
         generator = np.random.default_rng(seed)
-        found = estimate_kernel(self.kernel_, x, z, shots=self.shots, noise=self.noise, generator=generator)
-        return found.astype(np.float64)
+        return estimate_kernel(self.kernel_, x, z, shots=self.shots, noise=self.noise, generator=generator)
 
     def _warn_if_concentrated(self, matrix: Float64[ndarray, "n n"]) -> None:
         if len(matrix) > 1 and (found := concentration_of(matrix, self.kernel_.feature_map.dimension)).concentrated:
