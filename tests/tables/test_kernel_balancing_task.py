@@ -1,0 +1,169 @@
+"""The jobs: a user's table in, recommendations and pictures out; quick claims hold; bad tables are refused."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import polars
+import pytest
+
+from harmonia.core.claim import HOLDS, claims_in
+from harmonia.core.errors import InputError
+from harmonia.core.registry import find
+from harmonia.core.task import find_job, jobs_in
+from harmonia.media import Table
+from harmonia.tables.kernel_balancing import claim, task
+from harmonia.tables.kernel_balancing.rating_table import RatingTable, described
+from harmonia.tables.kernel_balancing.semi_synthetic import demo_ratings
+
+JOBS = jobs_in(task)
+
+
+@pytest.fixture(scope="module")
+def some():
+    """Ratings of sixty users."""
+    return Table(demo_ratings().frame.filter(polars.col("user") <= 60, polars.col("item") <= 50))
+
+
+@pytest.fixture(scope="module")
+def outputs(some):
+    return find_job(JOBS, "recommend").run({"ratings": some, "n_anchors": "40", "top": "3"})
+
+
+def test_recommendations_are_of_unrated_items_in_order(outputs, some):
+    found = outputs["recommendations"].frame
+    assert found.group_by("user").len()["len"].max() == 3
+    chosen = some.frame.filter(polars.col("exposure") == "chosen").select(
+        polars.col("user", "item").cast(polars.String)
+    )
+    assert found.join(chosen, on=["user", "item"]).height == 0
+    by_rank = found.sort("user", "rank").group_by("user", maintain_order=True).agg("expected_rating")
+    assert all(list(values) == sorted(values, reverse=True) for values in by_rank["expected_rating"])
+
+
+def test_weights_correct_the_mean(outputs, some):
+    frame = outputs["weights"].frame
+    assert frame["weight"].mean() == pytest.approx(1)
+    at_random = some.frame.filter(polars.col("exposure") == "random")["rating"].mean()
+    assert abs(outputs["mean_of_all"] - at_random) < abs(outputs["mean_as_rated"] - at_random)
+    assert outputs["mean_of_all"] == pytest.approx((frame["weight"] * frame["rating"]).mean())
+    assert outputs["mmd_after"] < outputs["mmd_before"]
+    assert outputs["effective_ratings"] < frame.height
+
+
+def test_everything_is_written(outputs, tmp_path):
+    written = find_job(JOBS, "recommend").save(outputs, tmp_path, "t")
+    assert sorted(path.suffix for path in written) == [".csv", ".csv", ".png", ".png", ".png"]
+
+
+def test_three_columns_are_enough(some):
+    frame = some.frame.filter(polars.col("exposure") == "chosen").select("user", "item", "rating")
+    outputs = task.recommend(Table(frame), n_anchors=20, loss="dr", anchors="all", ridge=1e-2)
+    assert outputs["quality"] is None
+    assert outputs["recommendations"].frame["user"].n_unique() == frame["user"].n_unique()
+
+
+def test_a_random_sample_and_features_may_be_tables_of_their_own(some):
+    plain = some.frame.select("user", "item", "rating", "exposure")
+    chosen, shown = (plain.filter(polars.col("exposure") == kind).drop("exposure") for kind in ("chosen", "random"))
+    features = [Table(some.frame.unique(of).select(of, polars.col(f"^{of}_trait.*$"))) for of in ("user", "item")]
+    outputs = task.recommend(
+        Table(chosen.rename({"user": "who", "item": "what", "rating": "how"})),
+        random_sample=Table(shown.rename({"user": "who", "item": "what", "rating": "how"})),
+        user_features=features[0],
+        item_features=features[1],
+        user="who",
+        item="what",
+        rating="how",
+        n_anchors=40,
+    )
+    assert outputs["quality"] is not None
+
+
+def test_simulate_and_scale(some):
+    simulated = find_job(JOBS, "simulate").run({"draws": "1", "users": "60", "items": "60"})
+    assert simulated["balanced"] < simulated["naive"]
+    assert simulated["errors"].frame.width == 9
+    scaled = task.scale(some, factor=10.0)
+    scores = scaled["scores"].frame
+    for name in ("uniform weights", "balanced weights"):
+        # Ten times the weights at ten times the decay: two points to the right in this grid.
+        np.testing.assert_allclose(scores[f"{name} times 10"][2:], scores[name][:-2], atol=0.02)
+
+
+def test_columns_are_found():
+    frame = polars.DataFrame({"movieId": [1, 2], "userId": ["a", "b"], "stars": [1.0, 2.0], "year": [1990, 2000]})
+    found = RatingTable.of(Table(frame))
+    np.testing.assert_array_equal(found.pairs, [["a", "1"], ["b", "2"]])
+    assert list(found.item_features) == ["1", "2"]
+    plain = RatingTable.of(Table(polars.DataFrame({"x": ["a", "b"], "y": [3, 4], "z": [0.5, 0.6]})))
+    np.testing.assert_array_equal(plain.values, [0.5, 0.6])
+    assert not plain.at_random.any()
+
+
+def bad(**columns):
+    base = {"user": ["a", "b", "c"] * 10, "item": [f"i{j}" for j in range(30)], "rating": [1.0, 2.0, 3.0] * 10}
+    return Table(polars.DataFrame(base | columns))
+
+
+@pytest.mark.parametrize(
+    ("table", "match"),
+    [
+        (Table(polars.DataFrame({"user": ["a"], "item": ["b"]})), "columns user, item and rating"),
+        (bad(rating=["good"] * 30), "no numbers"),
+        (bad(rating=[None] + [1.0, 2.0] * 14 + [3.0]), "no number"),
+        (bad(rating=[3.0] * 30), "equal"),
+        (bad(user=["a", None, "c"] * 10), "empty cell"),
+        (Table(bad().frame.head(5)), "too few"),
+    ],
+    ids=["columns", "words", "missing", "constant", "nameless", "few"],
+)
+def test_bad_tables_are_refused(table, match):
+    with pytest.raises(InputError, match=match):
+        task.recommend(table)
+
+
+def test_features_without_names_are_refused():
+    with pytest.raises(InputError, match="once for each"):
+        described(Table(polars.DataFrame({"user": ["a", "a"], "age": [1, 2]})), "user")
+    with pytest.raises(InputError, match="no features"):
+        task.recommend(bad(), user_features=Table(polars.DataFrame({"user": ["a", "b"], "age": [1, 2]})))
+    with pytest.raises(InputError, match="both kinds"):
+        task.scale(bad())
+
+
+def test_the_command_line_tells_what_is_wrong(tmp_path):
+    (tmp_path / "r.csv").write_text("user,item,rating\na,b,good\n")
+    command = [sys.executable, "-m", "harmonia.app.cli", "run", "kernel-balancing", str(tmp_path / "r.csv")]
+    run = subprocess.run([*command, "--out", str(tmp_path / "out")], capture_output=True, text=True, check=False)
+    if run.returncode == 0 and not run.stderr:
+        pytest.skip("the command line is no module")
+    assert run.returncode == 2
+    assert "Traceback" not in run.stderr
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize("each", [c for c in claims_in(claim) if c.tier == "quick"], ids=lambda c: c.measure.__name__)
+def test_quick_claims_hold(each):
+    assert each.check(seed=1).verdict in HOLDS
+
+
+def test_coat_is_skipped_where_it_is_not(monkeypatch):
+    from harmonia.tables.kernel_balancing.claims import coat
+
+    monkeypatch.delenv(coat.COAT, raising=False)
+    coat._study.cache_clear()
+    coat._released.cache_clear()
+    said: list[str] = []
+    monkeypatch.setattr(coat, "say", said.append)
+    assert coat.tuned_gain.check().verdict == "beyond this machine"
+    assert coat.COAT in said[0]
+    coat._study.cache_clear()
+
+
+def test_the_card():
+    card = find("kernel-balancing").card
+    assert card.field == "tables"
+    assert any("sums" in erratum.defect for erratum in card.errata)
