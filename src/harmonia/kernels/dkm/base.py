@@ -42,6 +42,7 @@ class DeepKernelEstimator(BaseEstimator):
         max_iter=200,
         batch_size=None,
         learn_inducing=True,
+        warm_start=False,
         random_state=None,
     ):
         self.n_layers = n_layers
@@ -54,6 +55,7 @@ class DeepKernelEstimator(BaseEstimator):
         self.max_iter = max_iter
         self.batch_size = batch_size
         self.learn_inducing = learn_inducing
+        self.warm_start = warm_start
         self.random_state = random_state
 
     def _check_parameters(self) -> None:
@@ -111,7 +113,10 @@ class DeepKernelEstimator(BaseEstimator):
             objective=self.objective,
             jitter=JITTER,
         )
+        before = getattr(self, "machine_", None) if self.warm_start else None
         self.machine_ = DeepKernelMachine(config, x[rows], learn_inducing=bool(self.learn_inducing))
+        if before is not None and _sizes(before) == _sizes(self.machine_):
+            self.machine_.load_state_dict(before.state_dict())
         return x
 
     def _names(self) -> np.ndarray:
@@ -141,3 +146,7 @@ class DeepKernelEstimator(BaseEstimator):
         frozen = self.machine_.frozen()
         parts = [frozen(part) for part in x.split(PORTION)]
         return Marginals(torch.cat([part.mean for part in parts]), torch.cat([part.variance for part in parts]))
+
+
+def _sizes(machine: DeepKernelMachine) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in machine.state_dict().items()}

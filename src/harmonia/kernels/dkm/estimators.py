@@ -47,6 +47,7 @@ class DeepKernelMachineRegressor(MultiOutputMixin, RegressorMixin, DeepKernelEst
         batch_size: None: L-BFGS on all rows, whose number enters time linearly and memory not at all. A number: Adam
             on minibatches.
         learn_inducing: Whether inducing points move.
+        warm_start: Whether `fit` goes on from what the last one of the same sizes found.
         noise: Variance of the noise, relative to the targets' variance; None to learn it.
         random_state: Seed of the choice of inducing points and of minibatches.
 
@@ -84,6 +85,7 @@ class DeepKernelMachineRegressor(MultiOutputMixin, RegressorMixin, DeepKernelEst
         max_iter=200,
         batch_size=None,
         learn_inducing=True,
+        warm_start=False,
         noise=None,
         random_state=None,
     ):
@@ -98,6 +100,7 @@ class DeepKernelMachineRegressor(MultiOutputMixin, RegressorMixin, DeepKernelEst
             max_iter=max_iter,
             batch_size=batch_size,
             learn_inducing=learn_inducing,
+            warm_start=warm_start,
             random_state=random_state,
         )
         self.noise = noise
@@ -119,7 +122,8 @@ class DeepKernelMachineRegressor(MultiOutputMixin, RegressorMixin, DeepKernelEst
         scale = columns.std(0)
         self.y_mean_, self.y_scale_ = columns.mean(0), np.where(scale > 0, scale, 1.0)
         targets = torch.from_numpy((columns - self.y_mean_) / self.y_scale_)
-        noise = Noise(None if self.noise is None else float(self.noise))
+        start: float = getattr(self, "_noise", 0.1) if self.warm_start else 0.1
+        noise = Noise(start if self.noise is None else float(self.noise), learned=self.noise is None)
         path = fit_regression(self.machine_, x, targets, noise, self._schedule())
         self.elbo_path_ = path - float(np.log(self.y_scale_).sum())
         self.elbo_ = float(self.elbo_path_[-1])
@@ -146,7 +150,7 @@ class DeepKernelMachineClassifier(ClassifierMixin, DeepKernelEstimator):
 
     Arguments:
         n_layers, n_inducing, dof, kernel, norm, objective, lr, max_iter, batch_size, learn_inducing,
-            random_state: As of `DeepKernelMachineRegressor`.
+            warm_start, random_state: As of `DeepKernelMachineRegressor`.
 
     Attributes:
         classes_: Labels.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from functools import partial, reduce
 from operator import add
@@ -44,12 +43,10 @@ class Schedule(NamedTuple):
 class Noise(nn.Module):
     """The variance of the targets' noise, learned or given."""
 
-    def __init__(self, variance: float | None) -> None:
+    def __init__(self, variance: float, learned: bool) -> None:
         super().__init__()
-        start = 0.1 if variance is None else variance
-        self.log_excess = nn.Parameter(
-            torch.tensor(math.log(max(start - LEAST_NOISE, 1e-12)), dtype=torch.float64), requires_grad=variance is None
-        )
+        excess = torch.tensor(max(variance - LEAST_NOISE, 1e-12), dtype=torch.float64)
+        self.log_excess = nn.Parameter(excess.log(), requires_grad=learned)
 
     def forward(self) -> Tensor:
         return self.log_excess.exp() + LEAST_NOISE
