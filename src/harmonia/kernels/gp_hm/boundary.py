@@ -74,7 +74,7 @@ def rows_of(boundary: Boundary, axes: Sequence[Tensor]) -> list[Row]:
     """
     names = [name for pair in SIDES[: len(axes)] for name in pair]
     if not isinstance(boundary, Mapping):
-        boundary = {name: boundary for name in names}
+        boundary = dict.fromkeys(names, boundary)
     unknown = set(boundary) - set(names)
     if unknown:
         raise InputError("there is no such side", sorted(unknown), f"Sides are: {', '.join(names)}.")

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from harmonia.kernels.gp_hm.basis import AxisBasis
-from harmonia.kernels.gp_hm.galerkin import KroneckerSum
 from harmonia.kernels.gp_hm.operators import Order
-from harmonia.parts.gram import Kronecker, along
+from harmonia.parts.gram import Kronecker
 
 _CHUNK = 4096
 
@@ -39,7 +38,7 @@ def at_points(
 
 
 def on_grid(
-    bases: Sequence[AxisBasis], z: Float[Tensor, "..."], axes: Sequence[Float[Tensor, " m"]], order: Order
+    bases: Sequence[AxisBasis], z: Float[Tensor, "..."], axes: Sequence[Float[Tensor, "_"]], order: Order
 ) -> Float[Tensor, "..."]:
     """The same on a tensor grid, at the cost of two small products an axis."""
     return Kronecker(*(basis.at(x, m) for basis, x, m in zip(bases, axes, order))).on_grid(z)
@@ -48,43 +47,48 @@ def on_grid(
 class Spread:
     """Variance of the solution: of what the grid does not see of the prior, and of what the residual leaves open.
 
-    The prior's variance given the values on the grid is ``prod k_i(0) - prod |phi_i(x)|^2``. A residual of standard
-    deviation s at every grid point adds ``s^2 |phi(x)^T V (1 / sums) V^{-1} Q^T|^2``, of which the off-diagonal terms
-    of ``V^{-1} V^{-T}`` are left out (they vanish for symmetric operators), so that everything stays a product.
+    The prior's variance given the values on the grid is ``prod k_i(0) - prod |phi_i(x)|^2``. The residual is taken for
+    noise of its own size in the source; draws of such noise go through the solver, and their mean square is added.
 
     Arguments:
         bases: Of the axes.
-        inverse: Of the equation.
-        deviation: Root mean square of the residual.
+        respond: How the solution's z answers to a change of the source.
+        residual: ``N[u] - f`` on the grid.
+        draws: How many; the standard deviation is known to ``1 / sqrt(2 draws)``.
+        seed: Of the draws.
     """
 
-    def __init__(self, bases: Sequence[AxisBasis], inverse: KroneckerSum, deviation: float) -> None:
+    def __init__(
+        self,
+        bases: Sequence[AxisBasis],
+        respond: Callable[[Tensor], Tensor],
+        residual: Float[Tensor, "..."],
+        draws: int = 32,
+        seed: int = 0,
+    ) -> None:
         self._bases = bases
-        self._maps = [b.to_z(v.real) + 1j * b.to_z(v.imag) for b, v in zip(bases, inverse.vectors.factors)]
-        weights = inverse.reciprocal.abs().square() * deviation**2
-        for axis, matrix in enumerate(inverse.inverses.factors):
-            weights = along(weights, torch.diag(matrix.abs().square().sum(1)), axis)
-        self._weights = weights
+        generator = torch.Generator().manual_seed(seed)
+        deviation = float(residual.square().mean().sqrt())
+        noise = (torch.randn(residual.shape, generator=generator, dtype=torch.float64) for _ in range(draws))
+        self._draws = [deviation * respond(values) for values in noise]
         one = torch.zeros(1, dtype=torch.float64)
         self._prior = math.prod(float(basis.kernel.k(one)) for basis in bases)
 
-    def _squares(self, axis: int, x: Float[Tensor, " m"]) -> tuple[Tensor, Tensor]:
-        phi = self._bases[axis].at(x)
-        return phi.square().sum(1), (phi.to(torch.complex128) @ self._maps[axis]).abs().square()
-
     def at_points(self, points: Float[Tensor, "m d"]) -> Float[Tensor, " m"]:
         """Standard deviations at scattered points."""
-        found = []
-        for part in points.split(_CHUNK):
-            pairs = [self._squares(axis, part[:, axis]) for axis in range(len(self._bases))]
-            seen = torch.stack([pair[0] for pair in pairs]).prod(0)
-            found.append((self._prior - seen).clamp(min=0) + contract([pair[1] for pair in pairs], self._weights))
-        return torch.cat(found).sqrt()
+        order = (0,) * len(self._bases)
+        draws = torch.stack([at_points(self._bases, z, points, order) for z in self._draws])
+        seen = [basis.at(points[:, axis]).square().sum(1) for axis, basis in enumerate(self._bases)]
+        unseen = (self._prior - torch.stack(seen).prod(0)).clamp(min=0)
+        return (unseen + draws.square().mean(0)).sqrt()
 
-    def on_grid(self, axes: Sequence[Float[Tensor, " m"]]) -> Float[Tensor, "..."]:
+    def on_grid(self, axes: Sequence[Float[Tensor, "_"]]) -> Float[Tensor, "..."]:
         """The same on a tensor grid."""
-        pairs = [self._squares(axis, x) for axis, x in enumerate(axes)]
+        rows = Kronecker(*(basis.at(x) for basis, x in zip(self._bases, axes)))
         seen = torch.ones((), dtype=torch.float64)
-        for pair in pairs:
-            seen = seen[..., None] * pair[0]
-        return ((self._prior - seen).clamp(min=0) + Kronecker(*(p[1] for p in pairs)).on_grid(self._weights)).sqrt()
+        for row in rows.factors:
+            seen = seen[..., None] * row.square().sum(1)
+        drawn = torch.zeros_like(seen)
+        for z in self._draws:
+            drawn += rows.on_grid(z).square() / len(self._draws)
+        return ((self._prior - seen).clamp(min=0) + drawn).sqrt()

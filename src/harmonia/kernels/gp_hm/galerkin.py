@@ -10,7 +10,7 @@ mixed derivatives, nonlinear equations by Newton's method) is solved by GMRES wi
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -39,6 +39,7 @@ class Solution(NamedTuple):
         relative: Root mean square of the residual, relative to that of the source and of the equation's terms.
         newton: Newton steps (1 for a linear equation).
         undecided: Directions that the equation and its conditions leave open, set to zero.
+        respond: To the z by which the solution moves when the source changes by the given values on the grid.
     """
 
     z: Tensor
@@ -46,7 +47,7 @@ class Solution(NamedTuple):
     relative: float
     newton: int
     undecided: int
-    inverse: KroneckerSum
+    respond: Callable[[Tensor], Tensor]
 
 
 class Fields:
@@ -62,8 +63,8 @@ class Fields:
     def lifted(self, near: Float[Tensor, "..."] | None = None) -> Float[Tensor, "..."]:
         """The z nearest to zero, or to `near`, that meets all boundary conditions.
 
-        A Boolean sum over the axes (a Coons patch of the prior's own functions). Where conditions of two axes contradict
-        each other in a corner, those of the later axis hold.
+        A Boolean sum over the axes (a Coons patch of the prior's own functions). Where conditions of two axes
+        contradict each other in a corner, those of the later axis hold.
         """
         shape = tuple(basis.rank for basis in self.bases)
         z = torch.zeros(shape, dtype=torch.float64) if near is None else near
@@ -79,34 +80,40 @@ class Fields:
 
 
 class KroneckerSum:
-    """``sum_i I x .. C_i .. x I + shift``, inverted in the eigenvectors of the C_i: ``V (1 / sums) V^{-1}``.
-
-    Attributes:
-        vectors: The V of each axis, a `Kronecker` product.
-        inverses: Their inverses.
-        reciprocal: One over the sums of eigenvalues; 0 where those are.
-        undecided: How often they are.
+    """``sum_i I x .. C_i .. x I + shift``, inverted in the eigenvectors of the C_i; a single C_1 by elimination.
 
     Arguments:
         matrices: One small matrix an axis, not necessarily symmetric.
         shift: A number.
+
+    Attributes:
+        undecided: How many eigenvalues of the sum are zero; nothing of a solution lies there.
     """
 
     def __init__(self, matrices: Sequence[Float[Tensor, "_ _"]], shift: float) -> None:
+        self.undecided, self._factors = 0, None
+        if len(matrices) == 1:
+            factors, pivots = torch.linalg.lu_factor(matrices[0] + shift * torch.eye(len(matrices[0])))
+            sizes = factors.diagonal().abs()
+            if sizes.min() > _SINGULAR * sizes.max():
+                self._factors = factors, pivots
+                return
         pairs = [torch.linalg.eig(matrix) for matrix in matrices]
-        self.vectors = Kronecker(*(vectors for _, vectors in pairs))
-        self.inverses = Kronecker(*(torch.linalg.inv(vectors) for _, vectors in pairs))
+        self._vectors = Kronecker(*(vectors for _, vectors in pairs))
+        self._inverses = Kronecker(*(torch.linalg.inv(vectors) for _, vectors in pairs))
         total = torch.full((), shift, dtype=torch.complex128)
         for values, _ in pairs:
             total = total[..., None] + values
         open_ = total.abs() <= _SINGULAR * total.abs().max()
         self.undecided = int(open_.sum())
-        self.reciprocal = torch.where(open_, 0.0, 1 / torch.where(open_, 1.0, total))
+        self._reciprocal = torch.where(open_, 0.0, 1 / torch.where(open_, 1.0, total))
 
     def solve(self, b: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """The solution, with nothing along the undecided directions."""
-        waves = self.inverses.on_grid(b.to(torch.complex128)) * self.reciprocal
-        return self.vectors.on_grid(waves).real
+        if self._factors is not None:
+            return torch.linalg.lu_solve(*self._factors, b[:, None])[:, 0]
+        waves = self._inverses.on_grid(b.to(torch.complex128)) * self._reciprocal
+        return self._vectors.on_grid(waves).real
 
 
 class _Projected:
@@ -212,11 +219,9 @@ def solve(
     while steps < max_newton and not error <= tolerance * size:
         steps += 1
         y = projected.solve(-projected.project(residual), tolerance=1e-3 * tolerance if steps == 1 else tolerance)
-        for axis, basis in enumerate(bases):
-            y = torch.movedim(basis.to_z(torch.movedim(y, axis, 0)), 0, axis)
-        length = 1.0
+        move, length = _to_z(bases, y), 1.0
         while True:
-            candidate = z + length * y
+            candidate = z + length * move
             near, moved, size = measure(candidate)
             projected = _Projected(bases, near.coefficients)
             smaller = float(projected.project(moved).norm())
@@ -224,11 +229,23 @@ def solve(
                 break
             length /= 2
         if not math.isfinite(smaller):
-            raise InputError("the solution does not stay finite", f"residual {smaller}", "Check equation and conditions.")
+            raise InputError(
+                "the solution does not stay finite", f"residual {smaller}", "Check equation and conditions."
+            )
         stalled = not smaller < 0.9 * error
         if smaller < error:
             z, residual, error = candidate, moved, smaller
         if stalled:
             break
-    inverse = projected.inverse
-    return Solution(z, residual, float(residual.norm()) / size, max(steps, 1), inverse.undecided, inverse)
+
+    def respond(change: Tensor) -> Tensor:
+        return _to_z(bases, projected.solve(projected.project(change), tolerance=1e-3))
+
+    return Solution(z, residual, float(residual.norm()) / size, max(steps, 1), projected.inverse.undecided, respond)
+
+
+def _to_z(bases: Sequence[AxisBasis], y: Tensor) -> Tensor:
+    """From coordinates along the orthonormal functions of the grid to whitened ones."""
+    for axis, basis in enumerate(bases):
+        y = torch.movedim(basis.to_z(torch.movedim(y, axis, 0)), 0, axis)
+    return y

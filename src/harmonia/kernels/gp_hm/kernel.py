@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 import torch
 from jaxtyping import Float, Float64
+from scipy.signal import find_peaks
 from torch import Tensor
 
 from harmonia.core.errors import InputError
@@ -34,9 +35,9 @@ class Component(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class SpectralMixtureKernel1D:
-    """``k(d) = sum_q w_q B(a_q, d) cos(2 pi mu_q d)``: a mixture of Q waves with an envelope B (arXiv:2311.04465, Sec. 3).
+    """``k(d) = sum_q w_q B(a_q, d) cos(2 pi mu_q d)``: a mixture of Q waves (arXiv:2311.04465).
 
-    By the theorem of Wiener and Khinchin the cosine moves the envelope's spectrum to the frequency mu_q. A Gaussian
+    By the theorem of Wiener and Khinchin the cosine moves the spectrum of the envelope B to the frequency mu_q. A Gaussian
     envelope ``exp(-a d^2)`` makes a Gaussian mixture spectrum (the paper's GP-HM-GM), Matern-5/2 one of Student-t
     densities (GP-HM-StM). With Q = 1 and mu = 0 it is the usual kernel.
 
@@ -120,6 +121,20 @@ class SpectralMixtureKernel1D:
             for mirrored in (centre, -centre):
                 found += weight * self._spectrum(frequency - mirrored, width)
         return found
+
+    def peaks(self) -> list[float]:
+        """Frequencies at which the power density has a peak (half as high again as its valleys), highest peak first.
+
+        Many components may share one line of the spectrum; the peaks are the lines.
+        """
+        components = self.components()
+        end = max(c.frequency + 4 * c.width for c in components)
+        grid = np.union1d(np.linspace(0, end, 4000), [c.frequency for c in components])
+        mirrored = np.concatenate([-grid[:0:-1], grid])
+        density = np.log(np.maximum(self.density(np.abs(mirrored)), 1e-300))
+        found, _ = find_peaks(density, prominence=math.log(1.5))
+        at = [(-density[i], float(mirrored[i])) for i in found if mirrored[i] >= 0]
+        return [frequency for _, frequency in sorted(at)]
 
     def _spectrum(self, distance: Float64[np.ndarray, " n"], width: float) -> Float64[np.ndarray, " n"]:
         """Fourier transform of the envelope, of integral 1: a normal, or Student's t with five degrees of freedom."""

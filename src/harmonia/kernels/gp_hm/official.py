@@ -20,7 +20,7 @@ from harmonia.core.progress import track
 from harmonia.kernels.gp_hm.basis import Lags
 from harmonia.kernels.gp_hm.kernel import SpectralMixtureKernel1D
 from harmonia.kernels.gp_hm.operators import Derivatives, Equation
-from harmonia.parts.gram import Kronecker, along
+from harmonia.parts.gram import along
 
 
 @dataclass
@@ -107,17 +107,19 @@ class OfficialLoop:
                 raise InputError("the official loop diverged", f"step {step}", "Use another solver.")
             loss.backward()
             self._adam.step()
-            self.losses.append(float(loss))
+            self.losses.append(float(loss.detach()))
             if watch is not None and every and step % every == 0:
                 watch(self)
         return self
 
-    def predict(self, axes: Sequence[Float[Tensor, " m"]]) -> Float[Tensor, "..."]:
+    def predict(self, axes: Sequence[Float[Tensor, "_"]]) -> Float[Tensor, "..."]:
         """The conditional mean on another tensor grid."""
         with torch.no_grad():
             kernels = self._now()
             found = self._u
-            for axis, (lags, kernel, matrix, x) in enumerate(zip(self._lags, kernels, self._covariances(kernels), axes)):
+            for axis, (lags, kernel, matrix, x) in enumerate(
+                zip(self._lags, kernels, self._covariances(kernels), axes)
+            ):
                 lines = torch.movedim(found, axis, 0)
                 solved = torch.linalg.solve(matrix, lines.reshape(len(lines), -1)).reshape(lines.shape)
                 found = along(torch.movedim(solved, 0, axis), kernel.k(x[:, None] - lags.x), axis)
@@ -130,7 +132,7 @@ class OfficialLoop:
 
 
 def lowest(
-    loop: OfficialLoop, steps: int, test_axes: Sequence[Float[Tensor, " m"]], truth: Float[Tensor, "..."]
+    loop: OfficialLoop, steps: int, test_axes: Sequence[Float[Tensor, "_"]], truth: Float[Tensor, "..."]
 ) -> float:
     """Run the loop and give the number the official code reports: the least of twenty errors on the test points."""
     errors: list[float] = []

@@ -71,7 +71,7 @@ class Problem:
     @property
     def boundary(self) -> Function | dict[str, Function]:
         """What `GPPDESolver` takes as its boundary."""
-        return {side: self.u for side in self.sides} if self.sides else self.u
+        return dict.fromkeys(self.sides, self.u) if self.sides else self.u
 
 
 def _mixed(x: Tensor) -> Tensor:
@@ -81,28 +81,28 @@ def _mixed(x: Tensor) -> Tensor:
 _TURN = 2 * math.pi
 
 PAPER: dict[str, Problem] = {
-    "poisson_1d-single_sin": Problem(Laplace(), lambda x: sin(100 * x), (_TURN,), (400,), 20),
-    "poisson_1d-sin_cos": Problem(Laplace(), lambda x: sin(6 * x) * cos(100 * x), (_TURN,), (400,), 20),
-    "poisson_1d-x_time_sinx": Problem(Laplace(), lambda x: x * sin(200 * x), (_TURN,), (900,), 50),
+    "poisson_1d-single_sin": Problem(Laplace(), lambda x: sin(100 * x), (_TURN,), (400,), 20.0),
+    "poisson_1d-sin_cos": Problem(Laplace(), lambda x: sin(6 * x) * cos(100 * x), (_TURN,), (400,), 20.0),
+    "poisson_1d-x_time_sinx": Problem(Laplace(), lambda x: x * sin(200 * x), (_TURN,), (900,), 50.0),
     "poisson_1d-mix_sin": Problem(
-        Laplace(), lambda x: sin(x) + 0.1 * sin(20 * x) + 0.05 * sin(100 * x), (1.0,), (900,), 30
+        Laplace(), lambda x: sin(x) + 0.1 * sin(20 * x) + 0.05 * sin(100 * x), (1.0,), (900,), 30.0
     ),
-    "poisson_1d-x2_add_sinx": Problem(Laplace(), lambda x: sin(500 * x) - 2 * (x - 0.5) ** 2, (1.0,), (900,), 100),
-    "allencahn_1d-single_sin": Problem(AllenCahn(), lambda x: sin(100 * x), (_TURN,), (400,), 20),
-    "allencahn_1d-sin_cos": Problem(AllenCahn(), lambda x: sin(6 * x) * cos(100 * x), (_TURN,), (400,), 20),
+    "poisson_1d-x2_add_sinx": Problem(Laplace(), lambda x: sin(500 * x) - 2 * (x - 0.5) ** 2, (1.0,), (900,), 100.0),
+    "allencahn_1d-single_sin": Problem(AllenCahn(), lambda x: sin(100 * x), (_TURN,), (400,), 20.0),
+    "allencahn_1d-sin_cos": Problem(AllenCahn(), lambda x: sin(6 * x) * cos(100 * x), (_TURN,), (400,), 20.0),
     "poisson_2d-sin_sin": Problem(
-        Laplace(), lambda x, y: sin(100 * x) * sin(100 * y), (_TURN, _TURN), (400, 400), 20
+        Laplace(), lambda x, y: sin(100 * x) * sin(100 * y), (_TURN, _TURN), (400, 400), 20.0
     ),
     "poisson_2d-sin_add_cos": Problem(
         Laplace(),
         lambda x, y: sin(6 * x) * cos(20 * x) + sin(6 * y) * cos(20 * y),
         (_TURN, _TURN),
         (200, 200),
-        20,
+        20.0,
     ),
-    "allencahn_2d-mix-sincos": Problem(AllenCahn(), lambda x, y: _mixed(x) * _mixed(y), (1.0, 1.0), (400, 400), 30),
+    "allencahn_2d-mix-sincos": Problem(AllenCahn(), lambda x, y: _mixed(x) * _mixed(y), (1.0, 1.0), (400, 400), 30.0),
     "advection-sin": Problem(
-        Advection(200.0), lambda x, t: sin(x - 200 * t), (1.0, 1.0), (200, 200), 40, ("left", "bottom")
+        Advection(200.0), lambda x, t: sin(x - 200 * t), (1.0, 1.0), (200, 200), 40.0, ("left", "bottom")
     ),
 }
 """The paper's problems, under their official names, with the official grids and frequency scales."""

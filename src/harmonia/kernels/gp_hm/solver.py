@@ -47,8 +47,8 @@ class GPPDESolver:
     """Solve ``N[u] = f`` on a box by a Gaussian process whose spectrum is learned (GP-HM, arXiv:2311.04465).
 
     The prior of u is a product of one `SpectralMixtureKernel1D` an axis, so that high and mixed frequencies are found
-    instead of smoothed away. For given spectra the solution is computed at once (`galerkin`, a direct solver for sums of
-    operators of one axis; Newton and GMRES for the rest), boundary conditions exactly; the spectra then climb the
+    instead of smoothed away. For given spectra the solution is computed at once (`galerkin`, a direct solver for sums
+    of operators of one axis; Newton and GMRES for the rest), boundary conditions exactly; the spectra then climb the
     evidence of the solution. Twenty such iterations stand where the official code takes 10^5 to 10^6 steps of Adam.
 
     On a regular grid with a known operator a spectral or finite-element code does as well. What this adds: any grid,
@@ -91,7 +91,7 @@ class GPPDESolver:
     def __init__(
         self,
         operator: Equation | None = None,
-        grid: Sequence[np.ndarray | Tensor] = (),
+        grid: Sequence[Any] = (),
         boundary: Boundary = 0.0,
         kernel: SpectralMixtureKernel1D | Sequence[SpectralMixtureKernel1D] | None = None,
         *,
@@ -182,20 +182,18 @@ class GPPDESolver:
         self.residual_ = solution.residual.numpy()
         if self.relative_residual_ > _UNRESOLVED:
             warnings.warn(
-                f"the relative residual is still {self.relative_residual_:.2g}: the solution may have frequencies above "
-                "those of the prior, or a jump; take more points, or another 'freq_scale' (doubled, or 'auto')",
+                f"the relative residual is still {self.relative_residual_:.2g}: the solution may have frequencies "
+                "above those of the prior, or a jump; take more points, or another 'freq_scale' (doubled, or 'auto')",
                 stacklevel=3,
             )
-        if isinstance(solution, galerkin.Solution):
-            if solution.undecided:
-                warnings.warn(
-                    f"the equation and its conditions leave {solution.undecided} direction(s) of the solution open "
-                    "(e.g. a constant, if only slopes are given); they are set to zero",
-                    stacklevel=3,
-                )
-            deviation = float(solution.residual.square().mean().sqrt())
-            self._spread = evaluation.Spread(self._basis, solution.inverse, deviation)
+        if isinstance(solution, galerkin.Solution) and solution.undecided:
+            warnings.warn(
+                f"the equation and its conditions leave {solution.undecided} direction(s) of the solution open "
+                "(e.g. a constant, if only slopes are given); they are set to zero",
+                stacklevel=3,
+            )
         self._solution = solution
+        self._spread_: evaluation.Spread | None = None
         self.error_ = self._sensitivity(orders, rows, source)
 
     def _solve(
@@ -254,14 +252,16 @@ class GPPDESolver:
             prior = math.prod(float(kernel.k(torch.zeros(1, dtype=torch.float64))) for kernel in self.kernels_)
             unseen = (prior - rows.square().sum(1)).clamp(min=0)
             return mean, (unseen + (rows @ self._solution.root).square().sum(1)).sqrt().numpy()
-        return mean, self._spread.at_points(x).numpy()
+        return mean, self._spread().at_points(x).numpy()
 
     def predict_grid(
         self, axes: Sequence[Any] | None = None, deriv: int | Order | None = None
     ) -> Float64[np.ndarray, "..."]:
         """The same on a tensor grid, much faster; on that of the solver unless given."""
         self._check_fitted()
-        found = [lags.x for lags in self._lags] if axes is None else [torch.as_tensor(np.asarray(x, float)) for x in axes]
+        found = (
+            [lags.x for lags in self._lags] if axes is None else [torch.as_tensor(np.asarray(x, float)) for x in axes]
+        )
         if len(found) != len(self._basis):
             raise InputError("one list of points an axis", f"{len(found)}", f"Pass {len(self._basis)}.")
         return evaluation.on_grid(self._basis, self.coef_, found, self._order(deriv)).numpy()
@@ -269,12 +269,28 @@ class GPPDESolver:
     def std_grid(self, axes: Sequence[Any] | None = None) -> Float64[np.ndarray, "..."]:
         """Standard deviations on a tensor grid."""
         self._check_fitted()
-        found = [lags.x for lags in self._lags] if axes is None else [torch.as_tensor(np.asarray(x, float)) for x in axes]
+        found = (
+            [lags.x for lags in self._lags] if axes is None else [torch.as_tensor(np.asarray(x, float)) for x in axes]
+        )
         if isinstance(self._solution, Posterior):
             points = torch.cartesian_prod(*found).reshape(-1, len(found))
             spread = self.predict(points.numpy(), return_std=True)[1]
             return np.asarray(spread).reshape([len(x) for x in found])
-        return self._spread.on_grid(found).numpy()
+        return self._spread().on_grid(found).numpy()
+
+    def _points(self, axes: Sequence[Any] | None) -> list[Tensor]:
+        if axes is None:
+            return [lags.x for lags in self._lags]
+        if len(axes) != len(self._basis):
+            raise InputError("one list of points an axis", f"{len(axes)}", f"Pass {len(self._basis)}.")
+        return [torch.as_tensor(np.asarray(x, dtype=np.float64)) for x in axes]
+
+    def _spread(self) -> evaluation.Spread:
+        """Made when first asked for: it costs some dozen solves."""
+        if self._spread_ is None:
+            assert isinstance(self._solution, galerkin.Solution)
+            self._spread_ = evaluation.Spread(self._basis, self._solution.respond, self._solution.residual)
+        return self._spread_
 
     def _order(self, deriv: int | Order | None) -> Order:
         dimensions = len(self._basis)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import cached_property
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Num
 from torch import Tensor
 
 from harmonia.core.errors import InputError
@@ -15,7 +15,7 @@ from harmonia.parts.gram.cholesky import Cholesky
 from harmonia.parts.gram.eigen import EigenCache
 
 
-def along(tensor: Float[Tensor, "..."], matrix: Float[Tensor, "rows columns"], axis: int) -> Float[Tensor, "..."]:
+def along(tensor: Num[Tensor, "..."], matrix: Num[Tensor, "rows columns"], axis: int) -> Num[Tensor, "..."]:
     """Multiply every line of a tensor along `axis` by a matrix.
 
     Example:
@@ -52,7 +52,7 @@ class Kronecker:
         12.0
     """
 
-    def __init__(self, *factors: Float[Tensor, "_ _"]) -> None:
+    def __init__(self, *factors: Num[Tensor, "_ _"]) -> None:
         if not factors:
             raise InputError("a Kronecker product needs a factor", "none", "Pass one matrix for each axis.")
         self.factors = factors
@@ -77,7 +77,7 @@ class Kronecker:
         """The transposed product."""
         return Kronecker(*(factor.mT for factor in self.factors))
 
-    def on_grid(self, values: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    def on_grid(self, values: Num[Tensor, "..."]) -> Num[Tensor, "..."]:
         """Product with values on the grid, ``(n_1, ..., n_d, *batch)``."""
         if tuple(values.shape[: len(self.factors)]) != self.columns:
             mend = f"Pass values of the shape {self.columns}."

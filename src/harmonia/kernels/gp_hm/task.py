@@ -1,0 +1,149 @@
+"""Jobs: solve a differential equation that is written down in a file; find the frequencies of a signal."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypedDict
+
+import numpy as np
+import polars
+import torch
+
+from harmonia.core.errors import InputError
+from harmonia.core.progress import say
+from harmonia.core.task import Field
+from harmonia.kernels.gp_hm import figures
+from harmonia.kernels.gp_hm.kernel import SpectralMixtureKernel1D
+from harmonia.kernels.gp_hm.problem_file import Stated, read_problem
+from harmonia.kernels.gp_hm.solver import GPPDESolver
+from harmonia.media import Figure, Table, Text
+
+EXAMPLE = """\
+# A membrane with three scales: Poisson's equation, its source made from the exact solution.
+title = "Ripples on a slow wave"
+equation = "u_xx + u_yy"            # or: u_t + u*u_x = 0.01*u_xx, poisson, helmholtz, allen-cahn, heat, wave, ...
+domain = [[0, 1], [0, 1]]
+points = [140, 140]
+exact = "sin(3*x + 1)*cos(2*y) + 0.4*sin(40*x)*sin(25*y) + 0.1*sin(110*x + 60*y)"
+
+# Without an exact solution give the source and the sides instead, e.g.
+# source = "100*exp(-200*((x - 0.3)^2 + (y - 0.6)^2))"
+# [boundary]
+# left = 0
+# right = { slope = "sin(pi*y)" }
+# bottom = "x*(1 - x)"
+# top = 0
+# [parameters]
+# k2 = 2500
+"""
+
+_LINE = 4000
+_PLANE = 400
+
+
+def example() -> Text:
+    """The problem that runs when none is given."""
+    return Text(EXAMPLE)
+
+
+class Solved(TypedDict):
+    values: Annotated[Table, Field("the solution and its standard deviation at every point of the grid")]
+    report: Annotated[Text, Field("residual, estimated and true error, frequencies found")]
+    residual: Annotated[float, Field("residual of the equation relative to its largest term")]
+    error: Annotated[float, Field("estimated relative error of the solution")]
+    solution: Annotated[Figure, Field("the solution, and its error or standard deviation")]
+    spectrum: Annotated[Figure, Field("the learned spectrum of each axis, and how the residual fell")]
+
+
+def solve(
+    problem: Annotated[
+        Text, Field("a problem in TOML, JSON or YAML: equation, domain, points, source, sides", example=example)
+    ],
+    *,
+    measurements: Annotated[
+        Table | None, Field("values of u at scattered points: one column a coordinate, and a column u")
+    ] = None,
+    noise: Annotated[float, Field("standard deviation of the measurements", gt=0)] = 1e-3,
+    iterations: Annotated[int, Field("steps in which the spectrum is learned", ge=0, le=1000)] = 15,
+    envelope: Annotated[
+        Literal["gaussian", "matern52"], Field("lines of the spectrum: Gaussian, or Student-t with heavy tails")
+    ] = "gaussian",
+    components: Annotated[int, Field("waves of the prior along each axis", ge=1, le=200)] = 30,
+) -> Solved:
+    """Solve a differential equation whose solution oscillates fast or mixes many scales.
+
+    The problem is a small file; its formulas may use + - * / ^, sin, cos, exp, log, sqrt, tanh and the like. The
+    solution is a Gaussian process that keeps the boundary conditions and the equation; its spectrum is learned, so that
+    frequencies nobody has named are found. Measurements of the solution, if there are any, are fitted as well: they can
+    stand in for boundary conditions that are unknown.
+    """
+    stated = read_problem(problem.text)
+    say(f"{stated.title}: {' x '.join(str(len(x)) for x in stated.axes)} points.")
+    kernels = [
+        SpectralMixtureKernel1D(components, envelope, "auto" if stated.frequency is None else stated.frequency[axis])
+        for axis in range(len(stated.axes))
+    ]
+    solver = GPPDESolver(stated.equation, stated.axes, stated.boundary, kernels, max_iter=iterations)
+    if measurements is not None:
+        missing = set(stated.variables) - set(measurements.names)
+        if missing or "u" not in measurements.names:
+            wanted = ", ".join([*stated.variables, "u"])
+            raise InputError("measurements lack a column", ", ".join(measurements.names), f"Columns are: {wanted}.")
+        solver.observe(measurements.numeric(stated.variables), measurements.numeric(["u"])[:, 0], noise)
+    solver.fit(stated.source)
+    mean, std = solver.predict_grid(), solver.std_grid()
+    mesh = torch.meshgrid(*stated.axes, indexing="ij")
+    exact = None if stated.exact is None else stated.exact(*mesh).numpy()
+    lines = [
+        f"equation: {stated.equation_text}",
+        f"residual of the equation: {solver.relative_residual_:.2e} of its largest term",
+        f"estimated relative error: {solver.error_:.2e}",
+    ]
+    if exact is not None:
+        true = float(np.linalg.norm(mean - exact) / (np.linalg.norm(exact) or 1.0))
+        lines.append(f"true relative error: {true:.2e}")
+    for name, kernel in zip(stated.variables, solver.kernels_):
+        found = ", ".join(f"{peak:.4g}" for peak in kernel.peaks()[:3])
+        lines.append(f"frequencies along {name}: {found} cycles per unit")
+    for line in lines[1:]:
+        say(f"{line[0].upper()}{line[1:]}.")
+    columns = {name: x.reshape(-1).numpy() for name, x in zip(stated.variables, mesh)}
+    columns |= {"u": mean.reshape(-1), "standard_deviation": std.reshape(-1)}
+    if exact is not None:
+        columns["exact"] = exact.reshape(-1)
+    return {
+        "values": Table(polars.DataFrame(columns)),
+        "report": Text("\n".join(lines) + "\n"),
+        "residual": solver.relative_residual_,
+        "error": solver.error_,
+        "solution": _picture(stated, solver, exact is not None),
+        "spectrum": figures.spectrum_figure(
+            stated.variables,
+            solver.kernels_,
+            solver.history_,
+            [float((len(x) - 1) / (2 * (x[-1] - x[0]))) for x in stated.axes],
+        ),
+    }
+
+
+def _picture(stated: Stated, solver: GPPDESolver, known: bool) -> Figure:
+    """The solution on a finer grid; of three dimensions the plane in the middle of the last."""
+    dimensions = len(stated.axes)
+    count = _LINE if dimensions == 1 else _PLANE
+    shown = [torch.linspace(float(x[0]), float(x[-1]), count, dtype=torch.float64) for x in stated.axes[:2]]
+    middle = [x[len(x) // 2 : len(x) // 2 + 1] for x in stated.axes[2:]]
+    axes = [*shown, *middle]
+    shape = tuple(len(x) for x in shown)
+    mean = solver.predict_grid(axes).reshape(shape)
+    std = solver.std_grid(axes).reshape(shape)
+    exact = None
+    if known and stated.exact is not None:
+        exact = stated.exact(*torch.meshgrid(*axes, indexing="ij")).numpy().reshape(shape)
+    title = f"{stated.title}: estimated relative error {solver.error_:.1e}"
+    if exact is not None:
+        title += f", true {np.linalg.norm(mean - exact) / (np.linalg.norm(exact) or 1.0):.1e}"
+    where = f" at {stated.variables[2]} = {float(middle[0]):.3g}" if middle else ""
+    names = stated.variables[:2]
+    return figures.solution_figure(title, names, [x.numpy() for x in shown], mean, std, exact, where)
+
+
+JOBS = (solve,)

@@ -1,0 +1,345 @@
+"""The solver against exact solutions, dense formulas and other routes; operators; conditions; bad input."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, cos, exp, sin
+
+from harmonia.core.errors import InputError
+from harmonia.kernels.gp_hm import (
+    Advection,
+    AllenCahn,
+    GPPDESolver,
+    Helmholtz,
+    Laplace,
+    LinearOperator,
+    Neumann,
+    OfficialLoop,
+    Periodic,
+    SpectralMixtureKernel1D,
+    galerkin,
+    least_squares,
+    paper,
+    source_of,
+)
+from harmonia.kernels.gp_hm.basis import AxisBasis, Lags
+from harmonia.kernels.gp_hm.boundary import rows_of
+from harmonia.kernels.gp_hm.evaluation import at_points, on_grid
+from harmonia.kernels.gp_hm.official import lowest, official_kernels
+from harmonia.kernels.gp_hm.operators import is_linear, orders_of
+from harmonia.kernels.gp_hm.problems import differentiated
+
+
+def even(*counts: int, length: float = 1.0) -> list[Tensor]:
+    return [torch.linspace(0, length, n, dtype=torch.float64) for n in counts]
+
+
+def error_of(solver: GPPDESolver, u, points: int = 57) -> float:
+    axes = [torch.linspace(float(x[0]), float(x[-1]), points, dtype=torch.float64) for x in solver.grid]
+    truth = u(*torch.meshgrid(*axes, indexing="ij")).numpy()
+    return float(np.linalg.norm(solver.predict_grid(axes) - truth) / np.linalg.norm(truth))
+
+
+def burgers(u, x, t):
+    return u[0, 1] + u[0, 0] * u[1, 0] - 0.05 * u[2, 0]
+
+
+def variable(u, x, y):
+    return u[2, 0] * (1 + x * y) + u[0, 2] * (2 + sin(5 * x)) + 0.3 * u[1, 1] + u[1, 0]
+
+
+HEAT = LinearOperator([(1.0, (0, 1)), (-0.1, (2, 0))])
+WAVE = LinearOperator([(1.0, (0, 2)), (-9.0, (2, 0))])
+OPEN = ("left", "right", "bottom")
+CASES = {
+    "poisson in 1-D": (Laplace(), lambda x: sin(40 * x) + x**2, (80,), None, 1e-4),
+    "allen-cahn in 1-D": (AllenCahn(), lambda x: sin(40 * x), (80,), None, 1e-4),
+    "a variable coefficient in 1-D": (lambda u, x: u[2] + x * u[1] - u[0], lambda x: cos(25 * x), (80,), None, 1e-4),
+    "beam, fourth order": (
+        lambda u, x: u[4],
+        lambda x: sin(9 * x),
+        (60,),
+        {
+            "left": [lambda x: sin(9 * x), Neumann(lambda x: 9 * cos(9 * x))],
+            "right": [lambda x: sin(9 * x), Neumann(lambda x: 9 * cos(9 * x))],
+        },
+        1e-3,
+    ),
+    "periodic": (Helmholtz(3.0), lambda x: sin(12 * math.pi * x), (80,), {"left": Periodic()}, 1e-4),
+    "poisson in 2-D": (Laplace(), lambda x, y: sin(20 * x) * cos(15 * y) + x * y, (50, 45), None, 1e-4),
+    "helmholtz with slopes": (
+        Helmholtz(30.0),
+        lambda x, y: sin(12 * x + 3 * y),
+        (48, 48),
+        {
+            "left": Neumann(lambda x, y: 12 * cos(12 * x + 3 * y)),
+            "right": lambda x, y: sin(12 * x + 3 * y),
+            "bottom": lambda x, y: sin(12 * x + 3 * y),
+            "top": Neumann(lambda x, y: 3 * cos(12 * x + 3 * y)),
+        },
+        1e-3,
+    ),
+    "allen-cahn in 2-D": (AllenCahn(), lambda x, y: sin(14 * x) * sin(11 * y), (40, 40), None, 1e-3),
+    "variable coefficients and a mixed derivative": (
+        variable,
+        lambda x, y: sin(12 * x + 3 * y) * exp(y),
+        (44, 44),
+        None,
+        1e-3,
+    ),
+    "advection": (Advection(5.0), lambda x, t: sin(6 * (x - 5 * t)), (40, 60), ("left", "bottom"), 1e-2),
+    "heat": (HEAT, lambda x, t: sin(9 * x) * exp(-8.1 * t), (40, 50), OPEN, 1e-3),
+    "burgers": (burgers, lambda x, t: sin(6 * x + t), (40, 40), OPEN, 1e-3),
+    "poisson in 3-D": (Laplace(), lambda x, y, z: sin(9 * x) * sin(7 * y) * cos(5 * z), (20, 20, 20), None, 1e-3),
+}
+
+
+@pytest.mark.parametrize("name", list(CASES))
+def test_exact_solutions_are_found(name: str) -> None:
+    equation, u, points, sides, bound = CASES[name]
+    grid = even(*points)
+    boundary = u if sides is None else dict.fromkeys(sides, u) if isinstance(sides, tuple) else sides
+    solver = GPPDESolver(equation, grid, boundary, max_iter=1).fit(lambda *x: source_of(equation, u, x))
+    assert error_of(solver, u, 25) < bound
+    assert solver.relative_residual_ < 0.05
+
+
+def test_a_wave_starts_from_its_place_and_speed() -> None:
+    def u(x: Tensor, t: Tensor) -> Tensor:
+        return sin(3 * math.pi * x) * cos(9 * math.pi * t)
+
+    sides = {"left": 0.0, "right": 0.0, "bottom": [u, Neumann(0.0)]}
+    solver = GPPDESolver(WAVE, even(60, 90), sides, max_iter=1).fit(0.0)
+    assert error_of(solver, u) < 1e-3
+
+
+def test_a_line_is_found_whatever_the_prior() -> None:
+    solver = GPPDESolver(Laplace(), even(40), lambda x: 2 * x - 1, max_iter=0).fit(0.0)
+    x = np.array([0.0, 0.31, 0.77, 1.0])
+    np.testing.assert_allclose(solver.predict(x), 2 * x - 1, atol=1e-4)
+    np.testing.assert_allclose(solver.predict([0.0, 1.0]), [-1, 1], atol=1e-9)
+
+
+def test_irregular_grids_and_derivatives() -> None:
+    x = torch.from_numpy(np.sort(np.concatenate([[0, 1], np.linspace(0.003, 0.997, 70) + 0.004 * np.sin(range(70))])))
+    solver = GPPDESolver(Laplace(), [x], lambda x: sin(30 * x), max_iter=0).fit(lambda x: -900 * sin(30 * x))
+    at = np.linspace(0, 1, 33)
+    np.testing.assert_allclose(solver.predict(at), np.sin(30 * at), atol=2e-3)
+    np.testing.assert_allclose(solver.predict(at, deriv=1), 30 * np.cos(30 * at), atol=0.1)
+    np.testing.assert_allclose(solver.predict(at, deriv=(2,)), -900 * np.sin(30 * at), atol=8)
+
+
+def test_the_direct_solver_solves_the_projected_equations() -> None:
+    """Against one dense system of all products of basis functions."""
+    grid = even(12, 11)
+    rows = rows_of(lambda x, y: x * y + 1, grid)
+    kernel = SpectralMixtureKernel1D(6, freq_scale=1.5)
+    bases = [
+        AxisBasis(Lags(x), kernel.on(len(x), 1.0), [row for row in rows if row.axis == axis])
+        for axis, x in enumerate(grid)
+    ]
+    source = torch.randn(12, 11, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for equation in (Helmholtz(40.0), lambda u, x, y: (1 + x) * u[2, 0] + u[0, 2] + u[1, 1] + 3 * y * u[0, 0]):
+        found = galerkin.solve(equation, orders_of(equation, 2), bases, source)
+        q = torch.kron(bases[0].orthonormal[0], bases[1].orthonormal[0])
+        lifted = galerkin.Fields(bases).lifted()
+        columns = []
+        size = math.prod(basis.free.shape[1] for basis in bases)
+        shape = [basis.free.shape[1] for basis in bases]
+
+        def value(z: Tensor, equation=equation) -> Tensor:
+            fields = galerkin.Fields(bases)
+            values = {order: fields.of(z, order) for order in orders_of(equation, 2)}
+            return equation(values, *torch.meshgrid(*grid, indexing="ij"))
+
+        for index in range(size):
+            unit = torch.zeros(size, dtype=torch.float64)
+            unit[index] = 1
+            columns.append(value(galerkin._to_z(bases, unit.reshape(shape))).reshape(-1))
+        right = q.T @ (source - value(lifted)).reshape(-1)
+        dense = torch.linalg.solve(q.T @ torch.stack(columns, 1), right).reshape(shape)
+        here, there = (galerkin.Fields(bases).of(z, (0, 0)) for z in (found.z, lifted + galerkin._to_z(bases, dense)))
+        torch.testing.assert_close(here, there, rtol=1e-6, atol=1e-6)
+        assert float((q.T @ found.residual.reshape(-1)).norm()) < 1e-7 * float(source.norm())
+
+
+def test_least_squares_is_the_papers_objective() -> None:
+    """Against the minimiser of the dense objective in u, boundary values held."""
+    [x] = even(14)
+    kernel = SpectralMixtureKernel1D(5, freq_scale=3.0).on(14, 1.0)
+    basis = AxisBasis(Lags(x), kernel, rows_of(lambda x: 1 + x, [x]), jitter=1e-15)
+    source, deviation = sin(7 * x), 0.05
+    found = least_squares.solve(Laplace(), [(2,)], [basis], source, noise=deviation)
+    matrix = kernel.k(x[:, None] - x)
+    second = kernel.k(x[:, None] - x, 2) @ torch.linalg.inv(matrix)
+    precision = torch.linalg.inv(matrix) + second.T @ second / deviation**2
+    right = second.T @ source / deviation**2
+    u = torch.zeros(14, dtype=torch.float64)
+    u[0], u[-1] = 1.0, 2.0
+    inner = slice(1, -1)
+    u[inner] = torch.linalg.solve(precision[inner, inner], right[inner] - precision[inner] @ u)
+    torch.testing.assert_close(basis.on_grid() @ found.z, u, rtol=1e-4, atol=1e-5)
+    covariance = torch.linalg.inv(precision[inner, inner])
+    root = basis.on_grid()[inner] @ found.root
+    torch.testing.assert_close(root @ root.T, covariance, rtol=1e-2, atol=1e-7)
+
+
+def test_both_solvers_agree() -> None:
+    problem = paper("poisson_1d-mix_sin")
+    grid, kernel = problem.grid((300,)), SpectralMixtureKernel1D(freq_scale=20.0)
+    results = [
+        GPPDESolver(problem.equation, grid, problem.u, kernel, solver=name, max_iter=2).fit(problem.source)
+        for name in ("galerkin", "least-squares")
+    ]
+    for solver in results:
+        assert error_of(solver, problem.u, 300) < 1e-4
+    x = np.linspace(0, 1, 9)
+    mean, std = results[1].predict(x, return_std=True)
+    assert (np.abs(mean - problem.u(torch.from_numpy(x)).numpy()) < 5 * std + 1e-6).all()
+
+
+def test_measurements_stand_in_for_a_boundary() -> None:
+    def u(x: Tensor, y: Tensor) -> Tensor:
+        return sin(6 * x) * cos(4 * y)
+
+    generator = np.random.default_rng(0)
+    points = generator.uniform(size=(60, 2))
+    values = u(*torch.from_numpy(points).T).numpy() + 1e-3 * generator.standard_normal(60)
+    sides = dict.fromkeys(("left", "bottom", "top"), u)
+    solver = GPPDESolver(Laplace(), even(24, 24), sides, max_iter=1)
+    solver.observe(points, values, noise=1e-3).fit(lambda x, y: -52 * u(x, y))
+    assert error_of(solver, u) < 5e-3
+
+
+def test_error_bars_and_the_estimated_error() -> None:
+    problem = paper("poisson_2d-sin_add_cos")
+    solver = GPPDESolver(problem.equation, problem.grid((100, 100)), problem.u, max_iter=3).fit(problem.source)
+    true = error_of(solver, problem.u)
+    assert true < 10 * solver.error_ < 1e-2
+    axes = problem.grid((15, 13))
+    std = solver.std_grid(axes)
+    points = torch.cartesian_prod(*axes).numpy()
+    mean, scattered = solver.predict(points, return_std=True)
+    np.testing.assert_allclose(scattered.reshape(15, 13), std, atol=1e-9)
+    truth = problem.u(*torch.from_numpy(points).T).numpy()
+    assert (np.abs(mean - truth) <= 4 * scattered + 1e-9).mean() > 0.95
+
+
+def test_points_and_grids_agree() -> None:
+    basis = [AxisBasis(Lags(x), SpectralMixtureKernel1D(4).on(len(x), 1.0), []) for x in even(9, 8, 7)]
+    z = torch.randn([b.rank for b in basis], generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    axes = even(5, 4, 3)
+    scattered = at_points(basis, z, torch.cartesian_prod(*axes), (1, 0, 2))
+    torch.testing.assert_close(scattered.reshape(5, 4, 3), on_grid(basis, z, axes, (1, 0, 2)))
+
+
+def test_frequencies_are_found() -> None:
+    problem = paper("poisson_1d-single_sin")
+    kernel = SpectralMixtureKernel1D(envelope="matern52", freq_scale=20.0)
+    solver = GPPDESolver(problem.equation, problem.grid((300,)), problem.u, kernel, max_iter=30).fit(problem.source)
+    assert solver.kernels_[0].peaks()[0] == pytest.approx(100 / (2 * math.pi), rel=0.01)
+    assert error_of(solver, problem.u, 300) < 1e-4
+    assert solver.history_[-1].evidence < solver.history_[1].evidence
+
+
+def test_the_official_loop_gives_the_committed_log() -> None:
+    """Three of its hundred steps, whose losses were compared with the official code's objective by hand."""
+    problem = paper("poisson_1d-single_sin")
+    [x] = problem.grid((40,))
+    u = problem.u(x)
+    kernels = official_kernels(1, 5, 20.0)
+    loop = OfficialLoop(problem.equation, [x], kernels, problem.source(x), torch.stack([u[0], u[-1]]))
+    lag = x[:, None] - x
+    matrix = kernels[0].k(lag) + 1e-6 * torch.eye(40, dtype=torch.float64)
+    zero_u = (
+        0.5 * torch.linalg.slogdet(matrix)[1] + 100 * u[[0, -1]].square().sum() + 0.5 * problem.source(x).square().sum()
+    )
+    assert float(loop.loss().detach()) == pytest.approx(float(zero_u), rel=1e-9)
+    assert lowest(loop, 5, problem.grid((50,)), problem.u(*problem.grid((50,)))) < 1.1
+    assert len(loop.losses) == 5
+
+
+def test_operators() -> None:
+    assert orders_of(AllenCahn(), 3) == [(0, 0, 0), (0, 0, 2), (0, 2, 0), (2, 0, 0)]
+    points = torch.meshgrid(*even(4, 5), indexing="ij")
+    assert is_linear(Helmholtz(lambda x, y: x + y), orders_of(Helmholtz(lambda x, y: x + y), 2), points)
+    assert not is_linear(burgers, orders_of(burgers, 2), points)
+
+    def u(x: Tensor, y: Tensor) -> Tensor:
+        return x**3 * y**2
+
+    torch.testing.assert_close(differentiated(u, points, (2, 1)), 12 * points[0] * points[1])
+    torch.testing.assert_close(source_of(Laplace(), u, points), 6 * points[0] * points[1] ** 2 + 2 * points[0] ** 3)
+
+
+def test_it_says_when_the_solution_is_not_resolved_or_not_determined() -> None:
+    poor = GPPDESolver(Laplace(), even(60), 0.0, SpectralMixtureKernel1D(freq_scale=2.0), max_iter=0)
+    with pytest.warns(UserWarning, match="relative residual"):
+        poor.fit(lambda x: sin(120 * x))
+    floating = GPPDESolver(Laplace(), even(40), {"left": Neumann(0.0), "right": Neumann(0.0)}, max_iter=0)
+    with pytest.warns(UserWarning, match="direction"):
+        floating.fit(lambda x: cos(2 * math.pi * x))
+
+
+ROUGH = SpectralMixtureKernel1D(envelope="matern52")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"grid": []}, "one to three axes"),
+        ({"grid": [[0, 1]]}, "at least four points"),
+        ({"grid": [[0, 1, 1, 2]]}, "increase strictly"),
+        ({"grid": [[0, 1, np.nan, 2]]}, "increase strictly"),
+        ({"grid": [torch.linspace(0, 1, 9)]}, "float64"),
+        ({"grid": [np.linspace(0, 1, 6000)]}, "too large"),
+        ({"boundary": {"west": 0.0}}, "no such side"),
+        ({"boundary": {"left": np.zeros(3)}}, "values on the left side"),
+        ({"boundary": {"right": math.inf}}, "not finite"),
+        ({"boundary": {"right": object()}}, "condition on the right side"),
+        ({"kernel": SpectralMixtureKernel1D(freq_scale=1e4)}, "Take 20001 points"),
+        ({"kernel": [SpectralMixtureKernel1D()] * 2}, "one kernel an axis"),
+        (
+            {"operator": lambda u, x: u[4], "kernel": SpectralMixtureKernel1D(envelope="matern52")},
+            "envelope='gaussian'",
+        ),
+        ({"operator": lambda u: u[2]}, "does not fit the grid"),
+        ({"operator": lambda u, x: 3.0}, "gives a tensor"),
+        ({"operator": lambda u, x: u[2, 0]}, "derivative that there is not"),
+    ],
+)
+def test_bad_problems(change: dict, message: str) -> None:
+    arguments = {"operator": Laplace(), "grid": [np.linspace(0, 1, 20)], "boundary": 0.0, "max_iter": 0, **change}
+    with pytest.raises(InputError, match=message):
+        GPPDESolver(**arguments).fit(1.0)
+
+
+@pytest.mark.parametrize(("source", "message"), [(np.zeros(5), "does not fit the grid"), (math.nan, "not finite")])
+def test_bad_sources(source, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        GPPDESolver(Laplace(), [np.linspace(0, 1, 20)], 0.0).fit(source)
+
+
+def test_bad_questions() -> None:
+    solver = GPPDESolver(Laplace(), [np.linspace(0, 1, 20)], 0.0, max_iter=0)
+    with pytest.raises(InputError, match="no solution yet"):
+        solver.predict([0.5])
+    with pytest.raises(InputError, match="one value a point"):
+        solver.observe([[0.1], [0.2]], [1.0])
+    with pytest.raises(InputError, match="positive"):
+        solver.observe([[0.1]], [1.0], noise=0.0)
+    solver.fit(1.0)
+    with pytest.raises(InputError, match="one order an axis"):
+        solver.predict([0.5], deriv=(1, 0))
+    with pytest.raises(InputError, match="points are finite"):
+        solver.predict([math.nan])
+    with pytest.raises(InputError, match="paper has no such problem"):
+        paper("stokes")
+    fine = [np.linspace(0, 1, 120)] * 2
+    large = GPPDESolver(Laplace(), fine, 0.0, SpectralMixtureKernel1D(freq_scale=40.0), solver="least-squares")
+    with pytest.raises(InputError, match="too large"):
+        large.fit(1.0)
