@@ -1,0 +1,133 @@
+"""The jobs: tables in, predictions and pictures out; what cannot be classified is said. Claims and card."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars
+import pytest
+import torch
+
+from harmonia.core.claim import HOLDS, claims_in
+from harmonia.core.errors import InputError
+from harmonia.core.registry import find
+from harmonia.core.task import find_job, jobs_in
+from harmonia.data.tables import iris
+from harmonia.kernels.quantum_kernels import claim, make_ad_hoc, study, task
+from harmonia.kernels.quantum_kernels.inputs import Inputs
+from harmonia.media import Table
+
+JOBS = jobs_in(task)
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Fewer settings to search, so that tests take seconds."""
+    monkeypatch.setattr(study, "PENALTIES", (10.0,))
+    monkeypatch.setattr(study, "GAMMAS", (0.5, 2.0))
+
+
+def ad_hoc(rows: int) -> Table:
+    X, y = make_ad_hoc(rows, random_state=3)
+    return Table(polars.DataFrame({"a": X[:, 0], "b": X[:, 1], "side": np.where(y > 0, "in", "out")}))
+
+
+def test_rows_are_classified(small, tmp_path):
+    frame = ad_hoc(80).frame
+    gaps = frame.with_columns(polars.when(polars.int_range(80) % 8 == 0).then(None).otherwise("side").alias("side"))
+    found = find_job(JOBS, "classify").run({"table": Table(gaps), "target": "side"})
+    table = found["predictions"].frame
+    assert table["row"].to_list() == list(range(1, 81))
+    assert table["role"].value_counts().sort("role").rows() == [("left out", 70), ("new", 10)]
+    new = table.filter(polars.col("role") == "new")
+    assert (new["prediction"] == frame["side"].gather((new["row"] - 1).to_list())).mean() >= 0.8
+    left_out = table.filter(polars.col("role") == "left out")
+    assert found["accuracy"] == pytest.approx((left_out["prediction"] == left_out["side"]).mean())
+    assert found["accuracy"] > 0.9
+    np.testing.assert_allclose(table.select(polars.col("^probability of .*$")).sum_horizontal().to_numpy(), 1)
+    assert found["metrics"].frame["kernel"].to_list()[:2] == ["quantum", "Gaussian"]
+    written = find_job(JOBS, "classify").save(found, tmp_path, "sides")
+    assert sorted(path.suffix for path in written) == [".csv", ".csv", ".png", ".png", ".png"]
+
+
+def test_three_classes_and_components(small):
+    found = task.classify(iris(), qubits=2, shots=200)
+    assert found["accuracy"] > 0.8
+    assert len([name for name in found["predictions"].names if name.startswith("decision of")]) == 3
+
+
+def test_what_are_angles():
+    assert Inputs.of(ad_hoc(30), "", 8, "auto", 0).angles
+    assert not Inputs.of(iris(), "", 8, "auto", 0).angles
+    given = Inputs.of(ad_hoc(30), "", 8, "angles", 0)
+    np.testing.assert_allclose(given.x[:, 0], ad_hoc(30).column("a").to_numpy(), atol=1e-12)
+
+
+@pytest.mark.parametrize("options", [{}, {"optimizer": "spsa", "shots": 500, "noise": 0.1}], ids=["exact", "device"])
+def test_circuits_are_trained(options):
+    found = task.train(ad_hoc(60), depth=1, **options)
+    assert found["accuracy"] > 0.6
+    assert found["predictions"].frame.height == 15
+
+
+def test_shots_are_planned():
+    found = task.plan(ad_hoc(60), repeats=1, noise=0.1, mitigation="inverse")
+    frame = found["plan"].frame
+    assert frame["shots"].to_list()[-1] == math.inf
+    assert frame["negative_mass"].to_list()[0] > frame["negative_mass"].to_list()[-2]
+    assert found["shots"] in frame["shots"].to_list()
+
+
+@pytest.mark.parametrize(
+    ("job", "frame", "options", "message"),
+    [
+        (task.classify, {"a": [1.0, 2.0, 3.0], "y": ["u", "v", "u"]}, {}, "five rows"),
+        (task.classify, {"a": [1.0, None, 3.0], "y": ["u", "v", "u"]}, {}, "row 2"),
+        (task.classify, {"a": [1.0, 2.0], "y": ["u", "u"]}, {}, "nothing to learn"),
+        (task.classify, {"a": [1.0, 2.0], "y": ["u", "v"]}, {"target": "z"}, "no column 'z'"),
+        (task.train, {"a": [1.0, 2.0, 3.0], "y": ["u", "v", "u"]}, {}, "four rows"),
+        (task.plan, {"a": [1.0, 2.0, 3.0], "y": ["u", "v", "u"]}, {}, "two rows"),
+    ],
+)
+def test_bad_tables(job, frame, options, message):
+    with pytest.raises(InputError, match=message):
+        job(Table(polars.DataFrame(frame)), **options)
+
+
+def test_bad_input_on_the_command_line(tmp_path):
+    path = tmp_path / "bad.csv"
+    path.write_text("a,b,y\n1,2,u\n2,,v\n3,x,u\n")
+    command = [Path(sys.executable).with_name("harmonia"), "run", "quantum-kernels", path, "--out", tmp_path]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert "Traceback" not in result.stdout + result.stderr
+    assert not list(tmp_path.glob("*.png"))
+
+
+QUICK = [one for one in claims_in(claim) if one.tier == "quick"]
+KNOWN_TO_FAIL = {claim.overlaps_concentrate.name}
+"""Measured short of its gate; its docstring says why."""
+
+
+@pytest.mark.parametrize("measured", QUICK, ids=lambda one: one.name[-50:])
+def test_quick_claims(measured):
+    found = measured.check()
+    assert found.measured is not None
+    assert (found.verdict in HOLDS) == (measured.name not in KNOWN_TO_FAIL)
+
+
+def test_gpu_claims_need_one():
+    [scale] = [one for one in claims_in(claim) if one.tier == "gpu"]
+    if not torch.cuda.is_available():
+        assert scale.check().verdict == "beyond this machine"
+
+
+def test_card_is_complete():
+    method = find("quantum-kernels")
+    assert method.built
+    assert len(method.card.claims) >= 4
+    assert {peer.name for peer in method.card.peers} == {"qiskit-machine-learning", "pennylane"}
