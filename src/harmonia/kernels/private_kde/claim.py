@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import math
 import time
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any
 
@@ -151,14 +152,17 @@ def membership(seed: int) -> Measured:
     bounds = []
     for delta in (0.0, 1e-3):
         for factor in (1.0, 0.5):
-            model = PrivateKDE(n_features=20, eps=1.0, delta=delta, random_state=seed, unsafe_reproducible=True)
+            model = PrivateKDE(n_features=2, eps=1.0, delta=delta, random_state=seed, unsafe_reproducible=True)
             model.fit(np.zeros((1, 2)))
-            mechanism, row = model.mechanism_, model.sketch_.sums(np.ones((1, 2)), model.mechanism_.each_step())
+            mechanism, source = model.mechanism_, model._source()
+            row = model.sketch_.sums(np.ones((1, 2)), mechanism.each_step())
             scales, power = np.repeat(mechanism.scales, mechanism.blocks.sizes), 1 if mechanism.kind == "laplace" else 2
-            source, scores = model._source(), []
+            many = replace(mechanism.blocks, sizes=2000 * mechanism.blocks.sizes)
+            scores = []
             for planted in (0.0, 1.0):
-                noise = np.stack([mechanism.add_noise(0 * row, source) for _ in range(2000)])
-                out = planted * row + factor * noise
+                noise = replace(mechanism, blocks=many).add_noise(np.zeros(many.size), source)
+                count, features = np.split(noise, [2000])
+                out = planted * row + factor * np.c_[count, features.reshape(2000, -1)]
                 # Log density ratio of Laplace or Gaussian noise at the scale that was really used.
                 away = np.abs(out / (factor * scales)) ** power - np.abs((out - row) / (factor * scales)) ** power
                 scores.append(away.sum(1) / power)
@@ -259,19 +263,22 @@ def _wide(seed: int) -> tuple[np.ndarray, np.ndarray]:
     gate=0.06,
 )
 def projection_error(seed: int) -> Measured:
+    """Lengths scatter by sqrt(2 / k), and e^-z is convex, so kernels of distance r grow by about ``1 + r^4 / k``: 10%
+    between clusters, where r^2 = 2.5. The theorem bounds the absolute error, which is small."""
     x, y = _wide(seed)
     kernel = Similarity.of("gaussian")
     exact = kernel.matrix(x, y, 1.0).mean(0)
-    found = {}
+    found, absolute = {}, {}
     for k in (4, 16, 64, 256):
         project = FourierSketch.draw(kernel, 1.0, 2048, 2, project_dim=k, seed=seed).project
         assert project is not None
         low_x, low_y = (project(_tensor(v)).numpy() for v in (x, y))
-        found[k] = float(np.abs(kernel.matrix(low_x, low_y, 1.0).mean(0) / exact - 1).mean())
+        low = kernel.matrix(low_x, low_y, 1.0).mean(0)
+        found[k], absolute[k] = float(np.abs(low / exact - 1).mean()), float(np.abs(low - exact).mean())
     told = ", ".join(f"{k}: {error:.3f}" for k, error in found.items())
-    return Measured(
-        found[64], baseline=found[4], note=f"2000 rows in 10 clusters, Gaussian kernel; by columns kept: {told}"
-    )
+    note = f"2000 rows in 10 clusters, Gaussian kernel of mean {exact.mean():.2f}; by columns kept {told}"
+    note += f"; at 64 the absolute error, which the theorem bounds, is {absolute[64]:.3f}"
+    return Measured(found[64], baseline=found[4], note=note)
 
 
 def _tensor(values: Float64[np.ndarray, "n d"]) -> Any:
@@ -289,6 +296,8 @@ def _tensor(values: Float64[np.ndarray, "n d"]) -> Any:
     gate=10.0,
 )
 def projection_time(seed: int) -> Measured:
+    """Pairs of a cosine and a sine halve the product with 2048 columns, so that without a projection a query is half
+    as long as in prior work; the cosines and sines themselves, which the projection does not save, are the rest."""
     x, y = _wide(seed)
     times = []
     for k in (64, None):
@@ -331,12 +340,12 @@ def _unit(x: Float64[np.ndarray, "n d"]) -> Float64[np.ndarray, "n d"]:
 
 
 def _classified(seed: int, **options: Any) -> tuple[float, float]:
-    """Accuracy on held-out digits, and the seconds to fit."""
+    """Accuracy on held-out digits, and the processor seconds to fit."""
     x, labels, new, truth = _digits(seed)
     model = PrivateSimilarityClassifier(bandwidth=0.5, classes=range(10), random_state=seed, **options)
-    start = time.perf_counter()
+    start = time.process_time()
     model.fit(x, labels)
-    return float(model.score(new, truth)), time.perf_counter() - start
+    return float(model.score(new, truth)), time.process_time() - start
 
 
 @claim(
@@ -359,7 +368,7 @@ def classification(seed: int) -> Measured:
 @claim(
     "A private classifier is fitted in a second",
     place="abstract",
-    unit="seconds",
+    unit="processor seconds",
     better="lower",
     tier="quick",
     gate=1.0,
@@ -388,9 +397,9 @@ def beside_gradient_descent(seed: int) -> Measured | None:
     ours = [_classified(seed, eps=1.0, delta=1e-5) for _ in range(3)]
     accuracy, spent = ours[0][0], min(s for _, s in ours)
     for epochs in (1, 2, 5, 10):
-        start = time.perf_counter()
+        start = time.process_time()
         predict = train_privately(x, labels, eps=1.0, delta=1e-5, epochs=epochs, seed=seed)
-        taken = time.perf_counter() - start
+        taken = time.process_time() - start
         theirs = float((predict(new) == truth).mean())
         if theirs >= accuracy - 0.02:
             break

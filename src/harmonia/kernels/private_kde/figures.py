@@ -22,7 +22,7 @@ def map_figure(
     noise: float,
 ) -> Figure:
     """A map of private answers over two columns; with exact ones beside it where they may be seen."""
-    title = f"Private answers, with a noise of {noise:.2g} at every place"
+    title = f"Private answers, with a standard error of {noise:.2g}"
     maps = [("private", private)] if exact is None else [("exact: not private", exact), ("private", private)]
     figure, axes = new_figure(1, len(maps), title=title, width=4.9 * len(maps), height=4.2, grid=False)
     low, high = (min(m.min() for _, m in maps), max(m.max() for _, m in maps))

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float, Float64
 from torch import Tensor
 
-from harmonia.kernels.private_kde.mechanism import Blocks, column_sums
+from harmonia.kernels.private_kde.mechanism import Blocks
 from harmonia.kernels.private_kde.similarity import Similarity
 from harmonia.kernels.private_kde.sketch import Sketch, chunks
 from harmonia.parts.gram import DenseProjection, Directions, Projection, StructuredProjection, johnson_lindenstrauss
@@ -68,18 +68,27 @@ class FourierSketch(Sketch):
 
     def features(self, x: Float64[np.ndarray, "n d"]) -> Float64[np.ndarray, "n features"]:
         """phi of every row."""
+        return self._waves(x).mul_(self.count**-0.5).numpy()
+
+    def _waves(self, x: Float64[np.ndarray, "n d"]) -> Float[Tensor, "n features"]:
+        """Cosines and sines, not yet scaled."""
         rows = torch.from_numpy(np.ascontiguousarray(x))
         angles = self.frequencies(rows if self.project is None else self.project(rows))
         found = torch.empty(len(x), 2 * self.count, dtype=torch.float64)
         torch.cos(angles, out=found[:, : self.count])
         torch.sin(angles, out=found[:, self.count :])
-        return found.mul_(self.count**-0.5).numpy()
+        return found
 
     def sums(self, x: Float64[np.ndarray, "n d"], step: Float64[np.ndarray, " size"]) -> Float64[np.ndarray, " size"]:
         found = np.zeros(self.blocks.size)
         found[0] = len(x)
+        steps, scale = float(step[1]), self.count**-0.5
         for part in chunks(len(x), 2 * self.count):
-            found[1:] += column_sums(self.features(x[part]), step[1:])
+            waves = self._waves(x[part])
+            if steps:  # cut as in `column_sums`, in place
+                found[1:] += waves.mul_(scale / steps).trunc_().sum(0).numpy() * steps
+            else:
+                found[1:] += waves.sum(0).numpy() * scale
         return found
 
     def answer(

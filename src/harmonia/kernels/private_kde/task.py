@@ -91,7 +91,7 @@ def similarity(
     lower, upper = _ranges("0:1" if example else bounds, names, queries)
     asked = _grid(lower, upper, seed) if queries is None else queries.numeric(names)
     x, y = ((values - lower) / (upper - lower) for values in (rows, asked))
-    model = _model(kernel, eps, delta, bandwidth, features, project, seed)
+    model = _model(kernel, x.shape[1], eps, delta, bandwidth, features, project, seed)
     model.fit(x.clip(0, 1))
     say(f"Released: {model.privacy_spent().epsilon:g}-private sums of about {model.n_rows_:,.0f} rows.")
     sign = -1 if kernel in DISTANCES else 1
@@ -104,7 +104,7 @@ def similarity(
     if queries is None and len(names) == 2:
         truth = _exact(kernel, bandwidth, x, y).reshape(SIDE, SIDE) if exact else None
         extent = (float(lower[0]), float(upper[0]), float(lower[1]), float(upper[1]))
-        noise = float(model.noise_std(y).mean() / model.n_rows_)
+        noise = float(np.median(std))
         answers = figures.map_figure(values.reshape(SIDE, SIDE), truth, extent, names, quantity, noise)
     else:
         answers = figures.profile_figure(values, std, quantity)
@@ -118,18 +118,16 @@ def similarity(
     }
 
 
-def _model(kernel: str, eps: float, delta: float, bandwidth: float, features: int, project: int, seed: int) -> Any:
+def _model(
+    kernel: str, columns: int, eps: float, delta: float, bandwidth: float, features: int, project: int, seed: int
+) -> Any:
+    """The structure: of a Gaussian kernel in one or two columns the fast Gauss transform, exact up to noise."""
     if kernel in DISTANCES:
         return PrivateDistanceSum(kernel, eps=eps, delta=delta, bounds=(0.0, 1.0), random_state=seed)
-    return PrivateKDE(
-        kernel,
-        bandwidth=bandwidth,
-        eps=eps,
-        delta=delta,
-        n_features=features,
-        project_dim=project or None,
-        random_state=seed,
-    )
+    options: dict[str, Any] = {"n_features": features, "project_dim": project or None, "random_state": seed}
+    if kernel == "gaussian" and columns <= 2 and not project and bandwidth >= 0.01:
+        options = {"method": "hermite", "bounds": (0.0, 1.0), "order": 10}
+    return PrivateKDE(kernel, bandwidth=bandwidth, eps=eps, delta=delta, **options)
 
 
 def _ranges(bounds: str, names: list[str], queries: Table | None) -> tuple[np.ndarray, np.ndarray]:
