@@ -13,6 +13,7 @@ from harmonia.core.errors import InputError
 from harmonia.kernels.gp_hm import (
     Advection,
     AllenCahn,
+    Derivatives,
     GPPDESolver,
     Helmholtz,
     Laplace,
@@ -154,7 +155,7 @@ def test_the_direct_solver_solves_the_projected_equations() -> None:
         def value(z: Tensor, equation=equation) -> Tensor:
             fields = galerkin.Fields(bases)
             values = {order: fields.of(z, order) for order in orders_of(equation, 2)}
-            return equation(values, *torch.meshgrid(*grid, indexing="ij"))
+            return equation(Derivatives(2, values.__getitem__), *torch.meshgrid(*grid, indexing="ij"))
 
         for index in range(size):
             unit = torch.zeros(size, dtype=torch.float64)
@@ -219,7 +220,7 @@ def test_error_bars_and_the_estimated_error() -> None:
     problem = paper("poisson_2d-sin_add_cos")
     solver = GPPDESolver(problem.equation, problem.grid((100, 100)), problem.u, max_iter=3).fit(problem.source)
     true = error_of(solver, problem.u)
-    assert true < 10 * solver.error_ < 1e-2
+    assert true < 3 * solver.error_ < 0.1
     axes = problem.grid((15, 13))
     std = solver.std_grid(axes)
     points = torch.cartesian_prod(*axes).numpy()
@@ -240,7 +241,7 @@ def test_points_and_grids_agree() -> None:
 def test_frequencies_are_found() -> None:
     problem = paper("poisson_1d-single_sin")
     kernel = SpectralMixtureKernel1D(envelope="matern52", freq_scale=20.0)
-    solver = GPPDESolver(problem.equation, problem.grid((300,)), problem.u, kernel, max_iter=30).fit(problem.source)
+    solver = GPPDESolver(problem.equation, problem.grid((300,)), problem.u, kernel, max_iter=20).fit(problem.source)
     assert solver.kernels_[0].peaks()[0] == pytest.approx(100 / (2 * math.pi), rel=0.01)
     assert error_of(solver, problem.u, 300) < 1e-4
     assert solver.history_[-1].evidence < solver.history_[1].evidence

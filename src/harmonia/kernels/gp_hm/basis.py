@@ -12,7 +12,7 @@ from torch import Tensor
 from harmonia.core.errors import InputError
 from harmonia.kernels.gp_hm.boundary import Row
 from harmonia.kernels.gp_hm.kernel import SpectralMixtureKernel1D
-from harmonia.parts.gram import EigenCache
+from harmonia.parts.gram import EigenCache, along
 
 UNIFORM = 1e-9
 """Grids whose steps differ by less than this, relative, are uniform: the kernel is then evaluated once a lag."""
@@ -88,7 +88,7 @@ class AxisBasis:
 
     def coordinates(self, values: Float[Tensor, "n *k"]) -> Float[Tensor, "rank *k"]:
         """The z of values on the grid."""
-        return self.scale.T @ values
+        return along(values, self.scale.T, 0)
 
     @cached_property
     def conditions(self) -> Float[Tensor, "rows rank"]:

@@ -26,7 +26,7 @@ from harmonia.kernels.gp_hm.basis import AxisBasis
 from harmonia.kernels.gp_hm.operators import Equation, Linearised, Order, linearised
 from harmonia.parts.gram import Kronecker, along
 
-_SINGULAR = 1e-11
+_SINGULAR = 1e-9
 """Eigenvalues this small, relative to the largest, are zero: the equation leaves their functions undecided."""
 
 

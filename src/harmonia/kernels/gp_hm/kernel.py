@@ -37,7 +37,7 @@ class Component(NamedTuple):
 class SpectralMixtureKernel1D:
     """``k(d) = sum_q w_q B(a_q, d) cos(2 pi mu_q d)``: a mixture of Q waves (arXiv:2311.04465).
 
-    By the theorem of Wiener and Khinchin the cosine moves the spectrum of the envelope B to the frequency mu_q. A Gaussian
+    By the theorem of Wiener and Khinchin the cosine moves the spectrum of the envelope B to the frequency mu_q. An
     envelope ``exp(-a d^2)`` makes a Gaussian mixture spectrum (the paper's GP-HM-GM), Matern-5/2 one of Student-t
     densities (GP-HM-StM). With Q = 1 and mu = 0 it is the usual kernel.
 

@@ -22,6 +22,7 @@ from harmonia.kernels.gp_hm.kernel import HIGHEST_ORDER, Component, SpectralMixt
 from harmonia.kernels.gp_hm.learning import Spectra, evidence
 from harmonia.kernels.gp_hm.least_squares import Measurements, Posterior
 from harmonia.kernels.gp_hm.operators import Equation, Laplace, Order, orders_of
+from harmonia.parts.gram import Kronecker
 
 Source = float | Callable[..., Tensor] | np.ndarray | Tensor
 Method = Literal["galerkin", "least-squares"]
@@ -201,10 +202,7 @@ class GPPDESolver:
     ) -> galerkin.Solution | Posterior:
         if self.solver == "least-squares" or self._measurements is not None:
             return least_squares.solve(self.operator, orders, bases, source, self._measurements, self.noise)
-        start = near
-        if start is not None:
-            for axis, basis in enumerate(bases):
-                start = torch.movedim(basis.coordinates(torch.movedim(start, axis, 0)), 0, axis)
+        start = None if near is None else Kronecker(*(basis.scale.T for basis in bases)).on_grid(near)
         return galerkin.solve(self.operator, orders, bases, source, start)
 
     def _sensitivity(self, orders: list[Order], rows: list[Row], source: Tensor) -> float:
