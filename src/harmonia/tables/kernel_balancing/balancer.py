@@ -13,11 +13,12 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from harmonia.core.errors import InputError
-from harmonia.parts.gram import Cholesky, Kernel, mean_embedding
+from harmonia.parts.gram import Kernel, mean_embedding
 from harmonia.tables.kernel_balancing.anchors import Anchors, adaptive_anchors, random_anchors, worst_anchors
 from harmonia.tables.kernel_balancing.dual import Balanced, balance_moments, effective_sample_size
 from harmonia.tables.kernel_balancing.functions import balance_functions
 from harmonia.tables.kernel_balancing.pairs import PairKernel, scaled_kernel
+from harmonia.tables.kernel_balancing.regression import regress
 
 _FEW = 0.1
 """Effective sample sizes below this share of the ratings are warned of."""
@@ -230,26 +231,18 @@ class KernelBalancer(BaseEstimator):
         check_is_fitted(self, "pairs_")
         if errors.shape != self.users_.shape or not np.isfinite(errors).all():
             raise InputError("the errors do not fit", errors.shape, f"Pass {len(self.users_)} finite numbers.")
-        pairs, w = self.pairs_, self.weights_
-        anchors = random_anchors(pairs, n_anchors, np.random.default_rng(self.random_state + 1))
-        features = pairs.features(self.users_, self.items_, anchors)
-        own = pairs.features(anchors[:, 0], anchors[:, 1], anchors)
-        centre = float((w * errors).mean())
-        gram = (features * w[:, None]).T @ features / len(errors)
-        moments = features.T @ (w * (errors - centre)) / len(errors)
-        system = Cholesky(torch.from_numpy(gram + 1e-3 * own))
-        coefficients = system.solve(torch.from_numpy(moments)).numpy()
-        fitted, ideal = features @ coefficients, float(pairs.mean(anchors) @ coefficients)
-        norm = float(np.sqrt(max(0.0, coefficients @ own @ coefficients)))
+        w = self.weights_
+        f = regress(self.pairs_, self.users_, self.items_, errors, w, n_anchors=n_anchors, random_state=1)
+        fitted = f.at(self.users_, self.items_)
         before, after = self.mmd()
-        spread = float((w * np.square(errors - centre)).mean())
-        left = float((w * np.square(errors - centre - fitted)).mean())
+        spread = float((w * np.square(errors - f.centre)).mean())
+        left = float((w * np.square(errors - fitted)).mean())
         return BiasBound(
-            before=float((self.base_weights_ * fitted).mean()) - ideal,
-            after=float((w * fitted).mean()) - ideal,
-            norm=norm,
-            bound_before=norm * before,
-            bound=norm * after,
+            before=float((self.base_weights_ * fitted).mean()) - f.mean,
+            after=float((w * fitted).mean()) - f.mean,
+            norm=f.norm,
+            bound_before=f.norm * before,
+            bound=f.norm * after,
             explained=max(0.0, 1 - left / spread) if spread else 0.0,
         )
 

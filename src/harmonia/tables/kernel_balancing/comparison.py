@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import torch
 from jaxtyping import Float64
 from numpy import ndarray
 
-from harmonia.parts.gram import Cholesky
-from harmonia.tables.kernel_balancing.anchors import random_anchors
 from harmonia.tables.kernel_balancing.balancer import KernelBalancer
 from harmonia.tables.kernel_balancing.dual import balance_moments
 from harmonia.tables.kernel_balancing.ideal_loss import estimate_ideal_loss
-from harmonia.tables.kernel_balancing.pairs import PairKernel
+from harmonia.tables.kernel_balancing.regression import regress
 from harmonia.tables.kernel_balancing.semi_synthetic import SemiSynthetic
 
 
@@ -43,26 +40,15 @@ def balanced(truth: SemiSynthetic, **options: object) -> KernelBalancer:
     return model.fit(truth.users, truth.items, truth.user_features, truth.item_features, errors=errors)
 
 
-def imputed_errors(truth: SemiSynthetic, seed: int = 0) -> tuple[Float64[ndarray, " n"], float]:
-    """A guess of the errors by kernel ridge regression on those observed, and its mean over all pairs."""
-    pairs = PairKernel.of("gaussian", 1.0, truth.user_features, truth.item_features)
-    anchors = random_anchors(pairs, 150, np.random.default_rng(seed))
-    features, errors = pairs.features(truth.users, truth.items, anchors), truth.errors[truth.observed]
-    centre = float(errors.mean())
-    gram = features.T @ features / len(errors)
-    system = Cholesky(torch.from_numpy(gram), noise=1e-4)
-    coefficients = system.solve(torch.from_numpy(features.T @ (errors - centre) / len(errors))).numpy()
-    return centre + features @ coefficients, centre + float(pairs.mean(anchors) @ coefficients)
-
-
 def _plain(weights: Callable[[SemiSynthetic], ndarray | None]) -> Callable[[SemiSynthetic], float]:
     return lambda truth: estimate_ideal_loss(truth.errors[truth.observed], weights(truth))
 
 
 def _doubly_robust(truth: SemiSynthetic) -> float:
-    guesses, mean = imputed_errors(truth)
-    weights = balanced(truth).weights_
-    return estimate_ideal_loss(truth.errors[truth.observed], weights, imputed=guesses, imputed_mean=mean)
+    model, errors = balanced(truth), truth.errors[truth.observed]
+    guess = regress(model.pairs_, truth.users, truth.items, errors, model.weights_)
+    imputed = guess.at(truth.users, truth.items)
+    return estimate_ideal_loss(errors, model.weights_, imputed=imputed, imputed_mean=guess.mean)
 
 
 ESTIMATORS: dict[str, Callable[[SemiSynthetic], float]] = {

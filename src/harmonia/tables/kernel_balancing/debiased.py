@@ -16,7 +16,9 @@ from sklearn.utils.validation import check_is_fitted
 from harmonia.core.errors import InputError
 from harmonia.tables.kernel_balancing.balancer import KernelBalancer
 from harmonia.tables.kernel_balancing.factors import Factors, Observed, fit_factors
+from harmonia.tables.kernel_balancing.pairs import PairKernel
 from harmonia.tables.kernel_balancing.propensity import naive_bayes_weights
+from harmonia.tables.kernel_balancing.regression import regress
 
 Loss = Literal["naive", "ips", "dr"]
 
@@ -35,7 +37,8 @@ class DebiasedMF(RegressorMixin, BaseEstimator):
     strongly it is regularised, and the weight decay is chosen by the weighted loss of ratings left out.
 
     Arguments:
-        loss: "ips"; "dr", which also imputes labels for all pairs; "naive", without weights.
+        loss: "ips", weighted; "dr", doubly robust: labels for all pairs are imputed besides, by kernel ridge regression
+            on the covariates, and ratings correct them, which asks for a stronger weight decay; "naive", unweighted.
         balancer: How weights are found; ``KernelBalancer()`` unless given.
         n_factors: Dimension of the factors.
         weight_decay: ``decay / 2`` times the squares of all parameters but the mean is added to the mean loss; "auto"
@@ -43,7 +46,7 @@ class DebiasedMF(RegressorMixin, BaseEstimator):
         propensity_prior: Ratings of pairs that were shown at random, of any length: balancing then starts from naive
             Bayes inverse propensities instead of equal weights.
         rating_range: Lowest and highest possible rating; those seen unless given.
-        rounds: How often adaptive anchors, and imputed labels, are renewed with the recommender so far.
+        rounds: How often adaptive anchors are renewed with the errors of the recommender so far.
         random_state: Seed of the first factors and of the folds.
 
     Attributes:
@@ -77,7 +80,7 @@ class DebiasedMF(RegressorMixin, BaseEstimator):
         n_factors: int = 4,
         weight_decay: float | Literal["auto"] = "auto",
         propensity_prior: ndarray | None = None,
-        rating_range: tuple[float, float] | None = None,
+        rating_range: tuple[int | float, int | float] | None = None,
         rounds: int = 2,
         random_state: int = 0,
     ) -> None:
@@ -143,33 +146,29 @@ class DebiasedMF(RegressorMixin, BaseEstimator):
     def _fit_balanced(
         self, start: Factors, found: Factors, observed: Observed, base: ndarray, covariates: tuple[ndarray, ndarray]
     ) -> None:
-        """Balance, fit; adaptive anchors and imputed labels once more with what was fitted."""
+        """Balance, impute, fit; with adaptive anchors once more for the errors of what was fitted."""
         balancer: KernelBalancer = clone(self.balancer) if self.balancer is not None else KernelBalancer()
         adaptive = balancer.anchors == "adaptive"
-        imputed = None
-        for turn in range(self.rounds if adaptive or self.loss == "dr" else 1):
-            if turn == 0 or adaptive:
-                errors = self._errors(found, observed, imputed) if adaptive else None
-                balancer.fit(observed.users, observed.items, *covariates, base_weights=base, errors=errors)
-                observed = Observed(observed.users, observed.items, observed.labels, balancer.weights_)
-                if turn == 0:
-                    self.weight_decay_ = self._decay(start, observed)
-            if self.loss == "dr":
-                imputed = self._impute(start, found if turn else None, observed)
+        imputed: ndarray | None = None
+        for turn in range(self.rounds if adaptive else 1):
+            errors = self._errors(found, observed, imputed) if adaptive else None
+            balancer.fit(observed.users, observed.items, *covariates, base_weights=base, errors=errors)
+            observed = Observed(observed.users, observed.items, observed.labels, balancer.weights_)
+            if turn == 0:
+                self.weight_decay_ = self._decay(start, observed, balancer.pairs_)
+            imputed = self._impute(observed, balancer.pairs_)
             found = fit_factors(start, observed, self.weight_decay_, imputed=imputed)
         self.balancer_, self.weights_, self.factors_ = balancer, observed.weights, found
 
-    def _impute(self, start: Factors, found: Factors | None, observed: Observed) -> ndarray:
-        """Labels for all pairs, so that imputed errors are near the true ones.
+    def _impute(self, observed: Observed, pairs: PairKernel | None) -> ndarray | None:
+        """Labels for all pairs, for the doubly robust loss: a smooth function of the covariates.
 
-        Cross-entropies are linear in labels: ``(e - e')^2 = z^2 (y - y')^2``, hence the weights.
+        Cross-entropies are linear in the label, ``e - e' = (y' - y) z``: imputed errors are as good as imputed labels.
         """
-        weights = observed.weights
-        if found is not None:
-            weights = weights * np.square(found.logits(observed.users, observed.items))
-            weights = weights / weights.mean()
-        emphasised = Observed(observed.users, observed.items, observed.labels, weights)
-        return expit(fit_factors(start, emphasised, self.weight_decay_).all_logits())
+        if self.loss != "dr" or pairs is None:
+            return None
+        fitted = regress(pairs, observed.users, observed.items, observed.labels, observed.weights)
+        return np.clip(fitted.everywhere(), 0.0, 1.0)
 
     def _errors(self, found: Factors, observed: Observed, imputed: ndarray | None) -> ndarray:
         """Cross-entropy at each rating, less the imputed one where there is one."""
@@ -179,19 +178,20 @@ class DebiasedMF(RegressorMixin, BaseEstimator):
             return np.logaddexp(0, z) - labels * z
         return (imputed[observed.users, observed.items] - labels) * z
 
-    def _decay(self, start: Factors, observed: Observed) -> float:
+    def _decay(self, start: Factors, observed: Observed, pairs: PairKernel | None = None) -> float:
         """The weight decay with the least weighted loss on ratings left out."""
         if self.weight_decay != "auto":
             return float(self.weight_decay)
         n = len(observed.labels)
         fold = np.random.default_rng(self.random_state).permutation(np.arange(n) % min(_FOLDS, n))
+        parts = [(observed.rows(fold != held), observed.rows(fold == held)) for held in np.unique(fold)]
+        imputed = [self._impute(train, pairs) for train, _ in parts]
         self.decay_losses_: dict[float, float] = {}
         for decay in DECAYS:
             loss = 0.0
-            for held in np.unique(fold):
-                test = observed.rows(fold == held)
+            for (train, test), labels in zip(parts, imputed):
                 # Not warm: factors that a strong decay has brought to 0 would stay there, where the gradient vanishes.
-                z = fit_factors(start, observed.rows(fold != held), decay).logits(test.users, test.items)
+                z = fit_factors(start, train, decay, imputed=labels).logits(test.users, test.items)
                 loss += float(test.weights @ (np.logaddexp(0, z) - test.labels * z)) / n
             self.decay_losses_[decay] = loss
             if loss > 1.02 * min(self.decay_losses_.values()):

@@ -130,6 +130,14 @@ class PairKernel:
         by_user, by_item = self._means
         return by_user[anchors[:, 0]] * by_item[anchors[:, 1]]
 
+    def combination(
+        self, anchors: Int[ndarray, "anchors 2"], coefficients: Float64[ndarray, " anchors"]
+    ) -> Float64[ndarray, "users items"]:
+        """``sum_j b_j k(., anchor_j)`` at all pairs."""
+        by_user = self.user_kernel(self.users, self.users[anchors[:, 0]]).numpy()
+        by_item = self.item_kernel(self.items, self.items[anchors[:, 1]]).numpy()
+        return (by_user * coefficients) @ by_item.T
+
     def norms(self, anchors: Int[ndarray, "anchors 2"]) -> Float64[ndarray, " anchors"]:
         """Norms of the functions ``k(., anchor_j)``: ``k(anchor_j, anchor_j)^(1/2)``."""
         by_user = KernelOperator(self.user_kernel, self.users[anchors[:, 0]], block=64).diagonal()
