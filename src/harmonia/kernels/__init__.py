@@ -7,8 +7,6 @@ from harmonia.core.lazy import lazy
 __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
-        "Advection": "gp_hm",
-        "AllenCahn": "gp_hm",
         "BurrXII": "scale_mixtures",
         "ConvDeepKernelMachine": "dkm",
         "DeepKernelMachine": "dkm",
@@ -16,11 +14,8 @@ __getattr__, __dir__, __all__ = lazy(
         "DeepKernelMachineRegressor": "dkm",
         "DeepNTKClassifier": "singular_classifiers",
         "GPPDESolver": "gp_hm",
-        "Helmholtz": "gp_hm",
         "InverseGamma": "scale_mixtures",
         "KernelDiffusion": "score_ntk",
-        "Laplace": "gp_hm",
-        "LinearOperator": "gp_hm",
         "NTKClassifier": "ntk",
         "NTKKernel": "ntk",
         "NTKRegressor": "ntk",
@@ -43,6 +38,7 @@ __getattr__, __dir__, __all__ = lazy(
         "SingularKernelClassifier": "singular_classifiers",
         "SingularKernelRegressor": "singular_classifiers",
         "SpectralMixtureKernel1D": "gp_hm",
+        "SpectralMixtureRegressor": "gp_hm",
         "StudentTProcessRegressor": "scale_mixtures",
         "TabularSynthesizer": "score_ntk",
         "TwoLayerScoreNet": "score_ntk",

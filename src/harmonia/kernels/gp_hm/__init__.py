@@ -5,6 +5,7 @@ from harmonia.kernels.gp_hm.kernel import Component, SpectralMixtureKernel1D
 from harmonia.kernels.gp_hm.official import OfficialLoop
 from harmonia.kernels.gp_hm.operators import Advection, AllenCahn, Derivatives, Helmholtz, Laplace, LinearOperator
 from harmonia.kernels.gp_hm.problems import PAPER, Problem, paper, source_of
+from harmonia.kernels.gp_hm.regressor import SpectralMixtureRegressor
 from harmonia.kernels.gp_hm.solver import GPPDESolver
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Periodic",
     "Problem",
     "SpectralMixtureKernel1D",
+    "SpectralMixtureRegressor",
     "paper",
     "source_of",
 ]

@@ -111,7 +111,7 @@ class Expression:
 
     def _value(self, node: ast.AST, values: Mapping[str, Value]) -> Tensor:
         match node:
-            case ast.Constant(value=value):
+            case ast.Constant(value=int() | float() as value):
                 return _tensor(value)
             case ast.Name(id=name):
                 return _tensor(values[name] if name in values else CONSTANTS[name])

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float64
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from harmonia.kernels.gp_hm.kernel import SpectralMixtureKernel1D
 from harmonia.kernels.gp_hm.solver import Step
@@ -105,7 +106,7 @@ def spectrum_figure(
     values = [max(step.residual, 1e-16) for step in history]
     last.plot(range(len(values)), values, color=PALETTE[2], marker="o", ms=3.5, lw=1.4)
     last.set(yscale="log", xlabel="iteration", ylabel="residual of the equation, relative")
-    last.xaxis.get_major_locator().set_params(integer=True)
+    last.xaxis.set_major_locator(MaxNLocator(integer=True))
     last.margins(y=0.15)
     last.set_title("learning")
     return Figure(figure)

@@ -128,7 +128,10 @@ class OfficialLoop:
     @property
     def learned(self) -> list[SpectralMixtureKernel1D]:
         """The kernels as they are now."""
-        return [kernel.with_parameters(*(leaf.detach() for leaf in kernel.parameters or ())) for kernel in self._now()]
+        return [
+            kernel.with_parameters(*(leaf.detach().clone() for leaf in kernel.parameters or ()))
+            for kernel in self._now()
+        ]
 
 
 def lowest(
