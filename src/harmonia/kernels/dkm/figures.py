@@ -34,9 +34,8 @@ def gram_figure(
     """
     told = ", ".join(f"layer {i} by {price:.3g} nats" for i, price in enumerate(prices, 1))
     title = f"Learning moved {told}" if len(prices) else "Fixed kernels: nothing was learned"
-    figure, axes = new_figure(
-        2, max(1, len(learned)), title=title, width=3.9 * max(2, len(learned)), height=7.2, grid=False
-    )
+    columns = max(1, len(learned))
+    figure, axes = new_figure(2, columns, title=title, width=3.9 * max(2, columns), height=7.2, grid=False)
     for row, (matrices, name) in enumerate(((fixed, "infinitely wide network"), (learned, "learned"))):
         for column, matrix in enumerate(matrices):
             panel = axes[row * len(matrices) + column]

@@ -74,7 +74,7 @@ def gaussian_log_likelihood(y: Float[Tensor, "n k"], kernel: GramKernel, noise: 
 
 def solve_dkm(
     x: Float[Tensor, "n d"],
-    y: Float[Tensor, "n k"],
+    y: Float[Tensor, "m k"],
     *,
     kernel: str | GramKernel = "relu",
     n_layers: int = 2,

@@ -35,10 +35,10 @@ def gram_kl(g: Float[Tensor, "p p"], k: Float[Tensor, "p p"]) -> Float[Tensor, "
 
 
 def taylor_divergence(factor: Tensor, k: Tensor) -> Tensor:
-    """``|G^-1 K - I|^2 / 4`` (Frobenius), with ``G = F F^T``: `gram_kl` to second order around ``G = K``.
+    """``|G^-1 K - I|^2 / 4`` (Frobenius), with ``G = F F^T``, in place of `gram_kl` (arXiv:2410.06171).
 
-    It stays finite in float32 (arXiv:2410.06171); far from G = K it is larger than the same sum over eigenvalues,
-    because ``G^-1 K`` is not symmetric.
+    It tolerates float32. The divergence to second order around ``G = K`` is the same sum over squared eigenvalues; as
+    ``G^-1 K`` is not symmetric, its norm is larger than that unless G and K commute.
     """
     relative = torch.cholesky_solve(k, factor) - torch.eye(len(k), dtype=k.dtype, device=k.device)
     return relative.square().sum() / 4

@@ -80,8 +80,9 @@ class GramNorm(TripleLayer):
 
     def inducing(self, ii: Tensor) -> tuple[Tensor, Sizes]:
         squares = ii.diagonal()
-        norm = {"none": torch.ones_like, "global": lambda s: s.mean().expand(1), "local": lambda s: s}[self.i_norm]
-        known = Sizes(norm(squares).sqrt()[: len(squares)], self.i_logscale.exp())
+        one = squares.new_ones(1)
+        square = {"none": one, "global": squares.mean() * one, "local": squares}[self.i_norm]
+        known = Sizes(square.sqrt(), self.i_logscale.exp())
         factor = (known.scale / known.norm).expand(len(ii))
         return ii * factor[:, None] * factor, known
 
