@@ -3,6 +3,13 @@
 from harmonia.parts.gram import lags
 from harmonia.parts.gram.cholesky import Cholesky, jittered_cholesky
 from harmonia.parts.gram.conjugate_gradients import Solved, conjugate_gradients
+from harmonia.parts.gram.dot_product_features import (
+    ArcCosineFeatures,
+    MaclaurinFeatures,
+    best_spread,
+    exponential_features,
+    log_second_moment,
+)
 from harmonia.parts.gram.eigen import EigenCache, SpectralFilter
 from harmonia.parts.gram.gpytorch import as_gpytorch
 from harmonia.parts.gram.kernels import (
@@ -44,12 +51,14 @@ from harmonia.parts.gram.random_features import (
     johnson_lindenstrauss,
     radius_quantile,
 )
+from harmonia.parts.gram.ridge import NormalEquations, RidgePath, feature_ridge, kernel_ridge
 from harmonia.parts.gram.scikit_learn import SklearnKernel
 from harmonia.parts.gram.toeplitz import Toeplitz
 from harmonia.parts.gram.walsh_hadamard import walsh_hadamard
 
 __all__ = [
     "ArcCosine",
+    "ArcCosineFeatures",
     "Cholesky",
     "Constant",
     "DenseProjection",
@@ -63,14 +72,17 @@ __all__ = [
     "Kronecker",
     "Laplace",
     "Linear",
+    "MaclaurinFeatures",
     "Marginals",
     "Matern",
+    "NormalEquations",
     "Nystrom",
     "Pivoted",
     "Polynomial",
     "Product",
     "Projection",
     "RationalQuadratic",
+    "RidgePath",
     "Ritz",
     "SklearnKernel",
     "Solved",
@@ -84,9 +96,12 @@ __all__ = [
     "along",
     "as_gpytorch",
     "as_kernel",
+    "best_spread",
     "choose_landmarks",
     "conjugate_gradients",
     "draw_directions",
+    "exponential_features",
+    "feature_ridge",
     "free_memory",
     "gaussian_kl",
     "gaussian_kl_of_factors",
@@ -95,7 +110,9 @@ __all__ = [
     "jittered_cholesky",
     "johnson_lindenstrauss",
     "kernel_matrix",
+    "kernel_ridge",
     "lags",
+    "log_second_moment",
     "mean_embedding",
     "mmd_squared",
     "nearest_psd",
