@@ -162,13 +162,15 @@ def membership(seed: int) -> Measured:
             row = model.sketch_.sums(np.ones((1, 2)), mechanism.each_step())
             scales, power = np.repeat(mechanism.scales, mechanism.blocks.sizes), 1 if mechanism.kind == "laplace" else 2
             many = replace(mechanism.blocks, sizes=_RUNS * mechanism.blocks.sizes)
+            used = replace(mechanism, blocks=many, scales=factor * mechanism.scales, steps=factor * mechanism.steps)
             scores = []
             for planted in (0.0, 1.0):
-                noise = replace(mechanism, blocks=many).add_noise(np.zeros(many.size), source)
-                count, features = np.split(noise, [_RUNS])
-                out = planted * row + factor * np.c_[count, features.reshape(_RUNS, -1)]
+                # Through the release itself: a sum of floats here would leave traces in the low bits, and be caught.
+                sums = planted * np.r_[np.full(_RUNS, row[0]), np.tile(row[1:], _RUNS)]
+                count, features = np.split(used.add_noise(sums, source), [_RUNS])
+                out = np.c_[count, features.reshape(_RUNS, -1)] / (factor * scales)
                 # Log density ratio of Laplace or Gaussian noise at the scale that was really used.
-                away = np.abs(out / (factor * scales)) ** power - np.abs((out - row) / (factor * scales)) ** power
+                away = np.abs(out) ** power - np.abs(out - row / (factor * scales)) ** power
                 scores.append(away.sum(1) / power)
             bounds.append(epsilon_lower_bound(scores[0], scores[1], delta))
     note = f"{_RUNS} runs a side, Laplace and Gaussian noise; refuted: {bounds[0]:.2f} and {bounds[2]:.2f} of 1"
