@@ -118,8 +118,9 @@ class GramLayer(TripleLayer):
         if self.wishart:
             factor = self._noised(factor)
             relative = whitening.inverse @ factor
-        self.passed = Passed(ii, factor @ factor.mT, price)
-        return self.passed.gram, Learned(whitening.inverse, relative, factor)
+        gram = factor @ factor.mT
+        self.passed = Passed(ii.detach(), gram.detach(), price)
+        return gram, Learned(whitening.inverse, relative, factor)
 
     def points(self, ti: Tensor, t: Tensor, known: Learned) -> tuple[Tensor, Tensor]:
         whitened = ti @ known.inverse.mT

@@ -48,6 +48,7 @@ class ConvDeepKernelMachineClassifier(ClassifierMixin, BaseEstimator):
     Attributes:
         classes_: Labels.
         machine_: The network (`ConvDeepKernelMachine`).
+        gram_matrices_: Learned Gram matrices of inducing patches, from the input on.
         history_: Loss by epoch.
 
     Example:
@@ -113,6 +114,7 @@ class ConvDeepKernelMachineClassifier(ClassifierMixin, BaseEstimator):
         patches = random_patches(seen, labels, config.inducing[0], generator=generator)
         machine = ConvDeepKernelMachine(config, patches, whitening, generator).to(images.dtype)
         self.machine_ = self._train(machine, images, labels, seed)
+        self.gram_matrices_ = [passed.gram.cpu().numpy() for passed in self.machine_.eval().gram_matrices()]
         return self
 
     def _train(

@@ -71,12 +71,15 @@ class GramNorm(TripleLayer):
                 raise InputError(f"no such '{what}'", repr(value), f"Use one of: {', '.join(known)}.")
         if t_norm == "inducing" and i_norm == "local":
             raise InputError("local inducing norms fit no other point", "t_norm='inducing'", "Use t_norm='local'.")
+        if "location" in (t_norm, t_scale) and positions is None:
+            raise InputError("locations need the size of the image", "positions=None", "Pass height and width.")
         self.i_norm, self.t_norm, self.i_scale, self.t_scale = i_norm, t_norm, i_scale, t_scale
         self.batch_stats = batch_stats
         self.i_logscale = _scale((size,) if i_scale == "local" else (1,), i_scale != "none")
         shape = (1, *positions, 1) if t_scale == "location" and positions else (1,)
         self.t_logscale = _scale(shape, t_scale not in ("none", "inducing"))
-        self.register_buffer("square", torch.full((), math.nan, dtype=torch.float64))
+        running = (1, *positions) if t_norm == "location" and positions else ()
+        self.register_buffer("square", torch.full(running, math.nan, dtype=torch.float64))
 
     def inducing(self, ii: Tensor) -> tuple[Tensor, Sizes]:
         squares = ii.diagonal()

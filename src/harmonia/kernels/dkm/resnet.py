@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -26,7 +25,7 @@ from harmonia.kernels.dkm.norm import GramNorm
 from harmonia.kernels.dkm.output import InducingOutput
 from harmonia.kernels.dkm.triple import Mean, Stack, TripleLayer
 
-Top = Literal["gap", "gap-mixup", "bfc", "bfc-mixup"]
+TOPS = ("gap", "gap-mixup", "bfc", "bfc-mixup")
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ class ConvDeepKernelMachineConfig:
     blocks: int = 3
     dof: float = 0.01
     kernel: str = "relu"
-    top: Top = "gap"
+    top: str = "gap"
     kernel_after_top: bool = True
     i_norm: str = "global"
     t_norm: str = "global"
@@ -75,8 +74,8 @@ class ConvDeepKernelMachineConfig:
     def __post_init__(self) -> None:
         if min(self.image_shape) < 1 or self.scale < 1 or self.blocks < 1 or len(self.widths) < 2:
             raise InputError("sizes of the network are at least 1", self, "Change them.")
-        if self.top not in ("gap", "gap-mixup", "bfc", "bfc-mixup"):
-            raise InputError("no such top", repr(self.top), "Use gap, gap-mixup, bfc or bfc-mixup.")
+        if self.top not in TOPS:
+            raise InputError("no such top", repr(self.top), f"Use one of: {', '.join(TOPS)}.")
 
     @property
     def inducing(self) -> list[int]:
