@@ -29,6 +29,9 @@ _GAP = 1e-8
 """Largest accepted distance from the optimum, in nats of the weights' divergence."""
 
 _STEPS, _HALVINGS = 60, 50
+_BLOCK = 16384
+"""Rows whose share of the Hessian is computed at once: no second copy of the features is needed."""
+
 _ELASTIC = 1e-4
 """Ridge on the multipliers where no weights satisfy the constraints, so that violations cost their squares."""
 
@@ -102,7 +105,9 @@ def balance_moments(
     # In units of its deviation a feature that is nearly constant is as well conditioned as any other.
     scale = features.std(0)
     scale = np.where(scale > 0, scale, 1.0)
-    problem = _Dual((features - target) / scale, np.log(base), tol / scale, ridge / scale**2)
+    centred = features - target
+    centred /= scale
+    problem = _Dual(centred, np.log(base), tol / scale, ridge / scale**2)
     start, feasible = problem.at(np.zeros(features.shape[1])), True
     if np.isinf(tol):
         point, gap, steps = start, 0.0, 0
@@ -216,8 +221,12 @@ class _Dual:
             root = np.hypot(barrier, self.tol * a)
             gradient += np.square(self.tol) * a / (barrier + root)
             curvature += np.square(self.tol) * barrier / (root * (barrier + root))
-        scaled = self.features * np.sqrt(point.weights / len(point.weights))[:, None]
-        hessian = scaled.T @ scaled - np.outer(point.gradient, point.gradient)
+        hessian = -np.outer(point.gradient, point.gradient)
+        shares = np.sqrt(point.weights / len(point.weights))
+        for start in range(0, len(shares), _BLOCK):
+            rows = slice(start, start + _BLOCK)
+            scaled = self.features[rows] * shares[rows, None]
+            hessian += scaled.T @ scaled
         hessian[np.diag_indices_from(hessian)] += curvature
         mean = max(float(hessian.diagonal().mean()), 1e-300)
         for jitter in (1e-14, 1e-11, 1e-8, 1e-5):

@@ -20,11 +20,14 @@ from scipy.optimize import minimize
 from scipy.sparse import csr_array
 
 from harmonia.core.errors import InputError
-from harmonia.parts.gram import EigenCache, kernel_matrix
+from harmonia.parts.gram import EigenCache, Kernel, kernel_matrix
 from harmonia.tables.kernel_balancing.pairs import PairKernel
 
 _RANK_TOLERANCE = 1e-7
 """Directions of a Gram matrix with less than this share of its largest eigenvalue change nothing that can be seen."""
+
+_PRECISION = 1e-7
+"""Largest derivative of the dual at which it counts as solved; `gap` says what that is worth."""
 
 
 class FunctionsBalanced(NamedTuple):
@@ -59,7 +62,7 @@ def balance_functions(
     """
     if not 0 < ridge < np.inf:
         raise InputError("balancing all functions needs a positive ridge", ridge, "Give one, such as 1e-5.")
-    by_user, by_item = (_roots(kernel, x) for kernel, x in _factors(pairs))
+    by_user, by_item = _root(pairs.user_kernel, pairs.users), _root(pairs.item_kernel, pairs.items)
     log_base, n = np.log(base_weights / base_weights.mean()), len(users)
     mean = np.outer(by_user.mean(0), by_item.mean(0))
     shape = mean.shape
@@ -81,33 +84,17 @@ def balance_functions(
         value = log_total - float((b * mean).sum()) + ridge / 2 * float(np.square(b).sum())
         return value, (imbalance(weights) + ridge * b).ravel()
 
-    # At the optimum ridge B is at most as large as the imbalance to begin with: in these units B is of order 1.
-    unit = float(np.linalg.norm(imbalance(weigh(np.zeros(shape))[1]))) or 1.0
-    found = minimize(
-        lambda v: _scaled(dual, v, unit),
-        np.zeros(mean.size),
-        jac=True,
-        method="L-BFGS-B",
-        options={"maxiter": 2000, "maxfun": 4000, "maxcor": 20, "ftol": 0.0, "gtol": 1e-9},
-    )
-    b = unit * found.x.reshape(shape)
+    options = {"maxiter": 2000, "maxfun": 4000, "maxcor": 20, "ftol": 0.0, "gtol": _PRECISION}
+    found = minimize(dual, np.zeros(mean.size), jac=True, method="L-BFGS-B", options=options)
+    b = found.x.reshape(shape)
     f, weights, log_total = weigh(b)
     divergence = float((weights * f).mean()) - log_total
     primal = divergence + float(np.square(imbalance(weights)).sum()) / (2 * ridge)
-    return FunctionsBalanced(weights, by_user @ b @ by_item.T, divergence, primal + dual(b.ravel())[0], int(found.nit))
+    return FunctionsBalanced(weights, by_user @ b @ by_item.T, divergence, primal + dual(found.x)[0], int(found.nit))
 
 
-def _scaled(dual: object, v: ndarray, unit: float) -> tuple[float, ndarray]:
-    value, gradient = dual(unit * v)  # type: ignore[operator]
-    return value, unit * gradient
-
-
-def _factors(pairs: PairKernel) -> tuple:
-    return (pairs.user_kernel, pairs.users), (pairs.item_kernel, pairs.items)
-
-
-def _roots(kernel: object, x: torch.Tensor) -> ndarray:
+def _root(kernel: Kernel, x: torch.Tensor) -> Float64[ndarray, "n rank"]:
     """``a`` with ``a a^T = K``."""
-    cache = EigenCache(kernel_matrix(kernel, x))  # type: ignore[arg-type]
+    cache = EigenCache(kernel_matrix(kernel, x))
     kept = cache.values > _RANK_TOLERANCE * cache.values[0]
     return (cache.vectors[:, kept] * cache.values[kept].sqrt()).numpy()
