@@ -64,3 +64,14 @@ def test_features_give_the_filters_of_their_kernel(rank: int) -> None:
     torch.testing.assert_close(*ridge)
     with pytest.raises(InputError, match="not finite"):
         EigenCache.of_features(features / 0)
+
+
+def test_many_rows_by_way_of_the_small_matrix():
+    features = torch.randn(60, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    features = torch.cat([features, features[:, :2].sum(1, keepdim=True)], 1)  # rank 7 of 8
+    slow, fast = EigenCache.of_features(features), EigenCache.of_many_rows(features)
+    assert len(fast) == 7
+    torch.testing.assert_close(fast.values, slow.values[:7])
+    ridge = [cache.filter(lambda value: value / (value + 0.1)).dense() for cache in (slow, fast)]
+    torch.testing.assert_close(ridge[1], ridge[0])
+    assert len(EigenCache.of_many_rows(torch.zeros(3, 2))) == 0

@@ -77,6 +77,28 @@ class EigenCache:
         cache.values = roots.square()
         return cache
 
+    @classmethod
+    def of_many_rows(cls, features: Float[Tensor, "n rank"]) -> EigenCache:
+        """The same as `of_features` by way of ``F^T F``: several times faster where there are many rows.
+
+        Directions whose singular value is below 1e-6 of the largest are lost in rounding, and left out.
+
+        Raises:
+            InputError: features that are not finite.
+
+        Example:
+            >>> cache = EigenCache.of_many_rows(torch.tensor([[3.0, 3.0], [4.0, 4.0]]))
+            >>> cache.values, cache.vectors.shape
+            (tensor([50.], dtype=torch.float64), torch.Size([2, 1]))
+        """
+        features = features.double()
+        inner = cls(features.mT @ features)
+        kept = inner.values > 1e-12 * inner.values.max() if len(inner) else inner.values > 0
+        cache = cls.__new__(cls)
+        cache.values = inner.values[kept]
+        cache.vectors = features @ (inner.vectors[:, kept] / cache.values.sqrt())
+        return cache
+
     def __len__(self) -> int:
         return len(self.values)
 
