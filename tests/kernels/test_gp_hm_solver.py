@@ -243,7 +243,7 @@ def test_frequencies_are_found() -> None:
     kernel = SpectralMixtureKernel1D(envelope="matern52", freq_scale=20.0)
     solver = GPPDESolver(problem.equation, problem.grid((300,)), problem.u, kernel, max_iter=20).fit(problem.source)
     assert solver.kernels_[0].peaks()[0] == pytest.approx(100 / (2 * math.pi), rel=0.01)
-    assert error_of(solver, problem.u, 300) < 1e-4
+    assert error_of(solver, problem.u, 300) < 1e-3
     assert solver.history_[-1].evidence < solver.history_[1].evidence
 
 

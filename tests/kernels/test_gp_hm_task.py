@@ -16,7 +16,7 @@ from harmonia.core.claim import HOLDS, claims_in
 from harmonia.core.errors import InputError
 from harmonia.core.registry import find
 from harmonia.core.task import find_job, jobs_in
-from harmonia.kernels.gp_hm import claim, task
+from harmonia.kernels.gp_hm import Derivatives, claim, task
 from harmonia.kernels.gp_hm.expressions import Expression
 from harmonia.kernels.gp_hm.problem_file import NAMED, read_problem
 from harmonia.media import Figure, Table, Text
@@ -87,7 +87,7 @@ def test_toml_json_and_yaml_say_the_same() -> None:
         problem = read_problem(text)
         mesh = torch.meshgrid(*problem.axes, indexing="ij")
         u = {(2, 0): mesh[0], (0, 2): mesh[1], (0, 0): mesh[0] * mesh[1]}
-        values.append(problem.equation(u, *mesh))
+        values.append(problem.equation(Derivatives(2, u.__getitem__), *mesh))
         torch.testing.assert_close(problem.source(*mesh), mesh[0] * mesh[1])
         assert set(problem.boundary) == {"left", "top", "right", "bottom"}
     torch.testing.assert_close(values[0], mesh[0] + mesh[1] - 3 * mesh[0] * mesh[1])

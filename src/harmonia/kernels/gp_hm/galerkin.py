@@ -26,8 +26,11 @@ from harmonia.kernels.gp_hm.basis import AxisBasis
 from harmonia.kernels.gp_hm.operators import Equation, Linearised, Order, linearised
 from harmonia.parts.gram import Kronecker, along
 
-_SINGULAR = 1e-9
-"""Eigenvalues this small, relative to the largest, are zero: the equation leaves their functions undecided."""
+_SINGULAR = 1e-11
+"""Eigenvalues this small, relative to the largest, are zero: nothing of a solution lies there."""
+
+_OPEN = 1e-3
+"""The least eigenvalue, relative to the next, that says that the equation leaves a function undecided."""
 
 
 class Solution(NamedTuple):
@@ -38,7 +41,7 @@ class Solution(NamedTuple):
         residual: ``N[u] - source`` on the grid.
         relative: Root mean square of the residual, relative to that of the source and of the equation's terms.
         newton: Newton steps (1 for a linear equation).
-        undecided: Directions that the equation and its conditions leave open, set to zero.
+        undecided: Whether the equation and its conditions leave a direction of the solution open.
         respond: To the z by which the solution moves when the source changes by the given values on the grid.
     """
 
@@ -46,7 +49,7 @@ class Solution(NamedTuple):
     residual: Tensor
     relative: float
     newton: int
-    undecided: int
+    undecided: bool
     respond: Callable[[Tensor], Tensor]
 
 
@@ -87,16 +90,17 @@ class KroneckerSum:
         shift: A number.
 
     Attributes:
-        undecided: How many eigenvalues of the sum are zero; nothing of a solution lies there.
+        undecided: Whether an eigenvalue of the sum is zero, or far below all others.
     """
 
     def __init__(self, matrices: Sequence[Float[Tensor, "_ _"]], shift: float) -> None:
-        self.undecided, self._factors = 0, None
+        self._factors = None
         if len(matrices) == 1:
             factors, pivots = torch.linalg.lu_factor(matrices[0] + shift * torch.eye(len(matrices[0])))
             sizes = factors.diagonal().abs()
             if sizes.min() > _SINGULAR * sizes.max():
                 self._factors = factors, pivots
+                self.undecided = self._one_is_open()
                 return
         pairs = [torch.linalg.eig(matrix) for matrix in matrices]
         self._vectors = Kronecker(*(vectors for _, vectors in pairs))
@@ -104,12 +108,24 @@ class KroneckerSum:
         total = torch.full((), shift, dtype=torch.complex128)
         for values, _ in pairs:
             total = total[..., None] + values
-        open_ = total.abs() <= _SINGULAR * total.abs().max()
-        self.undecided = int(open_.sum())
+        sizes = total.abs()
+        open_ = sizes <= _SINGULAR * sizes.max()
+        least = sizes.reshape(-1).topk(min(2, sizes.numel()), largest=False).values
+        self.undecided = bool(least[0] <= _OPEN * least[-1]) and sizes.numel() > 1
         self._reciprocal = torch.where(open_, 0.0, 1 / torch.where(open_, 1.0, total))
 
+    def _one_is_open(self) -> bool:
+        """Inverse iteration with two vectors: whether the least singular value lies far below the second."""
+        assert self._factors is not None
+        n = len(self._factors[0])
+        found = torch.randn(n, min(2, n), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        for _ in range(4):
+            found = torch.linalg.lu_solve(*self._factors, torch.linalg.qr(found)[0])
+        sizes = torch.linalg.svdvals(found)
+        return len(sizes) > 1 and bool(sizes[1] <= _OPEN * sizes[0])
+
     def solve(self, b: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        """The solution, with nothing along the undecided directions."""
+        """The solution, with nothing along directions whose eigenvalue is zero."""
         if self._factors is not None:
             return torch.linalg.lu_solve(*self._factors, b[:, None])[:, 0]
         waves = self._inverses.on_grid(b.to(torch.complex128)) * self._reciprocal

@@ -134,7 +134,7 @@ class Stated:
             raise InputError("the equation has no derivative of u", text, "Write e.g. u_xx + 4*u.")
         return Expression(parts[0], names), Expression(parts[1], names) if len(parts) == 2 else None
 
-    def _function(self, given: str | float) -> Any:
+    def _function(self, given: str | float | int) -> Any:
         formula = Expression(str(given), {*self.variables, *self._parameters})
 
         def function(*x: Tensor) -> Tensor:
@@ -143,7 +143,7 @@ class Stated:
 
         return function
 
-    def _conditions(self, given: str | float | dict[str, Any]) -> Any:
+    def _conditions(self, given: str | float | int | dict[str, Any]) -> Any:
         if not isinstance(given, dict):
             return self._function(given)
         if not given:

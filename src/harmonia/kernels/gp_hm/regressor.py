@@ -91,7 +91,7 @@ class SpectralMixtureRegressor(RegressorMixin, BaseEstimator):
             if float(loss.detach()) < best:
                 best, deviation = float(loss.detach()), float(noise.detach().exp()) + 1e-8
                 self.kernels_ = [
-                    kernel.with_parameters(*(p.detach() for p in kernel.parameters or ())) for kernel in now
+                    kernel.with_parameters(*(p.detach().clone() for p in kernel.parameters or ())) for kernel in now
                 ]
             optimizer.zero_grad()
             loss.backward()

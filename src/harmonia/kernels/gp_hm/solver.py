@@ -119,11 +119,11 @@ class GPPDESolver:
         Raises:
             InputError: shapes that do not fit, values that are not finite, a noise that is not positive.
         """
-        points = torch.as_tensor(np.asarray(X, dtype=np.float64)).reshape(-1, len(self.grid))
+        points = _scattered(X, len(self.grid))
         values = torch.as_tensor(np.asarray(y, dtype=np.float64)).reshape(-1)
         if len(points) != len(values) or not len(values):
             raise InputError("one value a point", f"{len(values)} values, {len(points)} points", "Pass as many.")
-        if not (points.isfinite().all() and values.isfinite().all()):
+        if not values.isfinite().all():
             raise InputError("measurements are finite", "NaN or infinity", "Drop such rows.")
         if not 0 < noise < math.inf:
             raise InputError("the noise of measurements is positive", noise, "Give its standard deviation.")
@@ -189,8 +189,8 @@ class GPPDESolver:
             )
         if isinstance(solution, galerkin.Solution) and solution.undecided:
             warnings.warn(
-                f"the equation and its conditions leave {solution.undecided} direction(s) of the solution open "
-                "(e.g. a constant, if only slopes are given); they are set to zero",
+                "the equation and its conditions leave a direction of the solution open, or nearly so "
+                "(a constant, if only slopes are given; a resonance): what lies along it means nothing",
                 stacklevel=3,
             )
         self._solution = solution
@@ -236,9 +236,7 @@ class GPPDESolver:
             InputError: not fitted yet, or points that do not fit.
         """
         self._check_fitted()
-        x = torch.as_tensor(np.asarray(points, dtype=np.float64)).reshape(-1, len(self._basis))
-        if not x.isfinite().all():
-            raise InputError("points are finite", "NaN or infinity", "Drop such rows.")
+        x = _scattered(points, len(self._basis))
         order = self._order(deriv)
         mean = evaluation.at_points(self._basis, self.coef_, x, order).numpy()
         if not return_std:
@@ -257,19 +255,13 @@ class GPPDESolver:
     ) -> Float64[np.ndarray, "..."]:
         """The same on a tensor grid, much faster; on that of the solver unless given."""
         self._check_fitted()
-        found = (
-            [lags.x for lags in self._lags] if axes is None else [torch.as_tensor(np.asarray(x, float)) for x in axes]
-        )
-        if len(found) != len(self._basis):
-            raise InputError("one list of points an axis", f"{len(found)}", f"Pass {len(self._basis)}.")
+        found = self._points(axes)
         return evaluation.on_grid(self._basis, self.coef_, found, self._order(deriv)).numpy()
 
     def std_grid(self, axes: Sequence[Any] | None = None) -> Float64[np.ndarray, "..."]:
         """Standard deviations on a tensor grid."""
         self._check_fitted()
-        found = (
-            [lags.x for lags in self._lags] if axes is None else [torch.as_tensor(np.asarray(x, float)) for x in axes]
-        )
+        found = self._points(axes)
         if isinstance(self._solution, Posterior):
             points = torch.cartesian_prod(*found).reshape(-1, len(found))
             spread = self.predict(points.numpy(), return_std=True)[1]
@@ -383,3 +375,14 @@ class GPPDESolver:
         if not tried:
             raise failure
         return min(tried)[2]
+
+
+def _scattered(points: Any, dimensions: int) -> Tensor:
+    """Points as a matrix with one row each."""
+    x = torch.as_tensor(np.asarray(points, dtype=np.float64))
+    x = x.reshape(-1, 1) if dimensions == 1 and x.ndim <= 1 else x
+    if x.ndim != 2 or x.shape[1] != dimensions:
+        raise InputError("points do not fit the grid", tuple(x.shape), f"Pass one row of {dimensions} each.")
+    if not x.isfinite().all():
+        raise InputError("points are finite", "NaN or infinity", "Drop such rows.")
+    return x
