@@ -14,7 +14,8 @@ from harmonia.core.errors import InputError
 from harmonia.core.registry import find
 from harmonia.core.task import find_job, jobs_in
 from harmonia.media import Table
-from harmonia.tables.kernel_balancing import claim, task
+from harmonia.tables.kernel_balancing import KernelBalancer, claim, semi_synthetic, task
+from harmonia.tables.kernel_balancing.figures import principal_imbalance
 from harmonia.tables.kernel_balancing.rating_table import RatingTable, described
 from harmonia.tables.kernel_balancing.semi_synthetic import demo_ratings
 
@@ -91,6 +92,19 @@ def test_simulate_and_scale(some):
     for name in ("uniform weights", "balanced weights"):
         # Ten times the weights at ten times the decay: two points to the right in this grid.
         np.testing.assert_allclose(scores[f"{name} times 10"][2:], scores[name][:-2], atol=0.02)
+
+
+def test_love_plot_shows_eigenfunctions_of_all_pairs():
+    truth = semi_synthetic(0, 70, 12)
+    model = KernelBalancer(n_anchors=20).fit(truth.users, truth.items, truth.user_features, truth.item_features)
+    every = np.indices((70, 12)).reshape(2, -1)
+    values, functions = np.linalg.eigh(model.pairs_.features(every[0], every[1], every.T))
+    functions = functions[:, ::-1][:, :4] * np.sqrt(840)
+    assert (np.diff(values[::-1][:5]) < 0).all()
+    rows = truth.users * 12 + truth.items
+    for weights, found in zip((model.base_weights_, model.weights_), principal_imbalance(model, 4)):
+        expected = weights @ functions[rows] / len(rows) - functions.mean(0)
+        np.testing.assert_allclose(np.abs(found), np.abs(expected), atol=1e-8)
 
 
 def test_columns_are_found():

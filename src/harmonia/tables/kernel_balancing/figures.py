@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from jaxtyping import Float64
 from numpy import ndarray
+from scipy.sparse.linalg import eigsh
 
 from harmonia.media import Figure
 from harmonia.media.figure import DIVERGING, INK, MUTED, PALETTE, colour_bar, legend, new_figure
-from harmonia.parts.gram import EigenCache, kernel_matrix
+from harmonia.parts.gram import EigenCache, Kernel, kernel_matrix
 from harmonia.tables.kernel_balancing.balancer import KernelBalancer
 
 _FUNCTIONS = 16
@@ -23,16 +24,25 @@ def principal_imbalance(balancer: KernelBalancer, count: int = _FUNCTIONS) -> li
     Eigenfunctions of a product kernel are products ``v_a(u) w_b(i)``; those of large eigenvalues are smooth.
     """
     pairs = balancer.pairs_
-    grams = kernel_matrix(pairs.user_kernel, pairs.users), kernel_matrix(pairs.item_kernel, pairs.items)
-    users, items = (EigenCache(gram) for gram in grams)
-    values = torch.outer(users.values, items.values)
-    a, b = np.unravel_index(values.ravel().argsort(descending=True)[:count].numpy(), tuple(values.shape))
-    scale = np.sqrt(values.numel())  # eigenvectors have length 1, functions mean square 1
+    users, items = _leading(pairs.user_kernel, pairs.users, count), _leading(pairs.item_kernel, pairs.items, count)
+    values = np.outer(users[0], items[0])
+    a, b = np.unravel_index(np.argsort(-values, axis=None)[:count], values.shape)
+    scale = np.sqrt(pairs.shape[0] * pairs.shape[1])  # eigenvectors have length 1, functions mean square 1
     found = []
     for weights in (balancer.base_weights_, balancer.weights_):
         excess = pairs.excess(balancer.users_, balancer.items_, weights)
-        found.append(scale * (users.vectors.numpy().T @ excess @ items.vectors.numpy())[a, b])
+        found.append(scale * (users[1].T @ excess @ items[1])[a, b])
     return found
+
+
+def _leading(kernel: Kernel, x: torch.Tensor, count: int) -> tuple[ndarray, ndarray]:
+    """The largest eigenvalues of a Gram matrix, and their eigenvectors."""
+    gram = kernel_matrix(kernel, x)
+    if len(gram) > 4 * count:
+        # Always the same start, for the same picture.
+        return eigsh(gram.numpy(), k=count, v0=np.ones(len(gram)))
+    cache = EigenCache(gram)
+    return cache.values.numpy(), cache.vectors.numpy()
 
 
 def balance_figure(balancer: KernelBalancer) -> Figure:
