@@ -184,7 +184,7 @@ def _expected(model: Any, columns: int, delta: float, quantity: str) -> Figure:
         errors = [model.set_params(eps=e, delta=at).expected_error(rows, columns) for e in sweep]
         noise[name] = [error.noise for error in errors]
     model.set_params(eps=chosen, delta=delta)
-    return figures.expected_figure(sweep, noise, errors[0].sampling, chosen, quantity, rows)
+    return figures.expected_figure(sweep, noise, errors[0].sampling, float(chosen), quantity, float(rows))
 
 
 class Classified(TypedDict):
