@@ -138,3 +138,27 @@ def test_expanded_belief_answers_each_of_a_batch():
     known = PRIOR.absorb(x, y)
     together = known.expand(4).predict(x[:4])
     torch.testing.assert_close(together.scale[2], known.predict(x[2]).scale)
+
+
+@pytest.mark.parametrize("bound", [-8.0, 0.0, 3.0, 9.0])
+def test_a_lower_bound_matches_moments_by_quadrature(bound):
+    prior = NormalInverseGamma.prior(1, precision=0.5, shape=1e6, rate=2e6)  # noise of variance 2, known
+    after = prior.update_above(torch.tensor([1.5]).double(), torch.tensor(bound).double())
+    w = np.linspace(-30, 30, 200_001)
+    density = stats.norm.pdf(w, 0, 2) * stats.norm.sf((bound - 1.5 * w) / np.sqrt(2))
+    density /= density.sum()
+    mean = (w * density).sum()
+    assert after.mean.item() == pytest.approx(mean, abs=1e-6)
+    assert 2 * after.covariance.item() == pytest.approx((w * w * density).sum() - mean**2, rel=1e-6)
+    assert (after.shape, after.rate) == (prior.shape, prior.rate)
+
+
+def test_lower_bounds_at_their_limits():
+    prior, x = NormalInverseGamma.prior(2, shape=20.0, rate=20.0), torch.tensor([1.0, -1.0]).double()
+    nothing = prior.update_above(x, torch.tensor(-1e3).double())
+    torch.testing.assert_close(nothing.mean, prior.mean)
+    torch.testing.assert_close(nothing.covariance, prior.covariance)
+    far = torch.tensor(1e3).double()
+    torch.testing.assert_close(prior.update_above(x, far).mean, prior.update(x, far).mean, rtol=1e-4, atol=0)
+    with pytest.raises(InputError, match="not finite"):
+        prior.update_above(x, torch.tensor(torch.inf).double())

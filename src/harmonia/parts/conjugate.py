@@ -127,6 +127,32 @@ class NormalInverseGamma:
             self.rate + 0.5 * error.square() / spread,
         )
 
+    def update_above(self, x: Float[Tensor, "*batch dim"], bound: Float[Tensor, "*batch"]) -> NormalInverseGamma:
+        """After one more pair of which only ``y >= bound`` is known (a censored regression, Tobin 1958).
+
+        What is known stays in the family by matching moments (assumed density filtering, Minka 2001): with the noise's
+        variance at its expectation b/a, y is normal before, and the mean and variance of that normal law above the
+        bound move the weights as an observation would. A bound far below what is expected teaches nothing, one far
+        above it as much as an observation. About the noise nothing is learnt.
+
+        Raises:
+            InputError: a value that is not finite.
+        """
+        if not (torch.isfinite(x).all() and torch.isfinite(bound).all()):
+            raise InputError("a bound is not finite", "NaN or infinity", "Leave such observations out.")
+        location, spread, turned = self._at(x)
+        scale = (self.rate / self.shape * spread).sqrt()
+        z = (bound - location) / scale
+        hazard = (-0.5 * z.square() - 0.5 * math.log(2 * math.pi) - torch.special.log_ndtr(-z)).exp()
+        gain, learnt = turned / spread[..., None], hazard * (hazard - z)
+        covariance = self.covariance - learnt[..., None, None] * gain[..., None] * turned[..., None, :]
+        return NormalInverseGamma(
+            self.mean + gain * (scale * hazard)[..., None],
+            0.5 * (covariance + covariance.mT),
+            self.shape.expand(z.shape),
+            self.rate.expand(z.shape),
+        )
+
     def absorb(self, x: Float[Tensor, "*batch n dim"], y: Float[Tensor, "*batch n"]) -> NormalInverseGamma:
         """After many pairs at once: the same as one after another."""
         before = torch.linalg.inv(self.covariance)
