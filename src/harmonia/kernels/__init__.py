@@ -9,6 +9,7 @@ __getattr__, __dir__, __all__ = lazy(
     {
         "BurrXII": "scale_mixtures",
         "ConvDeepKernelMachine": "dkm",
+        "ConvDeepKernelMachineClassifier": "dkm",
         "DeepKernelMachine": "dkm",
         "DeepKernelMachineClassifier": "dkm",
         "DeepKernelMachineRegressor": "dkm",

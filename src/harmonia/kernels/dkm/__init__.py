@@ -11,17 +11,20 @@ from harmonia.kernels.dkm.gram_kernels import (
     SqExpGramKernel,
 )
 from harmonia.kernels.dkm.gram_layer import GramLayer, gram_kl
+from harmonia.kernels.dkm.image_classifier import ConvDeepKernelMachineClassifier
 from harmonia.kernels.dkm.images import ImageWhitening, random_patches
 from harmonia.kernels.dkm.network import DeepKernelMachine, DeepKernelMachineConfig
 from harmonia.kernels.dkm.norm import GramNorm
 from harmonia.kernels.dkm.official import load_official
 from harmonia.kernels.dkm.output import InducingOutput
+from harmonia.kernels.dkm.path import learning_path
 from harmonia.kernels.dkm.resnet import ConvDeepKernelMachine, ConvDeepKernelMachineConfig
 from harmonia.kernels.dkm.triple import GramTriple, Stack
 
 __all__ = [
     "ArcCosineGramKernel",
     "ConvDeepKernelMachine",
+    "ConvDeepKernelMachineClassifier",
     "ConvDeepKernelMachineConfig",
     "ConvGramMixup",
     "DKMSolution",
@@ -45,6 +48,7 @@ __all__ = [
     "Stack",
     "WholeImageMixup",
     "gram_kl",
+    "learning_path",
     "load_official",
     "random_patches",
     "solve_dkm",

@@ -37,7 +37,7 @@ class Fitted(TypedDict):
     score: Annotated[float, Field("mean log density, or log probability, of rows that were left out, in nats")]
     grams: Annotated[Figure, Field("Gram matrices of every layer: of an infinitely wide network, and learned")]
     quality: Annotated[Figure, Field("left-out predictions, and whether their uncertainty is true")]
-    layers: Annotated[Table, Field("what each layer learned: distance from the kernel it replaced")]
+    layers: Annotated[Table, Field("what was learned: KL of each layer from the kernel it replaced, and of the output")]
 
 
 def fit(
@@ -77,15 +77,7 @@ def fit(
         "score": density,
         "grams": _grams(whole, data.name),
         "quality": quality,
-        "layers": Table(
-            polars.DataFrame(
-                {
-                    "layer": np.arange(1, len(whole.layer_divergences_) + 1),
-                    "kl_from_kernel_nats": whole.layer_divergences_,
-                    "price_in_objective_nats": dof * whole.layer_divergences_ if np.isfinite(dof) else [],
-                }
-            )
-        ),
+        "layers": Table(_layers(whole, dof)),
     }
 
 
@@ -212,6 +204,19 @@ def _table(data: _Data, model: Estimator, known: np.ndarray, new: np.ndarray) ->
     else:
         columns |= {"prediction": found[:, 0], "standard_deviation": found[:, 1]}
     return polars.DataFrame(columns)
+
+
+def _layers(model: Estimator, dof: float) -> polars.DataFrame:
+    """KL of every learned matrix from the kernel it replaced, and of the output from its prior."""
+    learned = model.layer_divergences_
+    output = float(model.machine_.output.divergence())
+    return polars.DataFrame(
+        {
+            "layer": [*map(str, range(1, len(learned) + 1)), "output"],
+            "kl_nats": [*learned, output],
+            "price_nats": [*(dof * learned if len(learned) else []), output],
+        }
+    )
 
 
 @torch.no_grad()

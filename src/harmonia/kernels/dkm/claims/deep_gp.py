@@ -76,7 +76,7 @@ def fit_deep_gp(x: np.ndarray, y: np.ndarray, inducing: int, steps: int, classes
             torch.manual_seed(seed)
             found = likelihood(model(torch.from_numpy(at)))
             if classes:
-                return found.probs.mean(0).numpy()
+                return found.probs.reshape(-1, len(at), classes).mean(0).numpy()
             mean = found.mean.mean(0)
             return mean.numpy(), (found.variance.mean(0) + found.mean.var(0)).numpy()
 
