@@ -30,8 +30,8 @@ class ConvDeepKernelMachineClassifier(ClassifierMixin, BaseEstimator):
     """A convolutional deep kernel machine (arXiv:2309.09814) for arrays of images.
 
     Whitening, inducing patches from the data, Adam on minibatches: hundreds of steps on at least a thousand images
-    before it leaves the start, where all classes are alike; for fewer take `DeepKernelMachineClassifier`. With `wishart` and ``objective="taylor"`` it is the
-    regularised machine of arXiv:2410.06171, which also works in float32.
+    before it leaves the start, where all classes are alike; for fewer take `DeepKernelMachineClassifier`. With
+    `wishart` and ``objective="taylor"`` it is the regularised machine of arXiv:2410.06171, which also works in float32.
 
     Arguments:
         config: Sizes and choices; the image's shape and the classes are filled in.
