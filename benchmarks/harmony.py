@@ -1,4 +1,4 @@
-"""Probabilistic forecasts beside statsforecast, and CRPS of samples beside scoringrules."""
+"""Forecasts and a whole cycle of the service beside statsforecast, and CRPS of samples beside scoringrules."""
 
 import numpy as np
 
@@ -40,6 +40,40 @@ def statsforecast_intervals(count, days):
     return step
 
 
+def our_cycle(count, days):
+    """Measure, forecast, decide and answer, all over HTTP; the server of measurements runs in the same process."""
+    import contextlib
+    import json
+    import tempfile
+    import urllib.request
+
+    from harmonia.media import Series
+    from harmonia.sequences.harmony import Recommender, ServiceConfig, WorkloadConfig, serving
+    from harmonia.sequences.harmony.rehearsal import measuring
+
+    times = np.datetime64("2024-01-01T00:00", "m") + 10 * np.arange(days * DAY)
+    traces = {f"w{place}": Series(row[:, None], ("cpu",), times) for place, row in enumerate(workloads(count, days))}
+    watched = [
+        WorkloadConfig(name=name, unit="cores", unit_capacity=0.5, demand=f'cpu{{workload="{name}"}}')
+        for name in traces
+    ]
+    now = float(times[-1].astype("datetime64[s]").astype(np.int64))
+    running = contextlib.ExitStack()
+    folder, prometheus = running.enter_context(tempfile.TemporaryDirectory()), running.enter_context(measuring(traces))
+    settings = ServiceConfig(workloads=watched, prometheus=prometheus, state=folder, steps=20)
+    service = Recommender(settings, clock=lambda: now)
+    service.refresh()  # trains
+    address = running.enter_context(serving(service))
+
+    def step():
+        service.refresh()
+        with urllib.request.urlopen(f"{address}/recommendations", timeout=60) as answer:
+            assert len(json.load(answer)["recommendations"]) == count
+
+    step.running = running  # for as long as it is called
+    return step
+
+
 def samples(draws, points):
     generator = np.random.default_rng(0)
     return generator.gamma(2.0, 3.0, (draws, points)), generator.gamma(2.0, 3.0, points)
@@ -74,6 +108,17 @@ else:
             requirements=("statsforecast==2.1.1",),
             repeats=3,
             note="ours was trained beforehand; MSTL is fitted to each series at each forecast, as it is used",
+        ),
+        Race(
+            "statsforecast",
+            "1,000 workloads in a cycle of the service over HTTP; the peer forecasts only",
+            our_cycle,
+            statsforecast_intervals,
+            {"count": 1000, "days": 7},
+            threads=1,
+            requirements=("statsforecast==2.1.1",),
+            repeats=1,
+            note="ours reads Prometheus, forecasts, decides, keeps its state and answers; it must take less than 60 s",
         ),
         Race(
             "scoringrules",

@@ -160,8 +160,8 @@ class TestWorkloadModel:
             used = min(4.0, 0.08 * load + 0.1 * generator.standard_normal())
             naive.observe(np.array([load]), used)
             censored.observe(np.array([load]), used, limit=4.0)
-        assert abs(censored.expect(np.array([90.0])) - 7.2) < abs(naive.expect(np.array([90.0])) - 7.2)
-        assert naive.expect(np.array([90.0])) < 4.6 < 5.5 < censored.expect(np.array([90.0]))
+        assert naive.expect(np.array([90.0])) < 4.6
+        assert censored.expect(np.array([90.0])) == pytest.approx(7.2, abs=0.1)
 
 
 class TestLevels:

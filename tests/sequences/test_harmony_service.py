@@ -252,6 +252,53 @@ class TestUnsoundMeasurements:
         assert found["desiredReplicas"] >= 1
 
 
+class TestThrottled:
+    class Limited(Prometheus):
+        """The trace's processor, throttled at four cores by a limit that is measured too."""
+
+        limit = 4.0
+
+        def __init__(self):
+            super().__init__(rows=430)
+            self.values[:, 1] = self.values[:, 1].clip(max=self.limit)
+
+        def __call__(self, url, parameters):
+            if parameters["query"] != "cpu_limit":
+                return super().__call__(url, parameters)
+            body = json.loads(super().__call__(url, parameters | {"query": "cpu"}))
+            result = body["data"]["result"][0]
+            result["values"] = [[time, str(self.limit)] for time, _ in result["values"]]
+            return json.dumps(body).encode()
+
+    def test_a_measured_limit_asks_for_more(self, tmp_path):
+        shares = {}
+        for limit in ("cpu_limit", float("inf")):
+            server = self.Limited()
+            found = recommender(tmp_path / str(limit), server, workload(limit=limit, sla=0.05), steps=40)
+            shares[limit] = found.refresh().recommendations["shop"]
+            assert found._workloads["shop"].throttled.any() == (limit == "cpu_limit")
+        assert "at its limit in" in shares["cpu_limit"]["problems"][0]
+        assert shares[float("inf")]["problems"] == []
+        assert max(shares["cpu_limit"]["requirement"]) > max(shares[float("inf")]["requirement"])
+
+    def test_it_is_told(self, tmp_path):
+        server = self.Limited()
+        server.values[420:430, 1] = 4.0
+        found = recommender(tmp_path, server, workload(limit=4.0)).refresh()
+        assert found.recommendations["shop"]["throttled"] is True
+        assert 'harmony_demand_throttled{workload="shop"} 1.0' in found.metrics
+
+    def test_a_column_of_a_file(self, tmp_path):
+        used = TRACE.values[:, 1].clip(max=4.0)
+        Series(np.c_[used, np.full(len(used), 4.0)], ("cpu", "most"), TRACE.times).write(tmp_path / "t.csv")
+        given = workload(file=str(tmp_path / "t.csv"), indicators={}, limit="most")
+        server = Prometheus()
+        found = recommender(tmp_path, server, given)
+        found.refresh()
+        assert found._workloads["shop"].throttled.sum() == (used >= 3.92).sum()
+        assert found._forecasters[next(iter(found._forecasters))][0].names_ == ("demand",)
+
+
 def test_restarts_change_nothing(tmp_path):
     server = Prometheus(rows=300)
     first = recommender(tmp_path / "a", server, workload(cooldown="1h"))

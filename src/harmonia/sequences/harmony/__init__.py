@@ -12,11 +12,13 @@ from harmonia.sequences.harmony.ingest import read_prometheus
 from harmonia.sequences.harmony.levels import found_levels
 from harmonia.sequences.harmony.network import CascadingAttention, HarmonyConfig, HarmonyNetwork
 from harmonia.sequences.harmony.planning import Limits, Prices, best_plan
+from harmonia.sequences.harmony.recommendation import Recommendation
 from harmonia.sequences.harmony.recommender import Recommender
 from harmonia.sequences.harmony.replay import Harmony, Outcome, Setting, frontier, replay
 from harmonia.sequences.harmony.rules import HPA, VPA, Oracle, PointMargin, Static
-from harmonia.sequences.harmony.scaler import Recommendation, ResourceScaler
+from harmonia.sequences.harmony.scaler import ResourceScaler
 from harmonia.sequences.harmony.server import serving
+from harmonia.sequences.harmony.throttling import plateau, throttled
 
 __all__ = [
     "HPA",
@@ -49,10 +51,12 @@ __all__ = [
     "frontier",
     "load_released",
     "newsvendor",
+    "plateau",
     "rate",
     "read_prometheus",
     "replay",
     "resample",
     "serving",
     "synthetic_trace",
+    "throttled",
 ]

@@ -6,6 +6,7 @@ from collections import deque
 from typing import Any, Literal
 
 import numpy as np
+from numpy import ndarray
 from scipy.special import betaincc
 
 from harmonia.core.errors import InputError
@@ -29,6 +30,10 @@ class AdaptiveLevel:
 
     ``conformal``: ``e += gain (sla - 1[violated])``, which keeps the long-run rate whatever happens (adaptive
     conformal inference, arXiv 2106.00170).
+
+    A throttled demand was at least as large as measured, so its e* is at most the level u that is observed. By the
+    forecast's own word e* is then uniform below u, and the step counts as ``P(e* < e | e* < u) = min(1, e / u)`` of a
+    violation: neither ignored, which would hide violations, nor taken for one.
 
     Arguments:
         sla: Allowed rate.
@@ -55,21 +60,23 @@ class AdaptiveLevel:
         self.sla, self.method, self.halflife, self.gain = sla, method, halflife, gain
         self.value = sla
         self._seen: deque[float] = deque(maxlen=max(1, round(6 * halflife)))
-        self._violated: deque[bool] = deque(maxlen=self.recent)
+        self._throttled: deque[bool] = deque(maxlen=self._seen.maxlen)
+        self._violated: deque[float] = deque(maxlen=self.recent)
         self.drifts = 0
 
-    def observe(self, level: float) -> None:
-        """Learn the level at which the last demand would just have been met."""
-        violated = level < self.value
+    def observe(self, level: float, throttled: bool = False) -> None:
+        """Learn the level at which the last demand would just have been met, or below which it lies."""
+        violated = float(_shares(np.array([level]), np.array([throttled]), self.value)[0])
         self._violated.append(violated)
         if self.method == "conformal":
             self.value = min(0.5, self.value + self.gain * (self.sla - violated))
         elif self.method == "bayes":
             self._seen.append(level)
+            self._throttled.append(throttled)
             if self.rate_above(3 * self.sla) > 0.99:
                 self.drifts += 1
-                self._seen.clear()
-                self._violated.clear()
+                for past in (self._seen, self._throttled, self._violated):
+                    past.clear()
             self.value = self._solved()
 
     def rate_above(self, rate: float) -> float:
@@ -82,16 +89,17 @@ class AdaptiveLevel:
         """The largest level whose posterior mean is at most the SLA, by bisection; the mean rises with the level."""
         if not self._seen:
             return self.sla
-        levels = np.array(self._seen)
+        levels, throttled = np.array(self._seen), np.array(self._throttled)
         weights = 0.5 ** (np.arange(len(levels))[::-1] / self.halflife)
-        order = np.argsort(levels)
-        rising, below = levels[order], np.r_[0.0, weights[order].cumsum()]
-        allowed = self.sla * (PRIOR + below[-1])
-        low, high = min(float(rising[0]), 0.0), 0.5
+        allowed = self.sla * (PRIOR + weights.sum())
+        order = np.argsort(levels[~throttled])
+        rising, below = levels[~throttled][order], np.r_[0.0, weights[~throttled][order].cumsum()]
+        bounds, unsure = levels[throttled], weights[throttled]
+        low, high = min(float(levels.min()), 0.0), 0.5
         for _ in range(40):
             middle = (low + high) / 2
-            kept = PRIOR * max(middle, 0.0) + below[np.searchsorted(rising, middle)] <= allowed
-            low, high = (middle, high) if kept else (low, middle)
+            violated = below[np.searchsorted(rising, middle)] + unsure @ _shares(bounds, True, middle)
+            low, high = (middle, high) if PRIOR * max(middle, 0.0) + violated <= allowed else (low, middle)
         return low
 
     def state(self) -> dict[str, Any]:
@@ -99,6 +107,7 @@ class AdaptiveLevel:
         return {
             "value": self.value,
             "seen": list(self._seen),
+            "throttled": [place for place, each in enumerate(self._throttled) if each],
             "violated": list(self._violated),
             "drifts": self.drifts,
         }
@@ -106,7 +115,15 @@ class AdaptiveLevel:
     def restore(self, state: dict[str, Any]) -> None:
         """Take up a saved state."""
         self.value, self.drifts = float(state["value"]), int(state["drifts"])
-        self._seen.clear()
+        at_limit = set(state["throttled"])
+        for past in (self._seen, self._throttled, self._violated):
+            past.clear()
         self._seen.extend(map(float, state["seen"]))
-        self._violated.clear()
-        self._violated.extend(map(bool, state["violated"]))
+        self._throttled.extend(place in at_limit for place in range(len(state["seen"])))
+        self._violated.extend(map(float, state["violated"]))
+
+
+def _shares(levels: ndarray, throttled: ndarray | bool, level: float) -> ndarray:
+    """How far each observation is a violation at a level: wholly, not at all, or in part where it was throttled."""
+    part = np.where(throttled, max(level, 0.0) / np.maximum(levels, 1e-12), 0.0)
+    return np.where(levels < level, 1.0, part.clip(max=1.0))

@@ -26,6 +26,8 @@ class WorkloadConfig(_Strict, frozen=True):
         demand: PromQL of the demand; or, with `file`, the column of it.
         indicators: PromQL of further indicators by name; or, with `file`, columns by name.
         replicas: PromQL of the replicas that run; the last recommendation unless given.
+        limit: What the demand can be at most, in the same unit: PromQL, or with `file` the column, or a number. Where
+            the demand reaches it, it counts as a lower bound. Found from a plateau unless given.
         file: A CSV or Parquet file to read instead of Prometheus.
         live: Whether the file must be fresh.
         levels: Level of indicators by name; ``demand`` is 2 unless given.
@@ -41,6 +43,7 @@ class WorkloadConfig(_Strict, frozen=True):
     demand: str
     indicators: dict[str, str] = {}
     replicas: str = ""
+    limit: str | float = ""
     file: str = ""
     live: bool = False
     levels: dict[str, int] = {}

@@ -15,6 +15,7 @@ from numpy import ndarray
 from harmonia.core.errors import InputError
 from harmonia.parts.conjugate import NormalInverseGamma
 from harmonia.parts.forecasting import Forecast
+from harmonia.sequences.harmony.throttling import AT_LIMIT
 
 LEVELS = np.r_[(np.arange(200) + 0.5) / 200, 0.999, 0.9995, 0.9999]
 """Levels of the table: the middles of 200 equally likely parts, and three further into the upper tail."""
@@ -114,8 +115,7 @@ class WorkloadModel:
 
     ``demand = w . (traffic, 1) + noise`` with a normal-inverse-gamma posterior (`harmonia.parts.conjugate`); what was
     learnt fades by `keep` each step, so that a new release of the service is learnt anew. A step at which the
-    resource was used up to its `limit` shows only that demand was at least so large: what is learnt from it is the
-    limit or, where more, what was expected anyway, so that a limit never pulls the expectation down.
+    resource was used up to its `limit` shows only that demand was at least so large, and is learnt from as such.
 
     Arguments:
         features: Number of traffic indicators.
@@ -140,10 +140,10 @@ class WorkloadModel:
 
     def observe(self, traffic: Float[ndarray, " features"], demand: float, limit: float = np.inf) -> None:
         """Learn from one step; `limit` is what the workload could use at most."""
-        if demand >= 0.98 * limit:
-            demand = max(demand, self.expect(traffic))
-        faded = self.posterior.forget(self.keep, self._prior)
-        self.posterior = faded.update(self._inputs(traffic), torch.tensor(float(demand), dtype=torch.float64))
+        faded, inputs = self.posterior.forget(self.keep, self._prior), self._inputs(traffic)
+        measured = torch.tensor(float(demand), dtype=torch.float64)
+        learn = faded.update_above if demand >= AT_LIMIT * limit else faded.update
+        self.posterior = learn(inputs, measured)
 
     def expect(self, traffic: Float[ndarray, " features"]) -> float:
         """Expected demand."""

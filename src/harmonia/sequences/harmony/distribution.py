@@ -10,7 +10,7 @@ from torch import Tensor
 
 from harmonia.parts.forecasting import Forecast
 from harmonia.parts.forecasting.forecast import checked_levels
-from harmonia.sequences.harmony.heads import Predictive
+from harmonia.sequences.harmony.predictive import Predictive
 
 CHUNK = 64
 """Windows whose futures are drawn at once."""

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy import ndarray
 from torch import Tensor, nn
 
@@ -89,14 +89,26 @@ class HarmonyForecaster(Forecaster):
         self.calendar, self.random_state, self.folder = calendar, random_state, folder
         self.steps, self.start = steps, start
 
-    def fit(self, series: Sequence[Series]) -> HarmonyForecaster:
-        """Train on all windows of all series."""
-        long = [each for each in series if len(each) >= self.lookback + self.horizon]
-        windows = Windows(long or series, self.lookback, self.horizon)
+    def fit(
+        self, series: Sequence[Series], throttled: Sequence[Bool[ndarray, "time *targets"]] | None = None
+    ) -> HarmonyForecaster:
+        """Train on all windows of all series.
+
+        Arguments:
+            series: With the same variables; those too short for a window and what follows it are left out.
+            throttled: For each series where its targets were at their limit (`harmonia.sequences.harmony.throttling`);
+                there the likelihood is that of at least so much.
+
+        Raises:
+            InputError: series or targets that do not fit, or a family that has no likelihood for lower bounds.
+        """
         self.names_ = tuple(series[0].names)
         for name in self.target:
             if name not in self.names_:
                 raise InputError("there is no such variable", f"'{name}'", f"Variables: {', '.join(self.names_)}.")
+        long = [each for each in series if len(each) >= self.lookback + self.horizon]
+        bounds = self._bounds(series, throttled or ())
+        windows = Windows(bounds or long or series, self.lookback, self.horizon)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.random_state)
             network = HarmonyNetwork(self._config(long))
@@ -116,18 +128,41 @@ class HarmonyForecaster(Forecaster):
         places = list(network.config.predicted)
         scale = self.horizon * len(places)
 
-        def draw(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-            past, future, marks = windows.draw(self.batch, generator)
-            return past.float(), future[..., places].float(), marks[..., : network.config.marks].float()
+        variables = len(self.names_)
 
-        def loss(model: nn.Module, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-            past, future, marks = batch
+        def draw(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+            past, future, marks = windows.draw(self.batch, generator)
+            known, censored = future[..., places].float(), future[..., variables:] > 0
+            return past[..., :variables].float(), known, marks[..., : network.config.marks].float(), censored
+
+        def loss(model: nn.Module, batch: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
+            past, future, marks, censored = batch
             predictive = model(past, marks)
-            return predictive.loss(_bounded(future, predictive.norm)).mean() / scale
+            future = _bounded(future, predictive.norm)
+            return predictive.loss(future, censored if bounds else None).mean() / scale
 
         self.trained_ = train(network, draw, loss, plan, folder=self.folder, device="cpu")
         self.network_ = self.trained_.model
         return self
+
+    def _bounds(self, series: Sequence[Series], throttled: Sequence[ndarray]) -> list[Series]:
+        """The series that are long enough, with a column for each target that is 1 where it was at its limit.
+
+        Nothing where no target ever was.
+        """
+        if not any(each.any() for each in throttled):
+            return []
+        targets = self.target or self.names_
+        found = []
+        for each, at_limit in zip(series, throttled, strict=True):
+            if at_limit.size != len(each) * len(targets):
+                got = f"{at_limit.shape} for {len(each)} steps and {len(targets)} targets"
+                raise InputError("what was at its limit has the shape [time, targets]", got, "Pass such arrays.")
+            if len(each) >= self.lookback + self.horizon:
+                names = (*self.names_, *(f"{name} at its limit" for name in targets))
+                columns = at_limit.reshape(len(each), -1).astype(np.float64)
+                found.append(Series(np.c_[each.values, columns], names, each.times))
+        return found
 
     def _config(self, series: Sequence[Series]) -> HarmonyConfig:
         if self.levels == "auto":

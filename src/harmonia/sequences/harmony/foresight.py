@@ -19,7 +19,7 @@ class Foresight:
         forecaster: Fitted to the warm-up.
         target: Place of the demand among what it predicts.
         refit: Steps after which a new one is fitted to all that was seen; 0 for never.
-        make: Makes the new one, given the last.
+        make: Fits the new one, given the last and what was seen.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class Foresight:
         target: int = 0,
         *,
         refit: int = 0,
-        make: Callable[[Forecaster], Forecaster] | None = None,
+        make: Callable[[Forecaster, Series], Forecaster] | None = None,
     ) -> None:
         self._forecaster, self._target, self._refit, self._make = forecaster, target, refit, make
         self._trace: Series | None = None
@@ -61,7 +61,7 @@ class Foresight:
         forecaster = self._latest
         if self._refit and self._make is not None and start > self._first:
             seen = Series(trace.values[: start + 1], trace.names, trace.times[: start + 1])
-            forecaster = self._latest = self._make(forecaster).fit([seen])
+            forecaster = self._latest = self._make(forecaster, seen)
         until = min(len(trace), start + (self._refit or len(trace)))
         rows = np.arange(start, until)[:, None] + np.arange(1 - forecaster.lookback, 1)
         self._demands += Demand.of(forecaster.forecast(trace.values[rows], trace.times[rows]), self._target)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 from jaxtyping import Float, Float64
 from numpy import ndarray
@@ -37,6 +37,25 @@ class Samples(NamedTuple):
     values: Float64[ndarray, " samples"]
 
 
+class _Entry(msgspec.Struct):
+    """A series as Prometheus writes it: a matrix has values, a vector one value."""
+
+    metric: dict[str, str]
+    values: list[tuple[float, str | float]] = []
+    value: tuple[float, str | float] | None = None
+
+
+class _Data(msgspec.Struct):
+    resultType: str
+    result: msgspec.Raw
+
+
+class _Answer(msgspec.Struct):
+    status: str
+    data: _Data | None = None
+    error: str = ""
+
+
 def read_prometheus(text: str | bytes) -> list[Samples]:
     """The series in an answer of ``/api/v1/query_range`` (a matrix) or ``/api/v1/query`` (a vector).
 
@@ -49,23 +68,24 @@ def read_prometheus(text: str | bytes) -> list[Samples]:
         [1.5, nan]
     """
     try:
-        answer = json.loads(text)
-        if answer["status"] != "success":
-            raise InputError("Prometheus reports an error", answer.get("error", answer["status"]), "Mend the query.")
-        data = answer["data"]
-        if data["resultType"] not in ("matrix", "vector"):
-            raise InputError("the answer holds no series", data["resultType"], "Query a range of an expression.")
-        found = []
-        for entry in data["result"]:
-            pairs = entry["values"] if data["resultType"] == "matrix" else [entry["value"]]
-            table = np.array([[float(time), float(value)] for time, value in pairs], dtype=np.float64).reshape(-1, 2)
-            values = np.where(np.isfinite(table[:, 1]), table[:, 1], np.nan)
-            found.append(Samples(dict(entry["metric"]), table[:, 0], values))
-    except InputError:
-        raise
-    except (KeyError, TypeError, ValueError, UnicodeDecodeError) as error:
-        mend = "Pass what /api/v1/query_range returned."
-        raise InputError("this is no answer of Prometheus", f"{type(error).__name__}: {error}", mend) from error
+        answer = msgspec.json.decode(text, type=_Answer)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise InputError("this is no answer of Prometheus", error, "Pass what /api/v1/query_range returned.") from error
+    if answer.status != "success":
+        raise InputError("Prometheus reports an error", answer.error or answer.status, "Mend the query.")
+    if answer.data is None or answer.data.resultType not in ("matrix", "vector"):
+        raise InputError(
+            "the answer holds no series", answer.data and answer.data.resultType, "Query a range of an expression."
+        )
+    found = []
+    try:
+        for entry in msgspec.json.decode(answer.data.result, type=list[_Entry]):
+            pairs = entry.values if entry.value is None else [entry.value]
+            values = np.array([float(value) for _, value in pairs], dtype=np.float64)
+            times = np.array([time for time, _ in pairs], dtype=np.float64)
+            found.append(Samples(entry.metric, times, np.where(np.isfinite(values), values, np.nan)))
+    except (ValueError, msgspec.MsgspecError) as error:
+        raise InputError("this is no answer of Prometheus", error, "Pass what /api/v1/query_range returned.") from error
     return found
 
 

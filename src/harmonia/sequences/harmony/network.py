@@ -19,7 +19,8 @@ from harmonia.core.errors import InputError
 from harmonia.parts.instance_norm import InstanceNorm
 from harmonia.parts.inverted import EncoderLayer, InvertedEmbedding, SelfAttention
 from harmonia.parts.linear import Linear
-from harmonia.sequences.harmony.heads import HEADS, HeadName, Predictive
+from harmonia.sequences.harmony.heads import HEADS, HeadName
+from harmonia.sequences.harmony.predictive import Predictive
 
 ALL_LEVELS = -1
 """The level of a token that belongs to all levels."""

@@ -7,11 +7,14 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
+from numpy import ndarray
 
 from harmonia.core.errors import HarmoniaError, InputError
 from harmonia.core.media import whole_file
@@ -30,7 +33,18 @@ from harmonia.sequences.harmony.ingest import (
     http_get,
     quantity,
 )
-from harmonia.sequences.harmony.scaler import Recommendation, ResourceScaler, seconds
+from harmonia.sequences.harmony.recommendation import Recommendation
+from harmonia.sequences.harmony.scaler import ResourceScaler, seconds
+from harmonia.sequences.harmony.throttling import throttled
+
+READERS = 16
+"""Workloads whose measurements are asked for at once."""
+
+PATIENCE = 30.0
+"""Seconds after which no further measurements are asked for, so that a server that hangs does not stop decisions."""
+
+_LIMIT = "limit"
+"""What the column of a measured limit is called; never an input of the network."""
 
 _FACTORS = {"cores": 1.0, "millicores": 1e-3, "GB": 1.0, "bytes": 1e-9, "gpus": 1.0, "requests": 1.0}
 _RESOURCES = {"cores": "cpu", "millicores": "cpu", "GB": "memory", "bytes": "memory", "gpus": "gpu"}
@@ -52,6 +66,8 @@ class _Workload:
     demand: Demand | None = None
     known: float | None = None
     """The last sound demand."""
+    throttled: ndarray = field(default_factory=lambda: np.zeros(0, dtype=bool))
+    """Which measured demands were at their limit."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +100,8 @@ class Recommender:
 
     def _workload(self, config: WorkloadConfig) -> _Workload:
         names = {"demand": config.demand, **config.indicators}
+        if isinstance(config.limit, str) and config.limit:
+            names[_LIMIT] = config.limit
         source: PrometheusSource | FileSource
         if config.file:
             source = FileSource(Path(config.file), tuple(names.values()), seconds(config.step), config.live)
@@ -94,15 +112,14 @@ class Recommender:
 
     def refresh(self) -> Snapshot:
         """Read, forecast and decide for all workloads; one that fails falls back and harms no other."""
-        now = self._clock()
+        now = float(self._clock())
         begun = time.perf_counter()
         groups: dict[str, list[tuple[_Workload, Series]]] = {}
-        for workload in self._workloads.values():
+        with ThreadPoolExecutor(READERS) as pool:
+            read = list(pool.map(lambda each: self._read(each, now, begun), self._workloads.values()))
+        for workload, cleaned in zip(self._workloads.values(), read):
             workload.demand = None
-            try:
-                cleaned = self._measured(workload, now)
-            except HarmoniaError as error:
-                workload.problems, workload.age = (str(error),), math.nan
+            if cleaned is None:
                 continue
             workload.problems, workload.age = cleaned.problems, now - cleaned.end
             workload.known = float(cleaned.series.values[-1, 0])
@@ -121,22 +138,38 @@ class Recommender:
         self.snapshot = self._told(now, time.perf_counter() - begun)
         return self.snapshot
 
+    def _read(self, workload: _Workload, now: float, begun: float) -> Cleaned | None:
+        """Its measurements, or None and what is wrong with them."""
+        try:
+            if time.perf_counter() - begun > PATIENCE:
+                raise InputError("measurements are slow", f"{PATIENCE:g} s are over", "Check the server's load.")
+            return self._measured(workload, now)
+        except HarmoniaError as error:
+            workload.problems, workload.age = (str(error),), math.nan
+            return None
+
     def _measured(self, workload: _Workload, now: float) -> Cleaned:
         cleaned = workload.source.read(now)
         config = workload.config
-        names = ("demand", *config.indicators)
-        values = cleaned.series.values * np.r_[_FACTORS[config.unit], np.ones(len(names) - 1)]
+        names, series = ("demand", *config.indicators), cleaned.series
+        measured = series.values[:, 0]
+        limit = series.values[:, len(names)] if config.limit and isinstance(config.limit, str) else config.limit or None
+        workload.throttled = throttled(measured, limit)
+        if workload.throttled.any():
+            said = f"demand was at its limit in {workload.throttled.sum()} of {len(series)} steps, and more there"
+            cleaned = cleaned._replace(problems=(*cleaned.problems, said))
+        values = series.values[:, : len(names)] * np.r_[_FACTORS[config.unit], np.ones(len(names) - 1)]
         if config.replicas and not config.file:
             source = PrometheusSource(self.config.prometheus, {"r": config.replicas}, 60.0, 600.0, self._get)
             workload.current = max(1, round(source.read(now).series.values[-1, 0]))
-        return cleaned._replace(series=Series(values, names, cleaned.series.times))
+        return cleaned._replace(series=Series(values, names, series.times))
 
     def _learn(self, workload: _Workload, cleaned: Cleaned) -> None:
         """Let the level adapt, once for each new step of the measurements."""
         last = float(cleaned.series.times[-1].astype("datetime64[us]").astype(np.int64) / 1e6)
         if last > workload.seen:
             if math.isfinite(workload.seen):
-                workload.scaler.observe(float(cleaned.series.values[-1, 0]))
+                workload.scaler.observe(float(cleaned.series.values[-1, 0]), bool(workload.throttled[-1]))
             workload.seen = last
 
     def _group(self, workload: _Workload, series: Series) -> str:
@@ -147,14 +180,15 @@ class Recommender:
     def _forecast(self, key: str, members: list[tuple[_Workload, Series]], now: float) -> None:
         forecaster, fitted = self._forecasters.get(key, (None, -math.inf))
         if forecaster is None or now - fitted > seconds(self.config.refit):
-            long = [each for _, each in members if len(each) >= self.config.lookback + self.config.horizon + 1]
+            enough = self.config.lookback + self.config.horizon + 1
+            long = [(workload.throttled, series) for workload, series in members if len(series) >= enough]
             if long:
                 say(f"Training a forecaster on {len(long)} workloads.")
                 levels = {"demand": 2} | dict(members[0][0].config.levels)
                 config = self.config
                 forecaster = HarmonyForecaster(
                     config.lookback, config.horizon, target=["demand"], levels=levels, steps=config.steps
-                ).fit(long)
+                ).fit([series for _, series in long], [at_limit for at_limit, _ in long])
                 self._forecasters[key] = (forecaster, now)
                 forecaster.save(self.folder / f"forecaster-{key}.safetensors")
         if forecaster is None:
@@ -181,7 +215,7 @@ class Recommender:
         return Snapshot(recommendations, self._metrics(took), now)
 
     def _metrics(self, took: float) -> str:
-        replicas, risk, forecast, fallback, age = (list[tuple[Mapping[str, Any], float]]() for _ in range(5))
+        replicas, risk, forecast, fallback, age, limit = (list[tuple[Mapping[str, Any], float]]() for _ in range(6))
         for each in self._workloads.values():
             name, last = {"workload": each.config.name}, each.last
             if last is None:
@@ -191,6 +225,7 @@ class Recommender:
             risk.append((name, last.p_violation))
             fallback.append((name, float(last.fallback)))
             age.append((name, each.age))
+            limit.append((name, float(each.throttled[-1:].any())))
             if each.demand is not None:
                 for level in (0.05, 0.5, 0.95, 0.99):
                     for step, value in enumerate(each.demand.requirement(1 - level), start=1):
@@ -201,6 +236,7 @@ class Recommender:
                 "harmony_violation_probability": ("Probability that demand exceeds the target's capacity.", risk),
                 "harmony_forecast": ("Quantiles of demand at coming steps.", forecast),
                 "harmony_fallback": ("1 while the reactive rule decides.", fallback),
+                "harmony_demand_throttled": ("1 while demand is at its limit: it is more than is measured.", limit),
                 "harmony_data_age_seconds": ("Age of the last sound measurement.", age),
                 "harmony_refresh_seconds": ("What the last refresh took.", [({}, took)]),
             }
@@ -216,14 +252,14 @@ class Recommender:
             "forecasters": {key: fitted for key, (_, fitted) in self._forecasters.items()},
         }
         with whole_file(self.folder / "state.json") as temporary:
-            temporary.write_text(json.dumps(state), encoding="utf-8")
+            temporary.write_bytes(msgspec.json.encode(state))
 
     def _restore(self) -> None:
         path = self.folder / "state.json"
         if not path.is_file():
             return
         try:
-            state = json.loads(path.read_text(encoding="utf-8"))
+            state = msgspec.json.decode(path.read_bytes())
             for name, kept in state["workloads"].items():
                 if name in self._workloads:
                     workload = self._workloads[name]
@@ -234,7 +270,7 @@ class Recommender:
                 file = self.folder / f"forecaster-{key}.safetensors"
                 if file.is_file():
                     self._forecasters[key] = (HarmonyForecaster.load(file), float(fitted))
-        except (KeyError, TypeError, ValueError, OSError) as error:
+        except (KeyError, TypeError, ValueError, OSError, msgspec.MsgspecError) as error:
             raise InputError(f"the state in {path} cannot be read", error, "Delete it to start afresh.") from error
 
 
@@ -270,6 +306,7 @@ def _as_json(workload: _Workload, now: float) -> dict[str, Any]:
         "level": _plain(last.level),
         "binding": last.binding,
         "fallback": last.fallback,
+        "throttled": bool(workload.throttled[-1:].any()),
         "reason": last.reason,
         "problems": list(workload.problems),
     }

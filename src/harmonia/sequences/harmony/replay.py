@@ -20,8 +20,9 @@ from harmonia.core.progress import track
 from harmonia.media import Series
 from harmonia.sequences.harmony.foresight import Foresight
 from harmonia.sequences.harmony.planning import Prices
+from harmonia.sequences.harmony.recommendation import Recommendation
 from harmonia.sequences.harmony.rules import Policy
-from harmonia.sequences.harmony.scaler import Recommendation, ResourceScaler
+from harmonia.sequences.harmony.scaler import ResourceScaler
 
 
 class Outcome(NamedTuple):

@@ -1,4 +1,4 @@
-"""The pictures of the report: the plan ahead, the replay, violations against waste, forecasts beside the rules."""
+"""The report: tables and pictures of the plan ahead, the replay, violations against waste, forecasts beside rules."""
 
 from __future__ import annotations
 
@@ -6,18 +6,62 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import polars
 from matplotlib.ticker import PercentFormatter
 from numpy import ndarray
 
+from harmonia.core.progress import say
 from harmonia.media import Figure, Series
 from harmonia.media.figure import INK, MUTED, PALETTE, concise_dates, legend, new_figure
 from harmonia.parts.forecasting import Scores
 from harmonia.sequences.harmony.demand import Demand
-from harmonia.sequences.harmony.replay import Outcome
-from harmonia.sequences.harmony.scaler import Recommendation
+from harmonia.sequences.harmony.recommendation import Recommendation
+from harmonia.sequences.harmony.replay import Outcome, cheapest
 
 _BANDS = ((0.01, 0.99, 0.14), (0.05, 0.95, 0.22), (0.25, 0.75, 0.34))
 _FAMILIES = {"HARMONY": 0, "HPA": 1, "VPA": 2, "static": 3, "point": 4, "oracle": 7}
+
+
+def plan_rows(trace: Series, demand: Demand, found: Recommendation, serves: float) -> polars.DataFrame:
+    """Coming steps: units, quantiles of demand, probability of a violation."""
+    ahead = trace.ahead(len(found.plan))
+    times = ahead.astype("datetime64[us]") if ahead.dtype.kind == "M" else ahead
+    beyond = [demand.exceedance(units * serves)[step] for step, units in enumerate(found.plan)]
+    quantiles = {f"{level:.0%}": demand.requirement(1 - level) for level in (0.05, 0.5, 0.95, 0.99)}
+    columns: dict[str, Any] = {"time": times, "units": np.array(found.plan), "required": np.array(found.requirement)}
+    return polars.DataFrame({**columns, **quantiles, "p_violation": np.array(beyond)})
+
+
+def policy_rows(outcomes: Sequence[Outcome]) -> polars.DataFrame:
+    """What each policy did in the replay."""
+    return polars.DataFrame(
+        [
+            {
+                "policy": each.name,
+                "violations": each.violations,
+                "shortage_hours": each.shortage,
+                "unused_hours": each.waste,
+                "changes_a_day": each.changes,
+                "cost": each.cost,
+                "mean_units": float(each.units.mean()),
+            }
+            for each in outcomes
+        ]
+    )
+
+
+def judge(outcomes: Sequence[Outcome]) -> None:
+    """Say how the method compares with the cheapest rule that keeps as few violations."""
+    ours = outcomes[0]
+    rules = [each for each in outcomes if each.name.startswith(("HPA", "VPA"))]
+    best = cheapest(rules, ours.violations)
+    said = f"{ours.name}: {ours.violations:.2%} of steps violated, {ours.waste:,.1f} unused"
+    if best is None:
+        say(f"{said}; no HPA or VPA setting has as few violations.")
+    else:
+        more = best.waste / max(ours.waste, 1e-9) - 1
+        way = f"{more:.0%} more" if more >= 0 else f"{-more:.0%} less"
+        say(f"{said}; the cheapest HPA or VPA setting with as few violations, {best.name}, leaves {way} unused.")
 
 
 def plan_figure(trace: Series, column: int, demand: Demand, found: Recommendation, serves: float) -> Figure:

@@ -15,6 +15,7 @@ from harmonia.parts.forecasting import Forecast
 from harmonia.sequences.harmony.adaptation import Adaptation, AdaptiveLevel
 from harmonia.sequences.harmony.demand import LEVELS, Demand
 from harmonia.sequences.harmony.planning import Limits, Prices, best_plan, budget_plan, stage_costs
+from harmonia.sequences.harmony.recommendation import Bounds, Recommendation
 
 MOST_LEVELS = 200
 """Largest number of allocations that a plan chooses from."""
@@ -38,40 +39,6 @@ def seconds(duration: str | float | int) -> float:
     if not found or found[2] not in _UNITS:
         raise InputError("this is no duration", f"'{duration}'", "Write 30s, 10min, 1h or 2d.")
     return float(found[1]) * _UNITS[found[2]]
-
-
-@dataclass(frozen=True)
-class Recommendation:
-    """What to run, and why.
-
-    Attributes:
-        target: Units to order now.
-        lower, upper: Units for the median and for the 99.9% quantile of demand.
-        uncapped: The target without `min_units` and `max_units`.
-        plan: Units at each coming step.
-        requirement: Demand to be met at each step, in units of the resource.
-        p_violation: Largest probability, over the steps that the target covers, that demand exceeds its capacity.
-        expected_cost: Of the plan, moves included.
-        expected_waste: Units of resource that the target leaves unused, mean over the steps it covers.
-        level: The tail probability at which demand was read, after adaptation.
-        binding: What decided: ``sla``, ``cost``, ``cooldown``, ``max_units``, ``min_units``, ``max_step``, ``delay``.
-        fallback: Whether the reactive rule decided, for lack of fresh or sound data.
-        reason: The same in a sentence.
-    """
-
-    target: int
-    lower: int
-    upper: int
-    uncapped: int
-    plan: tuple[int, ...]
-    requirement: tuple[float, ...]
-    p_violation: float
-    expected_cost: float
-    expected_waste: float
-    level: float
-    binding: str
-    fallback: bool
-    reason: str
 
 
 @dataclass
@@ -134,7 +101,7 @@ class ResourceScaler:
         self._delay = max(1, math.ceil(seconds(self.startup_delay) / self._step))
         self._pause = math.ceil(seconds(self.cooldown) / self._step)
         self.level = AdaptiveLevel(self.sla, self.adaptation)
-        self._told: deque[Demand] = deque(maxlen=self._delay)
+        self._told: deque[Demand] = deque(maxlen=self._delay)  # of the one step that each decided about
         self._changed: float | None = None
         self._last: float | None = None
 
@@ -168,7 +135,7 @@ class ResourceScaler:
         if demand.values.shape[1] < self._delay:
             got = f"{demand.values.shape[1]} steps"
             raise InputError(f"the start-up delay covers {self._delay} steps", got, "Forecast further.")
-        self._told.append(demand)
+        self._told.append(Demand(demand.values[:, [self._delay - 1]]))
         now = self._now(now)
         requirement = demand.requirement(self.level.value)
         grid = self._grid(demand, requirement, current)
@@ -191,7 +158,9 @@ class ResourceScaler:
         wanted = max(self._whole(value) for value in requirement[covered])
         if target != current:
             self._changed = now
-        binding = self._binding(target, wanted, current, waiting)
+        bounds = Bounds(self.min_units, self.max_units, self.max_step)
+        binding = bounds.binding(target, wanted, current, waiting > 0)
+        said = bounds.reason(binding, target, current, wanted, float(requirement[covered].max()))
         return Recommendation(
             target=target,
             lower=self.units(float(median.max())),
@@ -205,7 +174,7 @@ class ResourceScaler:
             level=self.level.value,
             binding=binding,
             fallback=False,
-            reason=self._reason(target, current, wanted, requirement[covered].max(), beyond.max(), binding),
+            reason=f"{said}; P(violation) {beyond.max():.2%}{self._drifted()}",
         )
 
     def react(
@@ -240,17 +209,17 @@ class ResourceScaler:
             reason=f"{why}: {said}; nothing is taken away until forecasts are back",
         )
 
-    def observe(self, demand: float) -> bool:
+    def observe(self, demand: float, throttled: bool = False) -> bool:
         """Learn the demand of the step that is over; returns whether it exceeded what was asked for.
 
-        A demand is compared with the forecast that decided about its step, `startup_delay` earlier.
+        A demand is compared with the forecast that decided about its step, `startup_delay` earlier. One that was
+        throttled is a lower bound (`AdaptiveLevel`).
         """
         if len(self._told) < self._delay or not np.isfinite(demand):
             return False
-        told = self._told[0]
-        level = told.level_of(demand, self._delay - 1)
+        level = self._told[0].level_of(demand)
         violated = level < self.level.value
-        self.level.observe(level)
+        self.level.observe(level, throttled)
         return violated
 
     def _now(self, now: float | None) -> float:
@@ -280,32 +249,11 @@ class ResourceScaler:
         fixed = self._prices.switch * (moves > 0).sum()
         return float(stage[np.arange(len(path)), path].sum() + self._prices.change * moves.sum() + fixed)
 
-    def _binding(self, target: int, wanted: int, current: int, waiting: int) -> str:
-        if target < wanted:
-            return "max_units" if target == self.max_units else "max_step" if self.max_step else "delay"
-        if target == wanted:
-            return "sla"
-        if target == self.min_units:
-            return "min_units"
-        return "cooldown" if waiting and target == current else "cost"
-
-    def _reason(self, target: int, current: int, wanted: int, need: float, beyond: float, binding: str) -> str:
-        move = "keep" if target == current else "add" if target > current else "remove"
-        count = f" {abs(target - current)}" if target != current else f" {current}"
-        because = {
-            "sla": f"demand stays below {need:.3g} with the promised probability, which takes {wanted}",
-            "cost": f"{wanted} would do for the SLA, but shortage and moves cost more than {target - wanted} spare",
-            "cooldown": f"{wanted} would do, but nothing is taken away within the cool-down",
-            "max_units": f"{wanted} would be needed, and {self.max_units} is the most",
-            "min_units": f"{wanted} would do, and {self.min_units} is the least",
-            "max_step": f"{wanted} would be needed, and a change moves at most {self.max_step}",
-            "delay": f"{wanted} would be needed, but nothing more can start in time",
-        }[binding]
-        said = f"{move}{count}: {because}; P(violation) {beyond:.2%}"
-        if abs(self.level.value - self.sla) > 0.1 * self.sla:
-            way = "more often" if self.level.value < self.sla else "less often"
-            said += f"; forecasts were exceeded {way} than they said, so the level is {self.level.value:.3g}"
-        return said
+    def _drifted(self) -> str:
+        if abs(self.level.value - self.sla) <= 0.1 * self.sla:
+            return ""
+        way = "more often" if self.level.value < self.sla else "less often"
+        return f"; forecasts were exceeded {way} than they said, so the level is {self.level.value:.3g}"
 
     def state(self) -> dict[str, Any]:
         """What survives a restart, as plain values."""
@@ -313,7 +261,7 @@ class ResourceScaler:
             "level": self.level.state(),
             "changed": self._changed,
             "now": self._last,
-            "told": [demand.values.tolist() for demand in self._told],
+            "told": [demand.values[:, 0].tolist() for demand in self._told],
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -329,4 +277,4 @@ class ResourceScaler:
             tables = [np.array(values, dtype=np.float64) for values in state["told"]]
         except (KeyError, TypeError, ValueError) as error:
             raise InputError("this is no saved state of a scaler", error, "Delete it to start afresh.") from error
-        self._told.extend(Demand(values) for values in tables if values.shape[:1] == LEVELS.shape)
+        self._told.extend(Demand(values[:, None]) for values in tables if values.shape == LEVELS.shape)

@@ -40,11 +40,21 @@ def serving(recommender: Recommender, host: str = "127.0.0.1", port: int = 0) ->
     class Handler(_Handler):
         asked = recommender
 
+    with listening(Handler, host, port) as address:
+        yield address
+
+
+@contextmanager
+def listening(handler: type[BaseHTTPRequestHandler], host: str, port: int) -> Iterator[str]:
+    """Let `handler` answer in threads while inside; gives the address.
+
+    Raises:
+        InputError: the port cannot be had.
+    """
     try:
-        server = ThreadingHTTPServer((host, port), Handler)
+        server = _Server((host, port), handler)
     except (OSError, OverflowError) as error:
         raise InputError(f"cannot listen on {host}:{port}", error, "Choose another port.") from error
-    server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, name="harmony-http", daemon=True)
     thread.start()
     try:
@@ -70,6 +80,12 @@ def stop_signal() -> Iterator[threading.Event]:
         yield stopped
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+    """Connections that may wait: many controllers ask at the same second."""
 
 
 class _Handler(BaseHTTPRequestHandler):

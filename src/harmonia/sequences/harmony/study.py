@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
 from harmonia.core.errors import InputError
 from harmonia.core.progress import say
@@ -17,9 +18,11 @@ from harmonia.sequences.harmony.forecaster import HarmonyForecaster
 from harmonia.sequences.harmony.foresight import Foresight
 from harmonia.sequences.harmony.heads import HeadName
 from harmonia.sequences.harmony.planning import Prices
+from harmonia.sequences.harmony.recommendation import Recommendation
 from harmonia.sequences.harmony.replay import Harmony, Outcome, Setting, replay
 from harmonia.sequences.harmony.rules import HPA, VPA, Oracle, PointMargin, Policy, Static
-from harmonia.sequences.harmony.scaler import Recommendation, ResourceScaler, seconds
+from harmonia.sequences.harmony.scaler import ResourceScaler, seconds
+from harmonia.sequences.harmony.throttling import throttled
 
 DEMANDS = ("cpu", "demand", "cores", "calls", "memory", "load", "requests")
 """Names that are taken for the demand when none is given, in this order."""
@@ -57,6 +60,26 @@ def interval_of(trace: Series, fallback: str) -> float:
     return float((trace.times[1] - trace.times[0]) / np.timedelta64(1, "s"))
 
 
+def without_limit(trace: Series, limit: str) -> tuple[Series, ndarray | float | None]:
+    """The trace without the column of the limit, and the limit: a number, that column, or None where none is named.
+
+    Raises:
+        InputError: neither a number nor a variable.
+    """
+    if not limit:
+        return trace, None
+    names = [str(name) for name in trace.names]
+    if limit in names and len(names) > 1:
+        kept = [place for place, name in enumerate(names) if name != limit]
+        rest = Series(trace.values[:, kept], [names[place] for place in kept], trace.times)
+        return rest, trace.values[:, names.index(limit)]
+    try:
+        return trace, float(limit)
+    except ValueError:
+        got = f"'{limit}'"
+        raise InputError("a limit is a number or a variable", got, f"Variables: {', '.join(names)}.") from None
+
+
 def usable(trace: Series) -> Series:
     """The trace without variables that never change; they say nothing and are told."""
     constant = np.ptp(trace.values, axis=0) == 0
@@ -82,6 +105,7 @@ class Study:
         warmup: Share of the trace that is fitted to before anything is judged.
         refit: Steps after which the forecaster is fitted anew to all that was seen; 0 for never.
         season: Steps of a day.
+        limit: What the demand can be at most, if known; otherwise a plateau is taken for it.
     """
 
     trace: Series
@@ -93,16 +117,21 @@ class Study:
     sla: float
     warmup: float = 2 / 3
     refit: int = 0
+    limit: ndarray | float | None = None
 
     def __post_init__(self) -> None:
         self.first = int(self.warmup * len(self.trace))
         self.past = Series(self.trace.values[: self.first], self.trace.names, self.trace.times[: self.first])
-        self.fitted = self.forecaster(None).fit([self.past])
+        self.throttled = throttled(self.trace.values[:, self.column], self.limit)
+        if self.throttled.any():
+            count = f"{self.throttled.sum()} of {len(self.trace)} steps"
+            say(f"{self.name} is at its limit in {count}: lower bounds to forecasts, as measured in the replay.")
+        self.fitted = self.forecaster(None).fit([self.past], [self.throttled[: self.first]])
         self.foresight = Foresight(self.fitted, refit=self.refit, make=self._anew)
 
-    def _anew(self, last: Forecaster) -> HarmonyForecaster:
+    def _anew(self, last: Forecaster, seen: Series) -> HarmonyForecaster:
         assert isinstance(last, HarmonyForecaster)
-        return self.forecaster(last)
+        return self.forecaster(last).fit([seen], [self.throttled[: len(seen)]])
 
     @property
     def name(self) -> str:
@@ -169,13 +198,14 @@ class Study:
 def study_of(
     trace: Series, column: str, unit_capacity: float, target_utilization: float, sla: float, startup_delay: str,
     cooldown: str, max_units: int, lookback: int, horizon: int, distribution: HeadName, steps: int,
-    interval: str, season: int, seed: int,
+    interval: str, season: int, seed: int, limit: str = "",
 ) -> Study:  # fmt: skip
     """A study of a trace from the options of a job; a lookback or season of 0 is found from the trace.
 
     Raises:
         InputError: no such variable, negative demand, a trace that is too short.
     """
+    trace, most = without_limit(trace, limit)
     trace = usable(trace)
     place = demand_column(trace, column)
     step = interval_of(trace, interval)
@@ -209,4 +239,4 @@ def study_of(
             random_state=seed,
         )
 
-    return Study(trace, place, scaler, step, forecaster, min(season, len(trace) // 4), sla)
+    return Study(trace, place, scaler, step, forecaster, min(season, len(trace) // 4), sla, limit=most)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import tempfile
+import time
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict
 
-import numpy as np
 import polars
 
 from harmonia.core.errors import InputError
@@ -21,10 +21,11 @@ from harmonia.sequences.harmony.configuration import ServiceConfig, WorkloadConf
 from harmonia.sequences.harmony.demand import Demand
 from harmonia.sequences.harmony.forecaster import HarmonyForecaster
 from harmonia.sequences.harmony.recommender import Recommender
-from harmonia.sequences.harmony.replay import Outcome, cheapest
-from harmonia.sequences.harmony.scaler import Recommendation, ResourceScaler, seconds
+from harmonia.sequences.harmony.replay import cheapest
+from harmonia.sequences.harmony.scaler import ResourceScaler, seconds
 from harmonia.sequences.harmony.server import serving, stop_signal
-from harmonia.sequences.harmony.study import demand_column, interval_of, study_of, usable
+from harmonia.sequences.harmony.study import demand_column, interval_of, study_of, usable, without_limit
+from harmonia.sequences.harmony.throttling import throttled
 
 Distribution = Literal["spline", "realnvp", "normal", "studentt", "quantile"]
 
@@ -33,6 +34,7 @@ _COLUMN = Field("variable that is the demand; cpu, demand, calls, ... unless giv
 _CAPACITY = Field("demand that one unit can take, in units of the demand", gt=0)
 _UTILIZATION = Field("share of a unit's capacity that may be used", gt=0, le=1)
 _SLA = Field("share of steps in which demand may exceed what is usable", gt=0, lt=0.5)
+_LIMIT = Field("most that the demand can be: a number or a variable; demand at it counts as a lower bound")
 _DELAY = Field("time until an added unit serves: 30s, 10min, 1h")
 _INTERVAL = Field("time between rows, where the trace has no dates")
 _SEASON = Field("steps of a day, for the rules that are compared; 0: from the time between rows", ge=0)
@@ -59,6 +61,7 @@ def plan(
     unit_capacity: Annotated[float, _CAPACITY] = 0.5,
     target_utilization: Annotated[float, _UTILIZATION] = 1.0,
     sla: Annotated[float, _SLA] = 0.01,
+    limit: Annotated[str, _LIMIT] = "",
     startup_delay: Annotated[str, _DELAY] = "10min",
     cooldown: Annotated[str, Field("time after a change in which nothing is taken away")] = "0s",
     max_units: Annotated[int, Field("most units", ge=1)] = 1000,
@@ -78,17 +81,17 @@ def plan(
     """
     study = study_of(
         trace, column, unit_capacity, target_utilization, sla, startup_delay, cooldown, max_units, lookback, horizon,
-        distribution, steps, interval, season, seed,
+        distribution, steps, interval, season, seed, limit,
     )  # fmt: skip
     scores = study.scores(classical=classical, stride=max(12, (len(study.trace) - study.first) // 30))
     policy = study.harmony(sla)
     outcomes = [study.play(policy), *(study.play(study.harmony(each)) for each in _sweep(sla))]
     outcomes += [study.play(each) for each in study.rivals()]
     demand, found = study.now(policy, int(outcomes[0].units[-1]))
-    _judge(outcomes)
+    report.judge(outcomes)
     return {
-        "plan": Table(_plan_rows(study.trace, demand, found, study.scaler(sla).serves)),
-        "policies": Table(_policy_rows(outcomes)),
+        "plan": Table(report.plan_rows(study.trace, demand, found, study.scaler(sla).serves)),
+        "policies": Table(report.policy_rows(outcomes)),
         "forecasts": Table(polars.DataFrame([{"forecaster": k, **v._asdict()} for k, v in scores.items()])),
         "ahead": report.plan_figure(study.trace, study.column, demand, found, study.scaler(sla).serves),
         "frontier": report.frontier_figure(outcomes, sla, study.name),
@@ -112,6 +115,7 @@ def replay(
     unit_capacity: Annotated[float, _CAPACITY] = 0.5,
     target_utilization: Annotated[float, _UTILIZATION] = 1.0,
     sla: Annotated[float, _SLA] = 0.01,
+    limit: Annotated[str, _LIMIT] = "",
     startup_delay: Annotated[str, _DELAY] = "10min",
     cooldown: Annotated[str, Field("time after a change in which nothing is taken away")] = "0s",
     max_units: Annotated[int, Field("most units", ge=1)] = 1000,
@@ -125,11 +129,11 @@ def replay(
     """Replay a trace under this method at several SLAs, HPA and VPA rules, point forecasts, static sizes, an oracle."""
     study = study_of(
         trace, column, unit_capacity, target_utilization, sla, startup_delay, cooldown, max_units, 0, horizon,
-        distribution, steps, interval, season, seed,
+        distribution, steps, interval, season, seed, limit,
     )  # fmt: skip
     first = study.play(study.harmony(sla))
     outcomes = [first, *study.frontier(_sweep(sla))]
-    _judge(outcomes)
+    report.judge(outcomes)
     hpa = cheapest([each for each in outcomes if each.name.startswith("HPA")], max(sla, first.violations))
     vpa = cheapest([each for each in outcomes if each.name.startswith("VPA")], max(sla, first.violations))
     shown = [each for each in (first, hpa, vpa) if each is not None]
@@ -137,7 +141,7 @@ def replay(
     columns: dict[str, Any] = {"time": times, study.name: first.demand}
     columns |= {each.name: each.units for each in outcomes}
     return {
-        "policies": Table(_policy_rows(outcomes)),
+        "policies": Table(report.policy_rows(outcomes)),
         "steps": Table(polars.DataFrame(columns)),
         "picture": report.replay_figure(times, shown, unit_capacity, study.name),
         "frontier": report.frontier_figure(outcomes, sla, study.name),
@@ -153,6 +157,7 @@ def fit(
     traces: Annotated[list[Series], Field("traces with the same variables", example=lambda: [synthetic_trace()])],
     *,
     column: Annotated[str, _COLUMN] = "",
+    limit: Annotated[str, _LIMIT] = "",
     lookback: Annotated[int, Field("steps that a forecast sees", ge=2)] = 144,
     horizon: Annotated[int, Field("steps to predict", ge=1, le=288)] = 12,
     distribution: Annotated[Distribution, _DISTRIBUTION] = "spline",
@@ -161,16 +166,19 @@ def fit(
     seed: Annotated[int, Field("random seed")] = 0,
 ) -> Fitted:
     """Train one forecaster on many workloads."""
-    place = demand_column(traces[0], column)
+    pairs = [without_limit(trace, limit) for trace in traces]
+    plain = [trace for trace, _ in pairs]
+    place = demand_column(plain[0], column)
+    at_limit = [throttled(trace.values[:, place], most) for trace, most in pairs]
     forecaster = HarmonyForecaster(
         lookback,
         horizon,
-        target=[str(traces[0].names[place])],
+        target=[str(plain[0].names[place])],
         distribution=distribution,
         epochs=epochs,
         random_state=seed,
         folder=Path(keep) if keep else None,
-    ).fit(traces)
+    ).fit(plain, at_limit)
     return {"weights": forecaster.checkpoint(), "loss": float(forecaster.trained_.history[-1]["loss"])}
 
 
@@ -190,6 +198,7 @@ def recommend(
     unit_capacity: Annotated[float, _CAPACITY] = 0.5,
     target_utilization: Annotated[float, _UTILIZATION] = 0.7,
     sla: Annotated[float, _SLA] = 0.01,
+    limit: Annotated[str, _LIMIT] = "",
     startup_delay: Annotated[str, _DELAY] = "10min",
     max_units: Annotated[int, Field("most units", ge=1)] = 1000,
     steps: Annotated[int, _STEPS] = 250,
@@ -197,11 +206,14 @@ def recommend(
     seed: Annotated[int, Field("random seed")] = 0,
 ) -> Recommended:
     """Say once how many units to run after the end of a trace."""
+    trace, most = without_limit(trace, limit)
     if weights is None:
         trace = usable(trace)
-        target = str(trace.names[demand_column(trace, column)])
+        place = demand_column(trace, column)
+        target = str(trace.names[place])
         lookback = min(144, len(trace) // 3)
-        forecaster = HarmonyForecaster(lookback, 12, target=[target], steps=steps, random_state=seed).fit([trace])
+        forecaster = HarmonyForecaster(lookback, 12, target=[target], steps=steps, random_state=seed)
+        forecaster.fit([trace], [throttled(trace.values[:, place], most)])
     else:
         forecaster = HarmonyForecaster.load(weights)
         target = column or forecaster.targets_[0]
@@ -251,8 +263,9 @@ def serve(
             say(f"Serving {len(settings.workloads)} workloads at {address}/recommendations and {address}/metrics.")
             endless = iter(int, 1)
             for done, _ in enumerate(track(range(rounds) if rounds else endless, "Looks"), start=1):
+                begun = time.monotonic()
                 recommender.refresh()
-                if done == rounds or stopped.wait(seconds(interval)):
+                if done == rounds or stopped.wait(max(0.0, begun + seconds(interval) - time.monotonic())):
                     break
     return {"recommendations": Table(_served_rows(recommender))}
 
@@ -284,46 +297,6 @@ def _example_service(folder: Path) -> ServiceConfig:
 
 def _sweep(sla: float) -> tuple[float, ...]:
     return tuple(each for each in (0.003, 0.01, 0.03, 0.1) if abs(each - sla) > 1e-9)
-
-
-def _judge(outcomes: list[Outcome]) -> None:
-    """Say how the method compares with the cheapest rule that keeps as few violations."""
-    ours = outcomes[0]
-    rules = [each for each in outcomes if each.name.startswith(("HPA", "VPA"))]
-    best = cheapest(rules, ours.violations)
-    said = f"{ours.name}: {ours.violations:.2%} of steps violated, {ours.waste:,.1f} unused"
-    if best is None:
-        say(f"{said}; no HPA or VPA setting has as few violations.")
-    else:
-        more = best.waste / max(ours.waste, 1e-9) - 1
-        way = f"{more:.0%} more" if more >= 0 else f"{-more:.0%} less"
-        say(f"{said}; the cheapest HPA or VPA setting with as few violations, {best.name}, leaves {way} unused.")
-
-
-def _plan_rows(trace: Series, demand: Demand, found: Recommendation, serves: float) -> polars.DataFrame:
-    ahead = trace.ahead(len(found.plan))
-    times = ahead.astype("datetime64[us]") if ahead.dtype.kind == "M" else ahead
-    beyond = [demand.exceedance(units * serves)[step] for step, units in enumerate(found.plan)]
-    quantiles = {f"{level:.0%}": demand.requirement(1 - level) for level in (0.05, 0.5, 0.95, 0.99)}
-    columns: dict[str, Any] = {"time": times, "units": np.array(found.plan), "required": np.array(found.requirement)}
-    return polars.DataFrame({**columns, **quantiles, "p_violation": np.array(beyond)})
-
-
-def _policy_rows(outcomes: list[Outcome]) -> polars.DataFrame:
-    return polars.DataFrame(
-        [
-            {
-                "policy": each.name,
-                "violations": each.violations,
-                "shortage_hours": each.shortage,
-                "unused_hours": each.waste,
-                "changes_a_day": each.changes,
-                "cost": each.cost,
-                "mean_units": float(each.units.mean()),
-            }
-            for each in outcomes
-        ]
-    )
 
 
 JOBS = (plan, replay, fit, recommend, serve)
