@@ -24,7 +24,7 @@ from harmonia.tables.kernel_balancing import (
     read_embedding,
     semi_synthetic,
 )
-from harmonia.tables.kernel_balancing.factors import Observed, fit_factors, loss_and_gradient
+from harmonia.tables.kernel_balancing.factors import Observed, fit_factors, least_decay, loss_and_gradient
 from harmonia.tables.kernel_balancing.sampled import PairNet, exponential, gaussian
 
 
@@ -81,6 +81,24 @@ class TestFactors:
         other = Observed(exact.users, exact.items, exact.labels, 5 * exact.weights)
         for a, b in zip(*(loss_and_gradient(factors, each, 0.0, imputed) for each in (exact, other))):
             np.testing.assert_allclose(a, b)
+
+    def test_the_doubly_robust_loss_needs_decay(self, problem):
+        """Along the leading singular vectors of the corrections it falls for ever below the bound, and not above."""
+        _, observed, imputed = problem
+        far = Observed(observed.users, observed.items, observed.labels, 50 * observed.weights)
+        bound = least_decay(far, imputed)
+        corrections = np.zeros((5, 4))
+        np.add.at(corrections, (far.users, far.items), far.weights * (far.labels - imputed[far.users, far.items]) / 12)
+        left, values, right = np.linalg.svd(corrections)
+        assert bound == pytest.approx(values[0])
+
+        def along(size, decay):
+            p, q = np.zeros((5, 2)), np.zeros((4, 2))
+            p[:, 0], q[:, 0] = size * left[:, 0], size * right[0]
+            return loss_and_gradient(Factors(0.0, np.zeros(5), np.zeros(4), p, q), far, decay, imputed)[0]
+
+        assert along(100.0, 0.5 * bound) < along(10.0, 0.5 * bound) < along(1.0, 0.5 * bound)
+        assert along(100.0, 1.2 * bound) > along(10.0, 1.2 * bound)
 
     def test_weights_are_repetitions(self, problem):
         factors, observed, _ = problem

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from harmonia.core.errors import InputError
 from harmonia.tables.kernel_balancing.balancer import KernelBalancer
-from harmonia.tables.kernel_balancing.factors import Factors, Observed, fit_factors
+from harmonia.tables.kernel_balancing.factors import Factors, Observed, fit_factors, least_decay
 from harmonia.tables.kernel_balancing.pairs import PairKernel
 from harmonia.tables.kernel_balancing.propensity import naive_bayes_weights
 from harmonia.tables.kernel_balancing.regression import regress
@@ -38,7 +38,8 @@ class DebiasedMF(RegressorMixin, BaseEstimator):
 
     Arguments:
         loss: "ips", weighted; "dr", doubly robust: labels for all pairs are imputed besides, by kernel ridge regression
-            on the covariates, and ratings correct them, which asks for a stronger weight decay; "naive", unweighted.
+            on the covariates, and ratings correct them; "naive", unweighted. The doubly robust loss has a minimum only
+            with enough weight decay, which is raised to it (`least_decay`).
         balancer: How weights are found; ``KernelBalancer()`` unless given.
         n_factors: Dimension of the factors.
         weight_decay: ``decay / 2`` times the squares of all parameters but the mean is added to the mean loss; "auto"
@@ -157,6 +158,8 @@ class DebiasedMF(RegressorMixin, BaseEstimator):
             if turn == 0:
                 self.weight_decay_ = self._decay(start, observed, balancer.pairs_)
             imputed = self._impute(observed, balancer.pairs_)
+            if imputed is not None:
+                self.weight_decay_ = max(self.weight_decay_, least_decay(observed, imputed))
             found = fit_factors(start, observed, self.weight_decay_, imputed=imputed)
         self.balancer_, self.weights_, self.factors_ = balancer, observed.weights, found
 
@@ -186,12 +189,13 @@ class DebiasedMF(RegressorMixin, BaseEstimator):
         fold = np.random.default_rng(self.random_state).permutation(np.arange(n) % min(_FOLDS, n))
         parts = [(observed.rows(fold != held), observed.rows(fold == held)) for held in np.unique(fold)]
         imputed = [self._impute(train, pairs) for train, _ in parts]
+        least = [0.0 if y is None else least_decay(train, y) for (train, _), y in zip(parts, imputed)]
         self.decay_losses_: dict[float, float] = {}
         for decay in DECAYS:
             loss = 0.0
-            for (train, test), labels in zip(parts, imputed):
+            for (train, test), labels, bound in zip(parts, imputed, least):
                 # Not warm: factors that a strong decay has brought to 0 would stay there, where the gradient vanishes.
-                z = fit_factors(start, train, decay, imputed=labels).logits(test.users, test.items)
+                z = fit_factors(start, train, max(decay, bound), imputed=labels).logits(test.users, test.items)
                 loss += float(test.weights @ (np.logaddexp(0, z) - test.labels * z)) / n
             self.decay_losses_[decay] = loss
             if loss > 1.02 * min(self.decay_losses_.values()):

@@ -20,6 +20,7 @@ from jaxtyping import Bool, Float64, Int
 from numpy import ndarray
 from scipy.optimize import minimize
 from scipy.sparse import csr_array
+from scipy.sparse.linalg import svds
 from scipy.special import expit
 
 _START = 0.1
@@ -113,6 +114,19 @@ def fit_factors(
         options={"maxiter": iterations, "maxfun": 2 * iterations, "ftol": precision, "gtol": 1e-7},
     )
     return start.like(found.x)
+
+
+def least_decay(observed: Observed, imputed: Float64[ndarray, "users items"]) -> float:
+    """The weight decay from which on the doubly robust loss surely has a minimum.
+
+    Corrections C, ``w (y - y') / n`` at observed pairs, enter the loss as ``-<C, Z>`` with no curvature, and
+    ``<C, P Q^T> <= |C| (|P|^2 + |Q|^2) / 2`` for the spectral norm: with a weaker decay factors can grow for ever.
+    """
+    corrections = observed.weights * (observed.labels - imputed[observed.users, observed.items]) / len(observed.users)
+    matrix = csr_array((corrections, (observed.users, observed.items)), shape=imputed.shape)
+    if min(imputed.shape) < 3:
+        return float(np.linalg.norm(matrix.toarray(), 2))
+    return float(svds(matrix, k=1, return_singular_vectors=False, v0=np.ones(min(imputed.shape)))[0])
 
 
 def loss_and_gradient(
