@@ -94,9 +94,10 @@ def spectrum_figure(
         history: Steps of learning.
         highest: What the grid of each axis can hold, in cycles per unit.
     """
-    lines = (
-        ", ".join(f"{peak:.4g}" for peak in kernel.peaks()[:3]) + f" along {n}" for n, kernel in zip(names, kernels)
-    )
+    lines = []
+    for name, kernel in zip(names, kernels):
+        found = ", ".join(f"{peak:.4g}" for peak in kernel.peaks()[:3])
+        lines.append(f"{found or 'a broad band'} along {name}")
     title = f"Frequencies found, in cycles per unit: {'; '.join(lines)}"
     count = len(names) + 1
     figure, panels = new_figure(1, count, title=title, width=max(4.4 * count, 8.0), height=3.7)

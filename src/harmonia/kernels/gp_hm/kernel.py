@@ -123,7 +123,7 @@ class SpectralMixtureKernel1D:
         return found
 
     def peaks(self) -> list[float]:
-        """Frequencies at which the power density has a peak (half as high again as its valleys), highest peak first.
+        """Frequencies at which the power density has a peak (2.5 times as high as its valleys), highest peak first.
 
         Many components may share one line of the spectrum; the peaks are the lines.
         """
@@ -132,7 +132,7 @@ class SpectralMixtureKernel1D:
         grid = np.union1d(np.linspace(0, end, 4000), [c.frequency for c in components])
         mirrored = np.concatenate([-grid[:0:-1], grid])
         density = np.log(np.maximum(self.density(np.abs(mirrored)), 1e-300))
-        found, _ = find_peaks(density, prominence=math.log(1.5))
+        found, _ = find_peaks(density, prominence=math.log(2.5))
         at = [(-density[i], float(mirrored[i])) for i in found if mirrored[i] >= 0]
         return [frequency for _, frequency in sorted(at)]
 

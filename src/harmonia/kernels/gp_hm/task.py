@@ -103,7 +103,7 @@ def solve(
         lines.append(f"true relative error: {true:.2e}")
     for name, kernel in zip(stated.variables, solver.kernels_):
         found = ", ".join(f"{peak:.4g}" for peak in kernel.peaks()[:3])
-        lines.append(f"frequencies along {name}: {found} cycles per unit")
+        lines.append(f"frequencies along {name}: {f'{found} cycles per unit' if found else 'a broad band'}")
     for line in lines[1:]:
         say(f"{line[0].upper()}{line[1:]}.")
     columns = {name: x.reshape(-1).numpy() for name, x in zip(stated.variables, mesh)}
