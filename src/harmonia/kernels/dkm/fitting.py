@@ -100,7 +100,7 @@ def fit_regression(
         sums = sums_of(frozen, x, y)
         load_posterior(machine, best_posterior(sums, noise(), frozen.posterior.inverse))
         last = (collapsed_bound(sums, noise()) - machine.stack.divergence()) / len(x)
-    say(f"Bound {float(last):.4f} nats a row after {len(path)} evaluations; noise {float(noise()):.3g}.")
+    say(f"Bound {float(last):.4f} nats a row after {len(path)} evaluations; noise {noise().item():.3g}.")
     return np.append(path, float(last))
 
 
@@ -126,7 +126,8 @@ def fit_classes(
 
     machine.train()
     if schedule.batch_size is None:
-        path = -minimise(lambda: -whole(), machine.parameters(), schedule.max_iter).path
+        found = minimise(lambda: -whole(), machine.parameters(), schedule.max_iter)
+        path = -np.append(found.path, found.value)
     else:
 
         def batch(rows: Tensor) -> Tensor:
