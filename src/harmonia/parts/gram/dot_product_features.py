@@ -149,6 +149,11 @@ class ArcCosineFeatures:
             shift = torch.randn(features, generator=generator, dtype=dtype, device=generator.device)
         return cls(drawn, shift, order)
 
+    def to(self, dtype: torch.dtype) -> ArcCosineFeatures:
+        """The same features in another precision."""
+        offsets = None if self.offsets is None else self.offsets.to(dtype)
+        return ArcCosineFeatures(self.directions.to(dtype), offsets, self.order)
+
     def __call__(self, x: Float[Tensor, "*batch inputs"]) -> Float[Tensor, "*batch m"]:
         z = self.directions(x)
         if self.offsets is not None:

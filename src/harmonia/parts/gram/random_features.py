@@ -48,6 +48,10 @@ class Projection(ABC):
     def scaled(self, factors: Float[Tensor, " outputs"]) -> Projection:
         """The same map with every output multiplied by a number of its own."""
 
+    @abstractmethod
+    def to(self, dtype: torch.dtype) -> Projection:
+        """The same map in another precision."""
+
 
 @dataclass(frozen=True, eq=False)
 class DenseProjection(Projection):
@@ -64,6 +68,9 @@ class DenseProjection(Projection):
 
     def scaled(self, factors: Float[Tensor, " outputs"]) -> DenseProjection:
         return DenseProjection(self.weight * factors[:, None])
+
+    def to(self, dtype: torch.dtype) -> DenseProjection:
+        return DenseProjection(self.weight.to(dtype))
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +101,9 @@ class StructuredProjection(Projection):
 
     def scaled(self, factors: Float[Tensor, " outputs"]) -> StructuredProjection:
         return StructuredProjection(self.signs, self.factors * factors, self.inputs)
+
+    def to(self, dtype: torch.dtype) -> StructuredProjection:
+        return StructuredProjection(self.signs.to(dtype), self.factors.to(dtype), self.inputs)
 
 
 def draw_directions(

@@ -1,0 +1,275 @@
+"""A layer whose inputs and weights meet in one dot product of features."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Literal, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from harmonia.core.errors import InputError
+from harmonia.kernels.snnk.feature_maps import FeatureMap, ReluFeatures, Split, SplitName, UniversalFeatures
+from harmonia.kernels.snnk.fourier_series import FourierSeries, Function, as_function
+from harmonia.kernels.snnk.solving import solve
+from harmonia.parts.gram import DenseProjection, draw_directions
+from harmonia.parts.linear import linear
+
+Normalize = Literal["row", "dim"] | None
+Kernel = str | Function | FourierSeries
+
+
+def default_features(inputs: int) -> int:
+    """``max(16, inputs / 4)``."""
+    return max(16, inputs // 4)
+
+
+class SNNKLinear(nn.Module):
+    """``y = Psi Phi(x) + bias``: a feed-forward layer with `n_features` trainable numbers an output, not `in_features`.
+
+    Phi is drawn once, never trained, and saved with the module. Psi starts as the features of random weights
+    (`from_linear`: of given ones) and is then free; `solve` fits it in closed form.
+
+    Arguments:
+        in_features: Width of the input.
+        out_features: Width of the output.
+        n_features: m; ``max(16, in_features // 4)`` unless given.
+        kernel: ``"relu"``: the arc-cosine kernel; a name in `FUNCTIONS` or a function: universal random features of it.
+        orthogonal: Directions are orthogonal in blocks, which lowers the variance.
+        split: Of universal features.
+        normalize: ``"row"``: rows of inputs and weights have length 1 and one learned number scales the output;
+            ``"dim"``: both are divided by ``in_features ** 0.25``. Universal features need small norms.
+        bias: Whether the features see a constant input and the output has an offset.
+        radius: Largest ``|w . x + b|`` of a function that is no sine or cosine.
+        threshold: Of ``"relu"``.
+        seed: Of directions and weights.
+
+    Example:
+        >>> layer = SNNKLinear(768, 3072, 128)
+        >>> layer(torch.randn(2, 5, 768)).shape, sum(p.numel() for p in layer.parameters())
+        (torch.Size([2, 5, 3072]), 396288)
+    """
+
+    features: FeatureMap
+    bias: nn.Parameter | None
+    gain: nn.Parameter | None
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        n_features: int | None = None,
+        kernel: Kernel = "relu",
+        *,
+        orthogonal: bool = True,
+        split: SplitName = "symmetric",
+        normalize: Normalize = None,
+        bias: bool = True,
+        radius: float = 1.0,
+        threshold: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+        m = default_features(in_features) if n_features is None else n_features
+        _check(in_features, out_features, m)
+        directions: Literal["orthogonal", "gaussian"] = "orthogonal" if orthogonal else "gaussian"
+        features: FeatureMap
+        if isinstance(kernel, str) and kernel == "relu":
+            drawn = draw_directions(in_features, m, directions, generator=generator, dtype=torch.get_default_dtype())
+            offsets = torch.randn(m, generator=generator) if bias else None
+            features = ReluFeatures(cast(DenseProjection, drawn).weight, offsets, threshold)
+        else:
+            features = UniversalFeatures.draw(
+                FourierSeries.of(kernel, radius, product=radius, features=m),
+                in_features,
+                m,
+                generator=generator,
+                orthogonal=orthogonal,
+                split=Split.named(split),
+                product=radius,
+                dtype=torch.get_default_dtype(),
+            )
+        bound = in_features**-0.5
+        weight = torch.empty(out_features, in_features).uniform_(-bound, bound, generator=generator)
+        start = torch.empty(out_features).uniform_(-bound, bound, generator=generator) if bias else None
+        self._assemble(features, weight, start, bias, normalize)
+
+    def _assemble(
+        self, features: FeatureMap, weight: Tensor, start: Tensor | None, bias: bool, normalize: Normalize
+    ) -> None:
+        if normalize not in (None, "row", "dim"):
+            raise InputError("no such normalisation", repr(normalize), "Use 'row', 'dim' or None.")
+        self.in_features, self.out_features = weight.shape[1], len(weight)
+        self.normalize = normalize
+        self.features = features
+        scaled = self._scaled(weight)
+        if start is not None and normalize == "row":
+            start = start / weight.norm(dim=1).clamp(min=1e-12)
+        self.weight = nn.Parameter(features.of_weights(scaled, start))
+        self.bias = nn.Parameter(torch.zeros_like(self.weight[:, 0])) if bias else None
+        self.gain = nn.Parameter(torch.ones_like(self.weight[0, 0])) if normalize == "row" else None
+
+    @classmethod
+    def of(
+        cls,
+        features: FeatureMap,
+        weight: Float[Tensor, "o inputs"],
+        start: Float[Tensor, " o"] | None = None,
+        *,
+        bias: bool = True,
+        normalize: Normalize = None,
+    ) -> SNNKLinear:
+        """The layer of given features whose Psi starts at those of weight rows and their biases."""
+        layer = cls.__new__(cls)
+        nn.Module.__init__(layer)
+        layer._assemble(features, weight, start, bias, normalize)
+        return layer
+
+    @classmethod
+    def from_linear(
+        cls,
+        layer: nn.Linear,
+        activation: str | Callable[[Tensor], Tensor] = "relu",
+        n_features: int | None = None,
+        *,
+        kernel: Literal["relu", "same"] = "relu",
+        sample: Float[Tensor, "*batch inputs"] | None = None,
+        orthogonal: bool = True,
+        normalize: Normalize = None,
+        seed: int = 0,
+    ) -> SNNKLinear:
+        """In place of ``activation(layer(x))``.
+
+        Arguments:
+            layer: The linear layer.
+            activation: What follows it.
+            n_features: m.
+            kernel: ``"relu"``: the arc-cosine kernel of the pretrained weights (which is another function; fit it);
+                ``"same"``: universal features that estimate the activation itself.
+            sample: Inputs of the layer. Psi is then fitted in closed form to the layer's outputs of them, with
+                `fit_error` the relative error of rows left out; universal features are adapted to them.
+            orthogonal, normalize, seed: As of the class.
+
+        Raises:
+            InputError: an unknown activation or kernel, or a sample of another width.
+
+        Example:
+            >>> rows = torch.randn(2000, 16, generator=torch.Generator().manual_seed(0))
+            >>> layer = SNNKLinear.from_linear(nn.Linear(16, 8), "gelu", 256, sample=rows)
+            >>> layer.fit_error < 0.1
+            True
+        """
+        f = as_function(activation)
+        m = default_features(layer.in_features) if n_features is None else n_features
+        _check(layer.in_features, layer.out_features, m)
+        weight, start = layer.weight.detach(), None if layer.bias is None else layer.bias.detach()
+        rows = None if sample is None else _rows(sample.detach(), layer.in_features)
+        generator = torch.Generator().manual_seed(seed)
+        features: FeatureMap
+        if kernel == "relu":
+            directions: Literal["orthogonal", "gaussian"] = "orthogonal" if orthogonal else "gaussian"
+            drawn = draw_directions(layer.in_features, m, directions, generator=generator, dtype=weight.dtype)
+            offsets = torch.randn(m, generator=generator, dtype=weight.dtype)
+            features = ReluFeatures(cast(DenseProjection, drawn).weight, offsets).to(weight.device)
+        elif kernel == "same":
+            features = _adapted(f, weight, start, rows, m, orthogonal, normalize, generator).to(weight.device)
+        else:
+            raise InputError("no such kernel of a replaced layer", repr(kernel), "Use 'relu' or 'same'.")
+        made = cls.of(features, weight, start, normalize=normalize)
+        if rows is not None:
+            with torch.no_grad():
+                made.solve(rows, f(layer(rows)))
+        return made
+
+    @property
+    def fit_error(self) -> float:
+        """Relative error of rows left out at the last `solve`: root mean square over that of the mean as a guess."""
+        return self._fit_error
+
+    _fit_error: float = math.nan
+
+    def forward(self, x: Float[Tensor, "*batch inputs"]) -> Float[Tensor, "*batch outputs"]:
+        """Apply to the last axis."""
+        y = linear(self.phi(x), self.weight)
+        if self.gain is not None:
+            y = y * self.gain
+        return y if self.bias is None else y + self.bias
+
+    def phi(self, x: Float[Tensor, "*batch inputs"]) -> Float[Tensor, "*batch m"]:
+        """Features of the inputs."""
+        if x.shape[-1] != self.in_features:
+            raise InputError("the layer takes rows of one length", tuple(x.shape), f"Pass (..., {self.in_features}).")
+        return self.features(self._scaled(x))
+
+    @torch.no_grad()
+    def solve(
+        self, x: Float[Tensor, "*batch inputs"], y: Float[Tensor, "*batch outputs"], penalty: float | None = None
+    ) -> float:
+        """Fit Psi and the offset to targets in closed form, by ridge regression; gives `fit_error`.
+
+        Arguments:
+            x: Inputs.
+            y: What the layer should answer.
+            penalty: Of the ridge; the one with the least leave-one-out error unless given.
+        """
+        rows, targets = _rows(x, self.in_features), _rows(y, self.out_features)
+        found = solve(self.phi(rows), targets, penalty, intercept=self.bias is not None)
+        self.weight.copy_(found.weights.T)
+        if self.bias is not None:
+            self.bias.copy_(found.constant)
+        if self.gain is not None:
+            self.gain.fill_(1.0)
+        self._fit_error = found.relative_error
+        return found.relative_error
+
+    def _scaled(self, x: Tensor) -> Tensor:
+        if self.normalize == "row":
+            return F.normalize(x, dim=-1)
+        return x * self.in_features**-0.25 if self.normalize == "dim" else x
+
+    def extra_repr(self) -> str:
+        options = f", normalize={self.normalize!r}" if self.normalize else ""
+        return f"{self.in_features} -> {self.out_features}, bias={self.bias is not None}{options}"
+
+
+def _adapted(
+    f: Callable[[Tensor], Tensor],
+    weight: Tensor,
+    start: Tensor | None,
+    rows: Tensor | None,
+    m: int,
+    orthogonal: bool,
+    normalize: Normalize,
+    generator: torch.Generator,
+) -> UniversalFeatures:
+    """Universal features of an activation for given weights, and for given inputs if there are any."""
+    inputs = weight.shape[1]
+    x = F.normalize(torch.randn(256, inputs, generator=generator)) if rows is None else rows[:256].cpu().float()
+    w = weight[torch.randperm(len(weight), generator=generator)[:256]].cpu().float()
+    if normalize == "row":
+        x, w = F.normalize(x), F.normalize(w)
+    elif normalize == "dim":
+        x, w = x * inputs**-0.25, w * inputs**-0.25
+    offset = 0.0 if start is None else float(start.abs().max())
+    radius = 1.2 * float((x @ w.T).abs().max()) + offset
+    product = float(x.norm(dim=1).mean() * w.norm(dim=1).mean())
+    series = FourierSeries.of(f, radius, product=product, features=m)
+    return UniversalFeatures.draw(
+        series, inputs, m, generator=generator, orthogonal=orthogonal, sample=(x, w), dtype=weight.dtype
+    )
+
+
+def _rows(x: Tensor, width: int) -> Tensor:
+    if x.shape[-1] != width:
+        raise InputError("rows have another length", tuple(x.shape), f"Pass (..., {width}).")
+    return x.reshape(-1, width)
+
+
+def _check(inputs: Any, outputs: Any, features: Any) -> None:
+    if min(inputs, outputs, features) < 1:
+        got = f"{inputs} inputs, {outputs} outputs, {features} features"
+        raise InputError("a layer has inputs, outputs and features", got, "Ask for at least one of each.")

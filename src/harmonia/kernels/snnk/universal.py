@@ -1,0 +1,164 @@
+"""Universal random features as a scikit-learn transformer: inputs here, weights there, one dot product."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float64
+from numpy import ndarray
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.preprocessing import normalize as to_rows_of_length_one
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+
+from harmonia.core.errors import InputError
+from harmonia.kernels.snnk.feature_maps import Split, UniversalFeatures
+from harmonia.kernels.snnk.fourier_series import FourierSeries
+
+
+class UniversalRandomFeatures(TransformerMixin, BaseEstimator):
+    """Features with ``transform(X) @ transform_weights(W, b).T`` an unbiased estimate of ``f(X W^T + b)``.
+
+    f is written as a sum of waves (`FourierSeries`), and each wave ``e^{i omega x . w}`` as a product of random
+    features of x and of w. The variance grows like ``e^{2 omega |x| |w|}``: keep ``|x| |w|`` near 1, for instance by
+    ``normalize="row"``, or use ReLU features, which need no such care.
+
+    Arguments:
+        f: A name in `FUNCTIONS`, a function of tensors, or a `FourierSeries`.
+        n_features: Numbers a row, even; one more where f has a mean.
+        radius: Largest ``|w . x + b|``; sines and cosines need none.
+        orthogonal: Directions are orthogonal in blocks.
+        split: ``"symmetric"``, ``"one-sided"``, or ``"adaptive"``: chosen with spreads by `fit` from rows and weights.
+        normalize: ``"row"``: rows and weights get length 1; ``"dim"``: both are divided by ``inputs ** 0.25``; None.
+        tolerance: Largest relative error of the series; None: waves are traded for less variance.
+        random_state: Seed.
+
+    Attributes:
+        series_: The sum of waves.
+        features_: The `UniversalFeatures`.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> X, W = rng.standard_normal((50, 8)) / 3, rng.standard_normal((5, 8)) / 3
+        >>> phi = UniversalRandomFeatures("sin", 20_000, random_state=0).fit(X)
+        >>> estimate = phi.transform(X) @ phi.transform_weights(W).T
+        >>> bool(np.abs(estimate - np.sin(X @ W.T)).max() < 0.1)
+        True
+    """
+
+    def __init__(  # untyped: scikit-learn's constructors take anything, and `fit` checks
+        self,
+        f="cos",
+        n_features=256,
+        *,
+        radius=None,
+        orthogonal=True,
+        split="symmetric",
+        normalize=None,
+        tolerance=0.01,
+        random_state=None,
+    ):
+        self.f = f
+        self.n_features = n_features
+        self.radius = radius
+        self.orthogonal = orthogonal
+        self.split = split
+        self.normalize = normalize
+        self.tolerance = tolerance
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any = None, *, weights: Any = None) -> UniversalRandomFeatures:
+        """Draw features for rows like these.
+
+        Arguments:
+            X: ``(n, d)``.
+            y: Not used.
+            weights: ``(o, d)``, of which split, spreads and chances are chosen when ``split="adaptive"``.
+
+        Warns:
+            UserWarning: with these rows, and these weights or others of length 1, one layer's estimate has a relative
+                error above 1.
+        """
+        if self.normalize not in (None, "row", "dim"):
+            raise InputError("no such normalisation", repr(self.normalize), "Use 'row', 'dim' or None.")
+        x = self._scaled(validate_data(self, X, dtype=np.float64))
+        rng = check_random_state(self.random_state)
+        generator = torch.Generator().manual_seed(int(rng.randint(2**31)))
+        if weights is None:
+            w = torch.nn.functional.normalize(torch.randn(64, x.shape[1], generator=generator, dtype=torch.float64))
+        else:
+            w = self._scaled(self._weights(weights))
+        x = x[:256]
+        product = float(x.norm(dim=1).mean() * w.norm(dim=1).mean())
+        radius = math.nan if self.radius is None else float(self.radius)
+        if self.tolerance is None:
+            options: dict[str, Any] = {"product": product, "features": self.n_features}
+        else:
+            options = {"tolerance": float(self.tolerance)}
+        self.series_ = FourierSeries.of(self.f, radius, **options)
+        adaptive = self.split == "adaptive"
+        self.features_ = UniversalFeatures.draw(
+            self.series_,
+            x.shape[1],
+            int(self.n_features),
+            generator=generator,
+            orthogonal=bool(self.orthogonal),
+            split=None if adaptive else Split.named(self.split),
+            product=product,
+            sample=(x, w) if adaptive else None,
+        )
+        self._warn(x, w)
+        return self
+
+    def transform(self, X: Any) -> Float64[ndarray, "n m"]:
+        """Phi of rows."""
+        check_is_fitted(self)
+        return self.features_(self._scaled(validate_data(self, X, dtype=np.float64, reset=False))).numpy()
+
+    def transform_weights(self, W: Any, b: Any = None) -> Float64[ndarray, "o m"]:
+        """Psi of rows of weights, with a bias each."""
+        check_is_fitted(self)
+        w = self._weights(W)
+        if w.shape[1] != self.n_features_in_:
+            got = f"{w.shape[1]} instead of {self.n_features_in_}"
+            raise InputError("weights have another length than rows", got, "Pass one row of weights an output.")
+        bias = None if b is None else torch.from_numpy(np.asarray(b, dtype=np.float64))
+        if bias is not None and bias.shape != (len(w),):
+            raise InputError("every row of weights has one bias", tuple(bias.shape), f"Pass {len(w)} numbers.")
+        return self.features_.of_weights(self._scaled(w), bias).numpy()
+
+    def predicted_std(self, X: Any, W: Any) -> Float64[ndarray, "n o"]:
+        """Standard deviation of each estimate of f, before it is made: at most this, for independent directions.
+
+        From the exact second moment of every wave's features.
+        """
+        x = self._scaled(validate_data(self, X, dtype=np.float64, reset=False))
+        return self._std(x, self._scaled(self._weights(W))).numpy()
+
+    def _std(self, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+        # The real part has half of the squared modulus where the phase is even, and never more than all of it.
+        return (self.features_.log_second_moment(x, w) / 2).exp() * len(self.features_.projection) ** -0.5
+
+    def _warn(self, x: torch.Tensor, w: torch.Tensor) -> None:
+        error = float(self._std(x, w).square().mean().sqrt())
+        size = float(self.series_(x @ w.T).square().mean().sqrt())
+        if error > size:
+            warnings.warn(
+                "features of such long rows say little: an estimate is off by about "
+                f"{error / size:.2g} times its size; use normalize='row', more features, or ReLU features",
+                stacklevel=3,
+            )
+
+    def _scaled(self, rows: Any) -> torch.Tensor:
+        if self.normalize == "row":
+            rows = to_rows_of_length_one(rows)
+        elif self.normalize == "dim":
+            rows = rows * rows.shape[1] ** -0.25
+        return torch.from_numpy(np.ascontiguousarray(rows))
+
+    def _weights(self, W: Any) -> ndarray:
+        return check_array(W, dtype=np.float64, input_name="W")
