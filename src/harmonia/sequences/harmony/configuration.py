@@ -27,7 +27,7 @@ class WorkloadConfig(_Strict, frozen=True):
         indicators: PromQL of further indicators by name; or, with `file`, columns by name.
         replicas: PromQL of the replicas that run; the last recommendation unless given.
         limit: What the demand can be at most, in the same unit: PromQL, or with `file` the column, or a number. Where
-            the demand reaches it, it counts as a lower bound. Found from a plateau unless given.
+            the demand reaches it, it counts as a lower bound. Found from a plateau unless given; infinity for none.
         file: A CSV or Parquet file to read instead of Prometheus.
         live: Whether the file must be fresh.
         levels: Level of indicators by name; ``demand`` is 2 unless given.
@@ -60,6 +60,11 @@ class WorkloadConfig(_Strict, frozen=True):
     max_units: int = 100
     max_step: int = 0
     adaptation: Adaptation = "bayes"
+
+    @property
+    def measures_limit(self) -> bool:
+        """Whether the limit is a query or a column rather than a number."""
+        return isinstance(self.limit, str) and bool(self.limit)
 
     def scaler(self) -> ResourceScaler:
         """Its decision maker."""

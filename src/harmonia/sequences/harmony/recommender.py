@@ -6,15 +6,12 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
-from numpy import ndarray
 
 from harmonia.core.errors import HarmoniaError, InputError
 from harmonia.core.media import whole_file
@@ -29,54 +26,22 @@ from harmonia.sequences.harmony.ingest import (
     FileSource,
     Get,
     PrometheusSource,
-    exposition,
     http_get,
-    quantity,
 )
-from harmonia.sequences.harmony.recommendation import Recommendation
-from harmonia.sequences.harmony.scaler import ResourceScaler, seconds
+from harmonia.sequences.harmony.scaler import seconds
+from harmonia.sequences.harmony.snapshot import Snapshot, Watched
 from harmonia.sequences.harmony.throttling import throttled
 
 READERS = 16
 """Workloads whose measurements are asked for at once."""
 
-PATIENCE = 30.0
+PATIENCE = 120.0
 """Seconds after which no further measurements are asked for, so that a server that hangs does not stop decisions."""
 
 _LIMIT = "limit"
 """What the column of a measured limit is called; never an input of the network."""
 
 _FACTORS = {"cores": 1.0, "millicores": 1e-3, "GB": 1.0, "bytes": 1e-9, "gpus": 1.0, "requests": 1.0}
-_RESOURCES = {"cores": "cpu", "millicores": "cpu", "GB": "memory", "bytes": "memory", "gpus": "gpu"}
-
-
-@dataclass
-class _Workload:
-    """A workload in the making: configuration, decision maker, last state."""
-
-    config: WorkloadConfig
-    source: PrometheusSource | FileSource
-    scaler: ResourceScaler
-    current: int = 0
-    last: Recommendation | None = None
-    problems: tuple[str, ...] = ()
-    seen: float = -math.inf
-    """Time of the last demand that was learnt from."""
-    age: float = math.nan
-    demand: Demand | None = None
-    known: float | None = None
-    """The last sound demand."""
-    throttled: ndarray = field(default_factory=lambda: np.zeros(0, dtype=bool))
-    """Which measured demands were at their limit."""
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """What the service answers until the next refresh; never changed, so that it is read without locks."""
-
-    recommendations: dict[str, dict[str, Any]] = field(default_factory=dict)
-    metrics: str = ""
-    refreshed: float = 0.0
 
 
 class Recommender:
@@ -98,23 +63,23 @@ class Recommender:
         self._forecasters: dict[str, tuple[HarmonyForecaster, float]] = {}
         self._restore()
 
-    def _workload(self, config: WorkloadConfig) -> _Workload:
+    def _workload(self, config: WorkloadConfig) -> Watched:
         names = {"demand": config.demand, **config.indicators}
-        if isinstance(config.limit, str) and config.limit:
-            names[_LIMIT] = config.limit
+        if config.measures_limit:
+            names[_LIMIT] = str(config.limit)
         source: PrometheusSource | FileSource
         if config.file:
             source = FileSource(Path(config.file), tuple(names.values()), seconds(config.step), config.live)
         else:
             url = self.config.prometheus
             source = PrometheusSource(url, names, seconds(config.step), seconds(config.history), self._get)
-        return _Workload(config, source, config.scaler())
+        return Watched(config, source, config.scaler())
 
     def refresh(self) -> Snapshot:
         """Read, forecast and decide for all workloads; one that fails falls back and harms no other."""
         now = float(self._clock())
         begun = time.perf_counter()
-        groups: dict[str, list[tuple[_Workload, Series]]] = {}
+        groups: dict[str, list[tuple[Watched, Series]]] = {}
         with ThreadPoolExecutor(READERS) as pool:
             read = list(pool.map(lambda each: self._read(each, now, begun), self._workloads.values()))
         for workload, cleaned in zip(self._workloads.values(), read):
@@ -135,10 +100,10 @@ class Recommender:
         for workload in self._workloads.values():
             self._decide(workload, now)
         self._save()
-        self.snapshot = self._told(now, time.perf_counter() - begun)
+        self.snapshot = Snapshot.of(list(self._workloads.values()), now, time.perf_counter() - begun)
         return self.snapshot
 
-    def _read(self, workload: _Workload, now: float, begun: float) -> Cleaned | None:
+    def _read(self, workload: Watched, now: float, begun: float) -> Cleaned | None:
         """Its measurements, or None and what is wrong with them."""
         try:
             if time.perf_counter() - begun > PATIENCE:
@@ -148,15 +113,14 @@ class Recommender:
             workload.problems, workload.age = (str(error),), math.nan
             return None
 
-    def _measured(self, workload: _Workload, now: float) -> Cleaned:
-        cleaned = workload.source.read(now)
-        config = workload.config
+    def _measured(self, workload: Watched, now: float) -> Cleaned:
+        cleaned, config = workload.source.read(now), workload.config
         names, series = ("demand", *config.indicators), cleaned.series
-        measured = series.values[:, 0]
-        limit = series.values[:, len(names)] if config.limit and isinstance(config.limit, str) else config.limit or None
-        workload.throttled = throttled(measured, limit)
+        known = float(config.limit) if config.limit and not config.measures_limit else None
+        limit = series.values[:, -1] if config.measures_limit else known
+        workload.throttled = throttled(series.values[:, 0], limit)
         if workload.throttled.any():
-            said = f"demand was at its limit in {workload.throttled.sum()} of {len(series)} steps, and more there"
+            said = f"demand was at its limit in {workload.throttled.sum()} of {len(series)} steps: lower bounds"
             cleaned = cleaned._replace(problems=(*cleaned.problems, said))
         values = series.values[:, : len(names)] * np.r_[_FACTORS[config.unit], np.ones(len(names) - 1)]
         if config.replicas and not config.file:
@@ -164,7 +128,7 @@ class Recommender:
             workload.current = max(1, round(source.read(now).series.values[-1, 0]))
         return cleaned._replace(series=Series(values, names, series.times))
 
-    def _learn(self, workload: _Workload, cleaned: Cleaned) -> None:
+    def _learn(self, workload: Watched, cleaned: Cleaned) -> None:
         """Let the level adapt, once for each new step of the measurements."""
         last = float(cleaned.series.times[-1].astype("datetime64[us]").astype(np.int64) / 1e6)
         if last > workload.seen:
@@ -172,12 +136,12 @@ class Recommender:
                 workload.scaler.observe(float(cleaned.series.values[-1, 0]), bool(workload.throttled[-1]))
             workload.seen = last
 
-    def _group(self, workload: _Workload, series: Series) -> str:
+    def _group(self, workload: Watched, series: Series) -> str:
         levels = sorted(workload.config.levels.items())
         text = json.dumps([series.names, workload.config.step, levels, self.config.lookback, self.config.horizon])
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
-    def _forecast(self, key: str, members: list[tuple[_Workload, Series]], now: float) -> None:
+    def _forecast(self, key: str, members: list[tuple[Watched, Series]], now: float) -> None:
         forecaster, fitted = self._forecasters.get(key, (None, -math.inf))
         if forecaster is None or now - fitted > seconds(self.config.refit):
             enough = self.config.lookback + self.config.horizon + 1
@@ -200,7 +164,7 @@ class Recommender:
         for (workload, _), demand in zip(members, Demand.of(forecaster.forecast(values, times))):
             workload.demand = demand
 
-    def _decide(self, workload: _Workload, now: float) -> None:
+    def _decide(self, workload: Watched, now: float) -> None:
         scaler = workload.scaler
         current = workload.current or scaler.units(workload.known or 0.0)
         if workload.demand is None:
@@ -209,38 +173,6 @@ class Recommender:
         else:
             workload.last = scaler.recommend(workload.demand, current, now)
         workload.current = workload.last.target
-
-    def _told(self, now: float, took: float) -> Snapshot:
-        recommendations = {each.config.name: _as_json(each, now) for each in self._workloads.values() if each.last}
-        return Snapshot(recommendations, self._metrics(took), now)
-
-    def _metrics(self, took: float) -> str:
-        replicas, risk, forecast, fallback, age, limit = (list[tuple[Mapping[str, Any], float]]() for _ in range(6))
-        for each in self._workloads.values():
-            name, last = {"workload": each.config.name}, each.last
-            if last is None:
-                continue
-            for level, units in ((0.5, last.lower), (1 - each.config.sla, last.target), (0.999, last.upper)):
-                replicas.append((name | {"quantile": f"{level:g}"}, float(units)))
-            risk.append((name, last.p_violation))
-            fallback.append((name, float(last.fallback)))
-            age.append((name, each.age))
-            limit.append((name, float(each.throttled[-1:].any())))
-            if each.demand is not None:
-                for level in (0.05, 0.5, 0.95, 0.99):
-                    for step, value in enumerate(each.demand.requirement(1 - level), start=1):
-                        forecast.append((name | {"quantile": f"{level:g}", "step": step}, float(value)))
-        return exposition(
-            {
-                "harmony_recommended_replicas": ("Units for a quantile of demand; the SLA's is the target.", replicas),
-                "harmony_violation_probability": ("Probability that demand exceeds the target's capacity.", risk),
-                "harmony_forecast": ("Quantiles of demand at coming steps.", forecast),
-                "harmony_fallback": ("1 while the reactive rule decides.", fallback),
-                "harmony_demand_throttled": ("1 while demand is at its limit: it is more than is measured.", limit),
-                "harmony_data_age_seconds": ("Age of the last sound measurement.", age),
-                "harmony_refresh_seconds": ("What the last refresh took.", [({}, took)]),
-            }
-        )
 
     def _save(self) -> None:
         state = {
@@ -272,46 +204,3 @@ class Recommender:
                     self._forecasters[key] = (HarmonyForecaster.load(file), float(fitted))
         except (KeyError, TypeError, ValueError, OSError, msgspec.MsgspecError) as error:
             raise InputError(f"the state in {path} cannot be read", error, "Delete it to start afresh.") from error
-
-
-def _as_json(workload: _Workload, now: float) -> dict[str, Any]:
-    """A recommendation in the shape of the VPA, with the HPA's number and the reasons beside it."""
-    last, config = workload.last, workload.config
-    assert last is not None
-    resource = _RESOURCES.get(config.unit, config.unit)
-
-    def amount(units: int) -> dict[str, str]:
-        return {resource: quantity(units * config.unit_capacity, resource)}
-
-    return {
-        "workload": config.name,
-        "dryRun": True,
-        "time": now,
-        "recommendation": {
-            "containerRecommendations": [
-                {
-                    "containerName": config.name,
-                    "target": amount(last.target),
-                    "lowerBound": amount(last.lower),
-                    "upperBound": amount(last.upper),
-                    "uncappedTarget": amount(last.uncapped),
-                }
-            ]
-        },
-        "desiredReplicas": last.target,
-        "plan": list(last.plan),
-        "requirement": list(last.requirement),
-        "violationProbability": _plain(last.p_violation),
-        "expectedCost": _plain(last.expected_cost),
-        "level": _plain(last.level),
-        "binding": last.binding,
-        "fallback": last.fallback,
-        "throttled": bool(workload.throttled[-1:].any()),
-        "reason": last.reason,
-        "problems": list(workload.problems),
-    }
-
-
-def _plain(value: float) -> float | None:
-    """JSON knows no NaN."""
-    return value if math.isfinite(value) else None

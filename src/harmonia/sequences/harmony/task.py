@@ -34,7 +34,7 @@ _COLUMN = Field("variable that is the demand; cpu, demand, calls, ... unless giv
 _CAPACITY = Field("demand that one unit can take, in units of the demand", gt=0)
 _UTILIZATION = Field("share of a unit's capacity that may be used", gt=0, le=1)
 _SLA = Field("share of steps in which demand may exceed what is usable", gt=0, lt=0.5)
-_LIMIT = Field("most that the demand can be: a number or a variable; demand at it counts as a lower bound")
+_LIMIT = Field("most that the demand can be, a number or a variable; found from a plateau unless given, inf for none")
 _DELAY = Field("time until an added unit serves: 30s, 10min, 1h")
 _INTERVAL = Field("time between rows, where the trace has no dates")
 _SEASON = Field("steps of a day, for the rules that are compared; 0: from the time between rows", ge=0)
