@@ -13,7 +13,7 @@ from harmonia.core.claim import claims_in
 from harmonia.core.errors import InputError
 from harmonia.kernels.dkm import DeepKernelMachineClassifier, DeepKernelMachineRegressor, claim
 from harmonia.kernels.dkm.path import held_out_loss, learning_path
-from harmonia.kernels.dkm.task import fit, path
+from harmonia.kernels.dkm.task import _trivial, fit, path
 from harmonia.media import Figure, Table
 
 
@@ -78,6 +78,12 @@ def test_held_out_losses():
     assert held_out_loss(classes, X[60:], labels[60:]) == pytest.approx(expected)
     with pytest.raises(InputError, match="fall"):
         learning_path(model, (X, y), (X, y), dofs=(1.0, 10.0))
+
+
+def test_what_is_known_without_inputs():
+    y = np.array([1.0, 2.0, 4.0])
+    assert _trivial(y, False) == pytest.approx(-0.5 * math.log(2 * math.pi * y.var()) - 0.5)
+    assert _trivial(np.array(["a", "a", "b"]), True) == pytest.approx((2 * math.log(2 / 3) + math.log(1 / 3)) / 3)
 
 
 def test_bad_tables(table):

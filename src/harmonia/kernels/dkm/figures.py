@@ -67,6 +67,8 @@ def prediction_figure(
     inside: Bool[np.ndarray, " n"] = (low <= observed) & (observed <= high)
     explained = 1 - np.square(observed - mean).mean() / observed.var()
     title = f"Left-out rows: {100 * explained:.0f}% of the variance explained"
+    if explained < 0:
+        title = "Left-out rows are predicted worse than by their mean: give more degrees of freedom"
     figure, (left, right) = new_figure(1, 2, title=title, height=4.2)
     for where, colour, label in ((inside, PALETTE[0], "inside"), (~inside, PALETTE[1], "outside")):
         look: dict[str, Any] = {"fmt": "o", "ms": 3, "lw": 0.6, "alpha": 0.6}

@@ -72,6 +72,10 @@ def fit(
     new = _predicted(whole, data.x[~data.known]) if not data.known.all() else known[:0]
     density, quality = _judged(data, y, known)
     say(f"Left-out rows: {density:.3f} nats a row; the bound is {whole.elbo_:.3f}.")
+    if density < (trivial := _trivial(y, data.is_class)):
+        say(
+            f"That is worse than {trivial:.3f} without inputs: learned kernels overfit. Raise dof; `path` says how far."
+        )
     return {
         "predictions": Table(_table(data, whole, known, new)),
         "score": density,
@@ -186,6 +190,14 @@ def _judged(data: _Data, y: np.ndarray, held: np.ndarray) -> tuple[float, Figure
     np.add.at(confusion, (index, held.argmax(1)), 1)
     density = float(np.log(held[np.arange(len(index)), index].clip(1e-300)).mean())
     return density, figures.class_figure(confusion, reliability(held, index), classes, data.name)
+
+
+def _trivial(y: np.ndarray, is_class: bool) -> float:
+    """Mean log density of targets under their own normal distribution, or of labels under their frequencies."""
+    if not is_class:
+        return float(norm.logpdf(y, y.mean(), max(y.std(), 1e-300)).mean())
+    shares = np.unique(y, return_counts=True)[1] / len(y)
+    return float((shares * np.log(shares)).sum())
 
 
 def _table(data: _Data, model: Estimator, known: np.ndarray, new: np.ndarray) -> polars.DataFrame:
