@@ -124,9 +124,9 @@ def least_decay(observed: Observed, imputed: Float64[ndarray, "users items"]) ->
     """
     corrections = observed.weights * (observed.labels - imputed[observed.users, observed.items]) / len(observed.users)
     matrix = csr_array((corrections, (observed.users, observed.items)), shape=imputed.shape)
-    if min(imputed.shape) < 3:
+    if min(imputed.shape) < 3 or not corrections.any():
         return float(np.linalg.norm(matrix.toarray(), 2))
-    return float(svds(matrix, k=1, return_singular_vectors=False, v0=np.ones(min(imputed.shape)))[0])
+    return float(svds(matrix, k=1, return_singular_vectors=False, random_state=0)[0])
 
 
 def loss_and_gradient(
