@@ -13,7 +13,7 @@ from harmonia.core.errors import InputError
 from harmonia.core.progress import track
 from harmonia.kernels.dkm.estimators import DeepKernelMachineClassifier, DeepKernelMachineRegressor
 
-DOFS = (math.inf, 1e4, 1e3, 100.0, 10.0, 1.0, 0.1, 0.01)
+DOFS = (math.inf, 1e3, 100.0, 10.0, 1.0, 0.1, 0.01)
 """From fixed kernels to almost free ones."""
 
 
