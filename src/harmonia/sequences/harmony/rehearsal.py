@@ -31,12 +31,12 @@ def measuring(traces: Mapping[str, Series], host: str = "127.0.0.1", port: int =
     Example:
         >>> from harmonia.data.traces import synthetic_trace
         >>> from harmonia.sequences.harmony.ingest import PrometheusSource
-        >>> trace = synthetic_trace(days=1)
+        >>> trace = synthetic_trace(days=2)
         >>> with measuring({"shop": trace}) as address:
         ...     source = PrometheusSource(address, {"demand": 'cpu{workload="shop"}'}, step=600.0, history=86400.0)
-        ...     found = source.read(now=1704153000.0)
+        ...     found = source.read(now=1704239400.0)
         >>> len(found.series), found.problems
-        (144, ())
+        (145, ())
     """
 
     known = {name: _Trace(trace) for name, trace in traces.items()}
