@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from harmonia.core.errors import InputError
 from harmonia.kernels.snnk.solving import Solved, solve, solve_sums
-from harmonia.parts.gram import ArcCosineFeatures, DenseProjection
+from harmonia.parts.gram import ArcCosineFeatures, DenseProjection, Directions
 from harmonia.parts.gram.ridge import NormalEquations
 
 _BLOCK = 8192
@@ -34,7 +34,7 @@ class BundledSNNK(BaseEstimator):
     n_features: int | tuple[int, ...]
     depth: int | None
     order: int
-    directions: str
+    directions: Directions
     bias: bool
     standardize: bool
     alpha: float | str
@@ -81,6 +81,8 @@ class BundledSNNK(BaseEstimator):
             raise InputError("'depth' is the number of layers", got, "Give one width, or one a layer.")
         if self.alpha != "loo" and not (isinstance(self.alpha, Real) and 0 < float(self.alpha) < np.inf):
             raise InputError("'alpha' is a number above 0 or 'loo'", repr(self.alpha), "Change it.")
+        if self.directions not in get_args(Directions):
+            raise InputError("no such directions", repr(self.directions), f"Use one of {get_args(Directions)}.")
         if self.solver not in ("auto", "rows", "sums"):
             raise InputError("no such solver", repr(self.solver), "Use 'auto', 'rows' or 'sums'.")
 
@@ -105,8 +107,9 @@ class BundledSNNK(BaseEstimator):
         self._start(X)
         in_memory = len(X) * self.widths[-1] <= _IN_MEMORY
         if len(X) >= 2 and (self.solver == "rows" or (self.solver == "auto" and in_memory)):
-            self._sums: NormalEquations | None = None
             self._found: Solved | None = solve(self._phi(X), targets, self._penalty)
+            self._sums: NormalEquations | None = self._found.sums
+            self._fitted_targets = targets
         else:
             self._sums = NormalEquations.over(self._blocks(X, targets))
             self._found = None
@@ -143,6 +146,14 @@ class BundledSNNK(BaseEstimator):
     def n_parameters_(self) -> int:
         """Trainable numbers: the last weights and offsets; directions are drawn, not trained."""
         return self.solved_.weights.numel() + self.solved_.constant.numel()
+
+    def _left_out(self) -> Float[Tensor, "n k"]:
+        """What each row is answered by the model of all others."""
+        check_is_fitted(self)
+        if self._found is None or self._found.left_out is None:
+            mend = "Fit with solver='rows' and the squared loss."
+            raise InputError("rows left out are known after a fit that keeps them", f"solver={self.solver!r}", mend)
+        return self._fitted_targets - self._found.left_out
 
     def _linear(self, X: Any) -> Float[Tensor, "n k"]:
         check_is_fitted(self)

@@ -12,6 +12,7 @@ from numpy import ndarray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.utils import Tags
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 from torch import Tensor
@@ -93,16 +94,19 @@ class BundledSNNKRegressor(RegressorMixin, BundledSNNK):
         return self._update(X, y, 1)
 
     def forget(self, X: Any, y: Any) -> BundledSNNKRegressor:
-        """Take rows away that `partial_fit` (or ``solver="sums"``) was given: as if they had never been seen.
+        """Take rows away that `fit` or `partial_fit` was given: as if they had never been seen.
+
+        With ``standardize=True`` what remains is the scale of the columns, which is that of the first batch.
 
         Raises:
-            InputError: a model that keeps no sums, or more rows than there are.
+            InputError: more rows than there are.
         """
         return self._update(X, y, -1)
 
     def _update(self, X: Any, y: Any, sign: int) -> BundledSNNKRegressor:
         first = not hasattr(self, "layers_")
-        _check_sums(self, first, sign)
+        if sign < 0:
+            check_is_fitted(self)
         X, y = self._new_rows(X, y, first=first)
         if first:
             self._flat, self._sums = np.ndim(y) == 1, None
@@ -115,8 +119,19 @@ class BundledSNNKRegressor(RegressorMixin, BundledSNNK):
         y = self._linear(X).numpy()
         return y[:, 0] if self._flat else y
 
+    @property
+    def left_out_predictions_(self) -> Float64[ndarray, "n *k"]:
+        """Of every row by the model of all others; after `fit` with rows in memory."""
+        y = self._left_out().numpy()
+        return y[:, 0] if self._flat else y
+
     def _targets(self, y: Any) -> Tensor:
-        return torch.from_numpy(np.asarray(y, dtype=np.float64).reshape(len(y), -1))
+        return torch.from_numpy(np.array(y, dtype=np.float64).reshape(len(y), -1))
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
 
 
 class BundledSNNKClassifier(ClassifierMixin, BundledSNNK):
@@ -187,7 +202,7 @@ class BundledSNNKClassifier(ClassifierMixin, BundledSNNK):
         if self.loss == "logistic":
             self._fit_logistic(X, targets)
         elif self._found is not None and self._found.left_out is not None:
-            self.temperature_ = _temperature((targets - self._found.left_out).numpy(), targets.numpy())
+            self.temperature_ = _temperature(self._left_out().numpy(), targets.numpy())
         return self
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None) -> BundledSNNKClassifier:
@@ -195,19 +210,21 @@ class BundledSNNKClassifier(ClassifierMixin, BundledSNNK):
         return self._update(X, y, classes, 1)
 
     def forget(self, X: Any, y: Any) -> BundledSNNKClassifier:
-        """Take rows away that `partial_fit` (or ``solver="sums"``) was given: as if they had never been seen."""
+        """Take rows away that `fit` or `partial_fit` was given: as if they had never been seen."""
         return self._update(X, y, None, -1)
 
     def _update(self, X: Any, y: Any, classes: Any, sign: int) -> BundledSNNKClassifier:
         if self.loss != "squared":
             raise InputError("rows come and go with the squared loss", repr(self.loss), "Use loss='squared'.")
         first = not hasattr(self, "layers_")
-        _check_sums(self, first, sign)
+        if sign < 0:
+            check_is_fitted(self)
         X, y = self._new_labels(X, y, first=first)
         if first:
             self.classes_ = unique_labels(y if classes is None else classes)
-            self._sums = self.temperature_ = None
+            self._sums = None
             self._start(X)
+        self.temperature_ = None
         self._add_targets(X, self._coded(y), sign)
         return self
 
@@ -218,7 +235,8 @@ class BundledSNNKClassifier(ClassifierMixin, BundledSNNK):
 
     def predict(self, X: Any) -> ndarray:
         """Labels."""
-        return self.classes_[self._decisions(X).argmax(1)]
+        best = self._decisions(X).argmax(1)
+        return self.classes_[best]
 
     def predict_proba(self, X: Any) -> Float64[ndarray, "n classes"]:
         """Probabilities of the classes; with sums alone, which know no temperature, answers clipped to [0, 1]."""
@@ -229,6 +247,11 @@ class BundledSNNKClassifier(ClassifierMixin, BundledSNNK):
             return softmax(decisions / self.temperature_, axis=1)
         clipped = decisions.clip(1e-6, 1)
         return clipped / clipped.sum(1, keepdims=True)
+
+    @property
+    def left_out_probabilities_(self) -> Float64[ndarray, "n classes"]:
+        """Of every row by the model of all others; after `fit` with rows in memory and the squared loss."""
+        return softmax(self._left_out().numpy() / self.temperature_, axis=1)
 
     def _decisions(self, X: Any) -> Float64[ndarray, "n classes"]:
         return self._linear(X).numpy()
@@ -262,14 +285,6 @@ class BundledSNNKClassifier(ClassifierMixin, BundledSNNK):
             unknown = sorted(set(y.tolist()) - set(self.classes_.tolist()))[:3]
             raise InputError("labels that were not named before", unknown, "Name all classes in the first call.")
         return torch.from_numpy(np.eye(len(self.classes_))[index])
-
-
-def _check_sums(model: BundledSNNK, first: bool, sign: int) -> None:
-    if first and sign < 0:
-        check_is_fitted(model, "layers_")
-    if not first and model._sums is None:
-        mend = "Fit with solver='sums', or with partial_fit from the start."
-        raise InputError("the model keeps no sums over rows", f"solver={model.solver!r}", mend)
 
 
 def _logistic_penalty(moments: FoldMoments, features: ndarray, coded: ndarray) -> float:

@@ -56,10 +56,10 @@ class Split:
 
     @classmethod
     def best(cls, x: Float[Tensor, "n d"], w: Float[Tensor, "o d"], frequency: float) -> Split:
-        """The split with the least mean second moment over pairs: balanced norms, and the better of both signs."""
+        """The split with the least mean second moment over pairs: balanced norms, and the best of three angles."""
         norms = [float(rows.double().square().sum(1).mean().sqrt().clamp(min=1e-12)) for rows in (x, w)]
         balanced = cls(scale=math.sqrt(norms[1] / norms[0]))
-        choices = (balanced, replace(balanced, angle=-math.pi / 4))
+        choices = [replace(balanced, angle=angle) for angle in (math.pi / 4, -math.pi / 4, math.pi / 2)]
         return min(choices, key=lambda split: float(split.log_second_moments(x, w, frequency).logsumexp((0, 1))))
 
     @property

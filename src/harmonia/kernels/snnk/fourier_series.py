@@ -19,7 +19,7 @@ from jaxtyping import Complex, Float, Float64
 from torch import Tensor
 
 from harmonia.core.errors import InputError
-from harmonia.parts.gram.ridge import feature_ridge
+from harmonia.parts.gram.ridge import RidgePath
 
 Function = Callable[[Any], Any]
 
@@ -70,7 +70,7 @@ class FourierSeries:
         f: str | Function | FourierSeries,
         radius: float = math.nan,
         *,
-        product: float = 0.0,
+        product: float | None = None,
         features: int | None = None,
         terms: int = 32,
         tolerance: float = 0.01,
@@ -80,9 +80,9 @@ class FourierSeries:
         Arguments:
             f: A name in `FUNCTIONS`, or a function of tensors; a series is given back as it is.
             radius: z lies in [-radius, radius]; sines and cosines need none.
-            product: Typical ``|x| |w|`` that the features will meet.
-            features: How many features there will be: with few of them, waves are traded for accuracy. None: as
-                accurate as possible.
+            product: Typical ``|x| |w|`` that the features will meet; `radius` unless given.
+            features: How many features there will be: the sum of squared error and variance is then the least. None:
+                the least variance with an error within the tolerance.
             terms: Most waves.
             tolerance: Largest relative error (root mean square); with `features` it is not asked for.
 
@@ -102,38 +102,39 @@ class FourierSeries:
         values = torch.as_tensor(f(z), dtype=torch.float64)
         if values.shape != z.shape or not values.isfinite().all():
             raise InputError("a function gives one finite number for each", tuple(values.shape), "Change it.")
-        series = min(
-            (cls._fitted(z, values, radius, product, terms, penalty) for penalty in _PENALTIES),
-            key=lambda one: one.error**2 + (one.variance(product) / features if features else 1e-20 * one.energy()),
-        )
+        product = radius if product is None else product
         size = float(values.square().mean().sqrt())
-        if not features and series.error > tolerance * size:
-            got = f"relative error {series.error / size:.2g} with {terms} waves"
+        candidates = cls._candidates(z, values, radius, product, terms)
+        if features:
+            return min(candidates, key=lambda series: series.error**2 + series.variance(product) / features)
+        accurate = [series for series in candidates if series.error <= tolerance * size]
+        if not accurate:
+            got = f"relative error {min(series.error for series in candidates) / size:.2g} with {terms} waves"
             mend = "Use more terms, a smaller radius, a smoother function or a larger tolerance."
             raise InputError("the function is not a sum of few waves", got, mend)
-        return series
+        return min(accurate, key=lambda series: series.variance(product))
 
     @classmethod
-    def _fitted(
-        cls, z: Tensor, values: Tensor, radius: float, product: float, terms: int, penalty: float
-    ) -> FourierSeries:
+    def _candidates(cls, z: Tensor, values: Tensor, radius: float, product: float, terms: int) -> list[FourierSeries]:
+        """One fit for each penalty, from one decomposition."""
         frequencies = math.pi / (2 * radius) * torch.arange(1, terms + 1, dtype=torch.float64)
         cost = (frequencies * product).clamp(max=300).exp()
         angles = z[:, None] * frequencies
-        waves = torch.cat([torch.ones_like(z)[:, None], angles.cos() / cost, -angles.sin() / cost], 1)
-        found = feature_ridge(waves, values[:, None], penalty * len(z))[:, 0]
-        constant, (real, imaginary) = found[0], (found[1:].reshape(2, terms) / cost)
-        error = float((waves @ found - values).square().mean().sqrt())
-        return cls(float(constant), frequencies, torch.complex(real, imaginary), error, radius)
+        waves = torch.cat([angles.cos() / cost, -angles.sin() / cost], 1)
+        path = RidgePath.of_features(waves, values[:, None], intercept=True)
+        found = []
+        for penalty in _PENALTIES:
+            weights = (waves - waves.mean(0)).T @ path.dual(penalty * len(z))
+            constant = values.mean() - waves.mean(0) @ weights[:, 0]
+            real, imaginary = weights.reshape(2, terms) / cost
+            error = float((path.fitted(penalty * len(z))[:, 0] - values).square().mean().sqrt())
+            found.append(cls(float(constant), frequencies, torch.complex(real, imaginary), error, radius))
+        return found
 
     def __call__(self, z: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
         """The sum at z."""
         waves = torch.exp(1j * z[..., None] * self.frequencies.to(z))
         return self.constant + (waves * self.amplitudes.to(waves.dtype)).sum(-1).real
-
-    def energy(self) -> float:
-        """Sum of squared amplitudes."""
-        return float(self.amplitudes.abs().square().sum())
 
     def variance(self, product: float) -> float:
         """Of one pair of features, at most: ``(sum |a_k| e^{omega_k |x| |w|})^2`` with the best chances."""

@@ -29,6 +29,7 @@ class Solved:
         errors: Mean squared error of rows left out (or its estimate by generalised cross-validation), over outputs.
         spread: Mean squared deviation of the targets from their mean, over outputs.
         path: Penalties that were tried, and their errors.
+        sums: Over the rows.
     """
 
     weights: Float[Tensor, "m outputs"]
@@ -38,6 +39,7 @@ class Solved:
     spread: float
     left_out: Float[Tensor, "n outputs"] | None = None
     path: tuple[tuple[float, float], ...] = ()
+    sums: NormalEquations | None = None
 
     @property
     def relative_error(self) -> float:
@@ -60,10 +62,13 @@ def solve(
     if len(features) < 2:
         raise InputError("a fit needs rows to leave out", f"{len(features)} row(s)", "Pass at least two.")
     f, y = features.double(), targets.double()
-    mean = f.mean(0) if intercept else torch.zeros_like(f[0])
+    sums = NormalEquations.of(f, y)
+    mean = sums.sum / sums.count if intercept else torch.zeros_like(f[0])
     centred = f - mean
-    tall = len(f) > f.shape[1]
-    cache = EigenCache.of_many_rows(centred) if tall else EigenCache.of_features(centred)
+    if len(f) > f.shape[1]:
+        cache = EigenCache.of_many_rows(centred, sums.gram - sums.count * torch.outer(mean, mean))
+    else:
+        cache = EigenCache.of_features(centred)
     ridge = RidgePath(cache, y, intercept=intercept)
     tried = _penalties(float(cache.values.sum()) / len(f))
     errors = ridge.errors(tried).sum(1).nan_to_num(nan=torch.inf)
@@ -73,7 +78,7 @@ def solve(
     spread = float((y - y.mean(0)).square().mean(0).sum())
     path = tuple(zip(tried.tolist(), errors.tolist()))
     constant = ridge.mean - mean @ weights
-    return Solved(weights, constant, chosen, float(left_out.square().mean(0).sum()), spread, left_out, path)
+    return Solved(weights, constant, chosen, float(left_out.square().mean(0).sum()), spread, left_out, path, sums)
 
 
 def solve_sums(sums: NormalEquations, penalty: float | None = None) -> Solved:
@@ -86,7 +91,7 @@ def solve_sums(sums: NormalEquations, penalty: float | None = None) -> Solved:
     spread = float((sums.energy - sums.target_sum.square() / sums.count).sum()) / sums.count
     path = tuple(zip(tried.tolist(), errors.tolist()))
     at = float(sums.generalised_cv(torch.tensor([chosen]).double(), intercept=True).sum())
-    return Solved(weights, constant, chosen, at, spread, None, path)
+    return Solved(weights, constant, chosen, at, spread, None, path, sums)
 
 
 def _penalties(scale: float) -> Float[Tensor, " p"]:

@@ -85,6 +85,8 @@ class UniversalRandomFeatures(TransformerMixin, BaseEstimator):
         """
         if self.normalize not in (None, "row", "dim"):
             raise InputError("no such normalisation", repr(self.normalize), "Use 'row', 'dim' or None.")
+        if self.split not in ("symmetric", "one-sided", "adaptive"):
+            raise InputError("no such split", repr(self.split), "Use 'symmetric', 'one-sided' or 'adaptive'.")
         x = self._scaled(validate_data(self, X, dtype=np.float64))
         rng = check_random_state(self.random_state)
         generator = torch.Generator().manual_seed(int(rng.randint(2**31)))
@@ -96,10 +98,10 @@ class UniversalRandomFeatures(TransformerMixin, BaseEstimator):
         product = float(x.norm(dim=1).mean() * w.norm(dim=1).mean())
         radius = math.nan if self.radius is None else float(self.radius)
         if self.tolerance is None:
-            options: dict[str, Any] = {"product": product, "features": self.n_features}
+            options: dict[str, Any] = {"features": self.n_features}
         else:
             options = {"tolerance": float(self.tolerance)}
-        self.series_ = FourierSeries.of(self.f, radius, **options)
+        self.series_ = FourierSeries.of(self.f, radius, product=product, **options)
         adaptive = self.split == "adaptive"
         self.features_ = UniversalFeatures.draw(
             self.series_,

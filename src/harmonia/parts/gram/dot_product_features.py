@@ -62,8 +62,8 @@ def exponential_features(
 
 
 def log_second_moment(
-    u: Inexact[Tensor, "*batch inputs"], v: Inexact[Tensor, "*batch inputs"], spread: Number = 0.0
-) -> Float[Tensor, "*batch"]:
+    u: Inexact[Tensor, "*#batch inputs"], v: Inexact[Tensor, "*#batch inputs"], spread: Number = 0.0
+) -> Float[Tensor, "*pairs"]:
     """``log E |L_g(u) L_g(v)|^2``: the variance of one feature is its exponential less ``|exp(u . v)|^2``.
 
     ``(1 + 4M)^d (1 + 8M)^(-d/2) exp(2 (1 + 4M) / (1 + 8M) |Re(u + v)|^2 - Re(u . u + v . v))``.

@@ -1,0 +1,1 @@
+"""Claims by idea: laws of the features, tables, adapters."""

@@ -1,0 +1,153 @@
+"""Universal and ReLU features: means, the exact variance laws, splits, series, what is saved, bad input."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from harmonia.core.errors import InputError
+from harmonia.kernels.snnk import FourierSeries, ReluFeatures, Split, UniversalFeatures, UniversalRandomFeatures
+from harmonia.parts.gram import ArcCosine
+
+
+def normal(seed, *shape):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def unit_rows(seed, n, d, length=1.0):
+    return length * torch.nn.functional.normalize(normal(seed, n, d))
+
+
+@parametrize_with_checks([UniversalRandomFeatures(n_features=8, normalize="row", random_state=0)])
+def test_scikit_learn_conformance(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("f", ["sin", "cos", "gelu", "tanh"])
+@pytest.mark.parametrize("split", ["symmetric", "one-sided", "adaptive"])
+def test_estimates_have_the_right_mean(f, split):
+    x, w, b = unit_rows(0, 4, 6).numpy(), unit_rows(1, 3, 6).numpy(), np.array([0.2, -0.1, 0.0])
+    exact = {"sin": np.sin, "cos": np.cos, "tanh": np.tanh}.get(f) or (
+        lambda z: torch.nn.functional.gelu(torch.from_numpy(z)).numpy()
+    )
+    found = []
+    for seed in range(60):
+        phi = UniversalRandomFeatures(f, 512, radius=1.3, split=split, orthogonal=seed % 2 == 0, random_state=seed)
+        phi.fit(x, weights=w)
+        found.append(phi.transform(x) @ phi.transform_weights(w, b).T)
+    mean, error = np.mean(found, 0), np.std(found, 0) / 60**0.5
+    assert (np.abs(mean - exact(x @ w.T + b)) < 5 * error + 2e-3).all()
+
+
+@pytest.mark.parametrize("split", ["symmetric", "one-sided"])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_variance_laws(split, sign):
+    """``E |z - mu|^2`` of m complex features: both closed forms."""
+    d, m = 16, 64
+    x = unit_rows(0, 1, d)
+    w = sign * torch.nn.functional.normalize(x + 0.8 * unit_rows(1, 1, d))
+    mu = torch.exp(1j * (x @ w.T))
+    series = FourierSeries.of("cos")
+    errors = []
+    for seed in range(1500):
+        features = UniversalFeatures.draw(
+            series,
+            d,
+            2 * m,
+            generator=torch.Generator().manual_seed(seed),
+            orthogonal=False,
+            split=Split.named(split),
+        )
+        phi, psi = features(x), features.of_weights(w, None)
+        z = (torch.complex(phi[0, :m], phi[0, m:]) * torch.complex(psi[0, :m], -psi[0, m:])).sum()
+        errors.append(float((z - mu).abs().square()))
+    size = float(x.square().sum() + w.square().sum())
+    law = size if split == "one-sided" else float((x + w).square().sum())
+    assert np.mean(errors) == pytest.approx((math.exp(law) - 1) / m, rel=0.15)
+    moments = Split.named(split).log_second_moments(x, w, 1.0)
+    assert float(moments) == pytest.approx(law, abs=1e-9)
+
+
+@given(seed=st.integers(0, 1000), scale=st.floats(0.2, 5))
+@settings(max_examples=20, deadline=None)
+def test_the_best_split_is_no_worse(seed, scale):
+    x, w = scale * unit_rows(seed, 5, 4), unit_rows(seed + 1, 5, 4) / scale
+    best = Split.best(x, w, 1.0).log_second_moments(x, w, 1.0).logsumexp((0, 1))
+    for other in (Split(), Split(-math.pi / 4), Split(math.pi / 2)):
+        assert best <= other.log_second_moments(x, w, 1.0).logsumexp((0, 1)) + 1e-9
+
+
+def test_predicted_deviation_bounds_the_error():
+    x, w = unit_rows(0, 6, 8).numpy(), unit_rows(1, 5, 8).numpy()
+    errors, predicted = [], 0.0
+    for seed in range(80):
+        phi = UniversalRandomFeatures("gelu", 256, radius=1.1, orthogonal=False, random_state=seed).fit(x)
+        errors.append(phi.transform(x) @ phi.transform_weights(w).T)
+        predicted = phi.predicted_std(x, w)
+    real = np.std(errors, 0)
+    assert (real < 1.3 * predicted).all()
+    assert real.mean() > 0.2 * predicted.mean()
+
+
+@pytest.mark.parametrize("f", [torch.tanh, torch.nn.functional.gelu, torch.nn.functional.softplus])
+def test_series_converge_geometrically(f):
+    errors = [FourierSeries.of(f, 3.0, product=0.0, terms=terms, features=10**15).error for terms in (4, 8, 16, 32)]
+    assert errors[3] < 1e-5
+    assert all(later < 0.3 * earlier for earlier, later in pairwise(errors))
+
+
+def test_series_trade_accuracy_for_variance():
+    few = FourierSeries.of("tanh", 1.5, product=1.5, features=64)
+    many = FourierSeries.of("tanh", 1.5, product=1.5, features=64_000)
+    assert many.error < few.error
+    assert few.variance(1.5) < many.variance(1.5)
+    assert few.draw(1000, 1.5, torch.Generator().manual_seed(0))[0].max() <= few.frequencies.max()
+
+
+def test_relu_features_have_the_arc_cosine_mean_and_offsets_are_a_constant_input():
+    x, w, b = normal(0, 4, 5), normal(1, 3, 5), normal(2, 3)
+    g = normal(3, 200_000, 6)
+    features = ReluFeatures(g[:, :5], g[:, 5])
+    estimate = features(x) @ features.of_weights(w, b).T
+    exact = ArcCosine(1)(torch.cat([x, torch.ones(4, 1).double()], 1), torch.cat([w, b[:, None]], 1)) / 2
+    assert ((estimate - exact).abs() < 0.02 * exact.max()).all()
+
+
+def test_a_constant_is_one_more_column():
+    x = unit_rows(0, 10, 4).numpy()
+    phi = UniversalRandomFeatures("gelu", 64, radius=1.0, random_state=0).fit(x)
+    assert phi.transform(x).shape == (10, 65)
+    assert phi.transform_weights(x).shape == (10, 65)
+    assert UniversalRandomFeatures("sin", 64, random_state=0).fit_transform(x).shape == (10, 64)
+
+
+def test_long_rows_are_warned_of():
+    with pytest.warns(UserWarning, match="long rows"):
+        UniversalRandomFeatures("sin", 64, random_state=0).fit(10 * unit_rows(0, 10, 8).numpy())
+
+
+def test_bad_input():
+    x = unit_rows(0, 10, 4).numpy()
+    for wrong, match in (
+        ({"f": "no"}, "no such function"),
+        ({"f": "gelu"}, "range of its argument"),
+        ({"f": "relu", "radius": 3.0, "tolerance": 1e-6}, "few waves"),
+        ({"f": lambda z: z * float("nan"), "radius": 1.0}, "finite"),
+        ({"n_features": 0}, "pairs"),
+        ({"split": "half"}, "no such split"),
+        ({"normalize": "columns"}, "normalisation"),
+    ):
+        with pytest.raises(InputError, match=match):
+            UniversalRandomFeatures(**wrong).fit(x)
+    phi = UniversalRandomFeatures(random_state=0).fit(x)
+    with pytest.raises(InputError, match="another length"):
+        phi.transform_weights(x[:, :2])
+    with pytest.raises(InputError, match="one bias"):
+        phi.transform_weights(x, [0.0])
