@@ -138,10 +138,17 @@ class Harmony(Policy):
         foresight: Forecasts for each step.
         scaler: Decides.
         name: For tables and pictures.
+        throttled: Rows of the trace in which demand was at its limit; none unless given.
     """
 
-    def __init__(self, foresight: Foresight, scaler: ResourceScaler, name: str = "HARMONY") -> None:
-        self._foresight, self.scaler, self.name = foresight, scaler, name
+    def __init__(
+        self,
+        foresight: Foresight,
+        scaler: ResourceScaler,
+        name: str = "HARMONY",
+        throttled: Bool[ndarray, " rows"] | None = None,
+    ) -> None:
+        self._foresight, self.scaler, self.name, self._throttled = foresight, scaler, name, throttled
         self.recommendations: list[Recommendation] = []
 
     def begin(self, trace: Series, column: int, first: int, capacity: float) -> None:
@@ -149,7 +156,7 @@ class Harmony(Policy):
         self._foresight.begin(trace, first)
 
     def decide(self, step: int, seen: Float64[ndarray, " seen"], current: int) -> int:
-        self.scaler.observe(float(seen[-1]))
+        self.scaler.observe(float(seen[-1]), self._throttled is not None and bool(self._throttled[step]))
         found = self.scaler.recommend(self._foresight.at(step), current)
         self.recommendations.append(found)
         return found.target

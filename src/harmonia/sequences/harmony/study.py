@@ -22,7 +22,7 @@ from harmonia.sequences.harmony.recommendation import Recommendation
 from harmonia.sequences.harmony.replay import Harmony, Outcome, Setting, replay
 from harmonia.sequences.harmony.rules import HPA, VPA, Oracle, PointMargin, Policy, Static
 from harmonia.sequences.harmony.scaler import ResourceScaler, seconds
-from harmonia.sequences.harmony.throttling import throttled
+from harmonia.sequences.harmony.throttling import plateau, throttled
 
 DEMANDS = ("cpu", "demand", "cores", "calls", "memory", "load", "requests")
 """Names that are taken for the demand when none is given, in this order."""
@@ -105,7 +105,7 @@ class Study:
         warmup: Share of the trace that is fitted to before anything is judged.
         refit: Steps after which the forecaster is fitted anew to all that was seen; 0 for never.
         season: Steps of a day.
-        limit: What the demand can be at most, if known; otherwise a plateau is taken for it.
+        limit: What the demand can be at most, if known; otherwise a plateau of the warm-up is taken for it.
     """
 
     trace: Series
@@ -122,7 +122,8 @@ class Study:
     def __post_init__(self) -> None:
         self.first = int(self.warmup * len(self.trace))
         self.past = Series(self.trace.values[: self.first], self.trace.names, self.trace.times[: self.first])
-        self.throttled = throttled(self.trace.values[:, self.column], self.limit)
+        limit = plateau(self.past.values[:, self.column]) if self.limit is None else self.limit
+        self.throttled = throttled(self.trace.values[:, self.column], limit)
         if self.throttled.any():
             count = f"{self.throttled.sum()} of {len(self.trace)} steps"
             say(f"{self.name} is at its limit in {count}: lower bounds to forecasts, as measured in the replay.")
@@ -161,7 +162,7 @@ class Study:
     def harmony(self, sla: float, **changes: Any) -> Harmony:
         """The method as a policy at an SLA."""
         scaler = replace(self.scaler(sla), **changes) if changes else self.scaler(sla)
-        return Harmony(self.foresight, scaler, name=f"HARMONY at {sla:.1%}")
+        return Harmony(self.foresight, scaler, name=f"HARMONY at {sla:.1%}", throttled=self.throttled)
 
     def rivals(self) -> list[Policy]:
         """The rules of today in several settings, a point forecast with margins, a static size, an oracle."""
@@ -191,7 +192,7 @@ class Study:
     def now(self, policy: Harmony, current: int) -> tuple[Demand, Recommendation]:
         """What comes after the end of the trace, and what to do about it, with what the replay has taught."""
         demand = Demand.of(self.fitted.predict_distribution(self.trace))[0]
-        policy.scaler.observe(float(self.trace.values[-1, self.column]))
+        policy.scaler.observe(float(self.trace.values[-1, self.column]), bool(self.throttled[-1]))
         return demand, policy.scaler.recommend(demand, current)
 
 
