@@ -122,7 +122,8 @@ class TestPolicies:
         def decided(values):
             trace = Series(np.abs(values), self.trace.names)
             policy = harmony(trace, 200)
-            policy._foresight._refit, policy._foresight._make = 20, lambda last: RidgeAR(6, order=6, season=48)
+            policy._foresight._refit = 20
+            policy._foresight._make = lambda last, seen: RidgeAR(6, order=6, season=48).fit([seen])
             return replay(trace, "cpu", policy, self.setting, first=200, last=260).units[:40]
 
         assert future_leak(decided, self.trace.values, 240) == 0
