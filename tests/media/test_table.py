@@ -75,6 +75,38 @@ def test_a_small_file_of_very_many_rows_is_refused(tmp_path: Path, monkeypatch: 
         Table.read(tmp_path / "a.parquet")
 
 
+@pytest.mark.parametrize("kind", ["<f2", "<f4", ">f8", "<i8", ">u2", "?"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_arrays_are_tables(tmp_path: Path, kind: str, order: str) -> None:
+    array = np.asarray(np.arange(6).reshape(3, 2) % 5, kind, order=order)
+    np.save(tmp_path / "a.npy", array)
+    found = Table.read(tmp_path / "a.npy")
+    assert found.names == ["x0", "x1"]
+    np.testing.assert_array_equal(found.numeric(), array.astype(float))
+
+
+def test_other_arrays_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.npy"
+    for array in (np.ones(3), np.ones((2, 2, 2)), np.array([["a", "b"]]), np.ones((2, 2), complex)):
+        np.save(path, array)
+        with pytest.raises(InputError, match="matrix of numbers"):
+            Table.read(path)
+    np.save(path, np.array([[{}]]), allow_pickle=True)
+    with pytest.raises(InputError, match="cannot be decoded"):
+        Table.read(path)
+    np.save(path, np.ones((0, 2)))
+    with pytest.raises(InputError, match="empty"):
+        Table.read(path)
+    np.save(path, np.ones((4, 5)))
+    whole = path.read_bytes()
+    for damaged in (whole[:-8], whole[:40], whole.replace(b"(4, 5)", b"(4, -"), whole[:6] + b"\x09" + whole[7:]):
+        with pytest.raises(InputError, match="cannot be decoded"):
+            Table.read(put(tmp_path, damaged, "b.npy"))
+    monkeypatch.setattr(table, "CELL_LIMIT", 19)
+    with pytest.raises(InputError, match="too large"):
+        Table.read(path)
+
+
 values = st.lists(st.tuples(st.floats(allow_nan=False, allow_infinity=False), st.integers(-(2**60), 2**60)), min_size=2)
 
 

@@ -46,6 +46,7 @@ _MAGIC: tuple[tuple[bytes, int, str], ...] = (
     (b"II*\x00", 0, "tiff"),
     (b"MM\x00*", 0, "tiff"),
     (b"PAR1", 0, "parquet"),
+    (b"\x93NUMPY", 0, "npy"),
     (b"PK\x03\x04", 0, "zip"),
     (b"\x1f\x8b", 0, "gzip"),
     (b"%PDF", 0, "pdf"),

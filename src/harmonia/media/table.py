@@ -1,4 +1,4 @@
-"""Rows and columns: a polars frame, read from CSV, TSV or Parquet."""
+"""Rows and columns: a polars frame, read from CSV, TSV, Parquet or a numpy array."""
 
 from __future__ import annotations
 
@@ -75,17 +75,20 @@ class Table(Media):
 
     @classmethod
     def read(cls, path: str | Path) -> Self:
-        """Read Parquet, or text with commas, tabs, semicolons or bars between the columns (also gzipped).
+        """Read Parquet, a numpy array, or text with commas, tabs, semicolons or bars between columns (also gzipped).
 
         The delimiter, a missing header, decimal commas and dates are found by looking; what was assumed is told.
-        Empty cells, NA, NaN, null and ? are missing values.
+        Empty cells, NA, NaN, null and ? are missing values. The columns of an array (.npy) are called x0, x1, ...
 
         Raises:
             InputError: missing, empty, damaged, above `FILE_LIMIT`, with rows of different lengths, or no table.
         """
         path = existing(path, cls.kind, FILE_LIMIT)
-        if content(path) == "parquet":
-            return cls(_from_parquet(path))
+        match content(path):
+            case "parquet":
+                return cls(_from_parquet(path))
+            case "npy":
+                return cls(_from_array(path))
         return cls(_from_text(decoded_text(path, cls.kind, FILE_LIMIT), path))
 
     def column(self, name: str) -> polars.Series:
@@ -203,6 +206,22 @@ def _from_parquet(path: Path) -> polars.DataFrame:
             got = f"{height:,} rows of {width:,} columns in {path.name}"
             raise InputError("the table is too large", got, f"Pass at most {CELL_LIMIT:,} cells.")
         return rows.collect()
+
+    return _safely(path, read)
+
+
+def _from_array(path: Path) -> polars.DataFrame:
+    def read() -> polars.DataFrame:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        got = f"shape {array.shape} of {array.dtype} in {path.name}"
+        if array.ndim != 2 or array.dtype.kind not in "biuf":
+            raise InputError("a table is a matrix of numbers", got, "Pass rows and columns of numbers.")
+        if array.size > CELL_LIMIT or array.shape[1] > MAX_COLUMNS:
+            mend = f"Pass at most {CELL_LIMIT:,} cells in {MAX_COLUMNS:,} columns."
+            raise InputError("the table is too large", got, mend)
+        # Polars has no half precision, and only this machine's order of bytes.
+        kind = np.dtype(np.float32) if array.dtype == np.float16 else array.dtype.newbyteorder("=")
+        return polars.DataFrame({f"x{i}": np.ascontiguousarray(array[:, i], kind) for i in range(array.shape[1])})
 
     return _safely(path, read)
 
