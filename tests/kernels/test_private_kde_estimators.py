@@ -332,6 +332,25 @@ def test_saved_sketches_answer_the_same_and_hold_no_row(name, rows, queries, tmp
     np.testing.assert_allclose(ask(pickle.loads(pickle.dumps(model))), ask(model))
 
 
+def test_what_a_saved_sketch_keeps(rows, queries, tmp_path):
+    """The budget of its release, whatever was set later; of parameters those that are plain values."""
+    model = PrivateKDE(lambda z: 2 / (1 + z), n_features=20, eps=np.float64(0.5), post_process=True).fit(rows)
+    stated = model.noise_std(queries)
+    again = PrivateKDE.load(model.set_params(eps=9.0).save(tmp_path / "a.npz"))
+    np.testing.assert_array_equal(again.noise_std(queries), stated)
+    np.testing.assert_array_equal(again.score_samples(queries), model.score_samples(queries))
+    assert again.privacy_spent().epsilon == 0.5
+    with pytest.raises(InputError, match="no such kernel"):
+        again.fit(rows)
+    boxed = PrivateDistanceSum(bounds=tuple(map(np.array, BOUNDS)), depth=np.int64(4)).fit(rows)
+    again = PrivateDistanceSum.load(boxed.save(tmp_path / "b.npz")).fit(rows)
+    assert again.depth == 4
+
+
+def test_one_frequency_tells_no_error(rows):
+    assert np.isinf(PrivateKDE(n_features=2).fit(rows).query(rows[:3], return_std=True)[1]).all()
+
+
 def test_an_object_with_rows_is_not_saved(rows, tmp_path):
     model = PrivateKDE(n_features=4).fit(rows)
     model.kept_ = rows
@@ -361,7 +380,11 @@ def test_wrong_files_are_refused(rows, tmp_path):
         (changed(path, released=np.ones(2)), "do not fit"),
         (changed(path, header=np.array(json.dumps(header | {"format": "2"}))), "no saved PrivateKDE"),
         (changed(path, header=np.array(json.dumps(header | {"charges": [{}]}))), "no saved sketch"),
+        (changed(path, header=np.array(json.dumps(header | {"n_features_in": 2}))), "no saved sketch"),
         (changed(path, **{"sketch/frequencies.weight": None}), "no saved sketch"),
+        (changed(path, **{"sketch/frequencies.weight": np.ones(4)}), "no saved sketch"),
+        (changed(path, **{"sketch/frequencies.weight": np.ones((2, 7))}), "no saved sketch"),
+        (changed(path, **{"sketch/count": np.array(10**15)}), "do not fit"),
     ):
         bad.write_bytes(content)
         with pytest.raises(InputError, match=message):
@@ -372,6 +395,8 @@ def test_wrong_files_are_refused(rows, tmp_path):
         PrivateKDE.load(tmp_path / "none.npz")
     with pytest.raises(InputError, match="suffix"):
         PrivateKDE(n_features=4).fit(rows).save(tmp_path / "a.csv")
+    with pytest.raises(InputError, match="predictable noise"):
+        PrivateKDE(n_features=4, **REPRODUCIBLE).fit(rows).save(tmp_path / "a.npz")
 
 
 @pytest.mark.parametrize(

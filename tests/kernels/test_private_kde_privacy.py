@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import integrate, stats
+from scipy import integrate, optimize, stats
 from sklearn.base import clone
 
 from harmonia.core.errors import InputError
@@ -27,7 +27,7 @@ from harmonia.kernels.private_kde.accounting import (
     rho_of_epsilon,
 )
 from harmonia.kernels.private_kde.audit import epsilon_lower_bound
-from harmonia.kernels.private_kde.distances import DirectionSketch
+from harmonia.kernels.private_kde.directions import DirectionSketch
 from harmonia.kernels.private_kde.domain import Domain
 from harmonia.kernels.private_kde.fourier import FourierSketch
 from harmonia.kernels.private_kde.haar import HaarSketch, Power
@@ -167,6 +167,12 @@ def test_exact_samplers_are_charged_for_their_distance():
     assert calibrated_ratio("gaussian", 40.0, 1e-6, 10**7) == pytest.approx(math.sqrt(2 * rho_of_epsilon(40.0, 1e-6)))
 
 
+def test_rho_of_epsilon_is_the_inverse_found_by_bisection():
+    for eps, delta in ((0.1, 1e-6), (1.0, 1e-5), (8.0, 1e-9)):
+        by_bisection = optimize.brentq(lambda rho, e=eps, d=delta: epsilon_of_rho(rho, d) - e, 1e-9, eps)
+        assert rho_of_epsilon(eps, delta) == pytest.approx(by_bisection, rel=1e-6)
+
+
 def test_the_budget_is_kept():
     accountant = PrivacyAccountant(eps=1.0)
     rows = np.random.default_rng(0).random((20, 2))
@@ -237,6 +243,21 @@ def test_audit_of_sensitivities(name, secure):
     else:
         assert largest[1][1] >= 0.999
         assert largest[0][1] >= 0.8 * sketch.blocks.l1[1]
+
+
+def test_projections_on_directions_are_exact():
+    """Whole numbers below 2^53, so that cells do not depend on the order and company of rows in a matrix product."""
+    generator = np.random.default_rng(0)
+    sketch = DirectionSketch(generator.standard_normal((9, 33)), Domain.of((-1.0, 3.0), 33), 10)
+    x = generator.uniform(-1, 3, (8, 33))
+    shares, weights = np.rint((x + 1) / 4 * sketch.cells).astype(np.int64), sketch.weights.astype(np.int64)
+    assert (np.abs(shares) @ np.abs(weights).T).max() < 2**53
+    np.testing.assert_array_equal(np.rint((x + 1) / 4 * sketch.cells) @ sketch.weights.T, shares @ weights.T)
+    np.testing.assert_allclose(sketch.directions, np.random.default_rng(0).standard_normal((9, 33)), atol=1e-5)
+    step = np.zeros(sketch.blocks.size)
+    np.testing.assert_array_equal(sketch.sums(x, step), sum(sketch.sums(row[None], step) for row in x[::-1]))
+    again = DirectionSketch.restore(sketch.state())
+    np.testing.assert_array_equal(again.weights, sketch.weights)
 
 
 @pytest.mark.parametrize("kind", ["laplace", "gaussian"])

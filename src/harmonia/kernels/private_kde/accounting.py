@@ -39,8 +39,14 @@ def gaussian_delta(eps: float, ratio: float) -> float:
 
 
 def gaussian_ratio(eps: float, delta: float) -> float:
-    """The largest sensitivity / sigma that Gaussian noise of (eps, delta) affords; valid for every eps."""
-    return _largest(lambda ratio: gaussian_delta(eps, ratio) <= delta)
+    """The largest sensitivity / sigma that Gaussian noise of (eps, delta) affords, to 1e-12; valid for every eps."""
+    low, high = 1e-12, 1.0
+    while gaussian_delta(eps, high) <= delta and high < 1e12:
+        high *= 2
+    while high / low > 1 + 1e-12:
+        middle = math.sqrt(low * high)
+        low, high = (middle, high) if gaussian_delta(eps, middle) <= delta else (low, middle)
+    return low
 
 
 def epsilon_of_rho(rho: float, delta: float) -> float:
@@ -56,27 +62,32 @@ def epsilon_of_rho(rho: float, delta: float) -> float:
         return rho
 
     def at(log_excess: float) -> float:
-        excess = math.exp(log_excess)
-        order = 1 + excess
-        return order * rho + (order * math.log(excess / order) - math.log(delta) - log_excess) / excess
+        order, added = _conversion(log_excess, delta)
+        return order * rho + added
 
-    return max(0.0, float(minimize_scalar(at, bounds=(-12.0, 25.0), method="bounded").fun))
+    return max(0.0, _least(at))
 
 
 def rho_of_epsilon(eps: float, delta: float) -> float:
-    """The largest rho whose `epsilon_of_rho` is at most eps."""
-    return _largest(lambda rho: epsilon_of_rho(rho, delta) <= eps)
+    """The largest rho whose `epsilon_of_rho` is at most eps: what eps leaves at the order that leaves most."""
+
+    def at(log_excess: float) -> float:
+        order, added = _conversion(log_excess, delta)
+        return (added - eps) / order
+
+    return max(0.0, -_least(at))
 
 
-def _largest(allowed: Callable[[float], bool]) -> float:
-    """The largest number, to a relative 1e-12, up to which a condition holds."""
-    low, high = 1e-12, 1.0
-    while allowed(high) and high < 1e12:
-        high *= 2
-    while high / low > 1 + 1e-12:
-        middle = math.sqrt(low * high)
-        low, high = (middle, high) if allowed(middle) else (low, middle)
-    return low
+def _conversion(log_excess: float, delta: float) -> tuple[float, float]:
+    """The order a with log(a - 1) as given, and what the conversion at it adds to ``a rho``."""
+    excess = math.exp(log_excess)
+    order = 1 + excess
+    return order, (order * math.log(excess / order) - math.log(delta) - log_excess) / excess
+
+
+def _least(at: Callable[[float], float]) -> float:
+    """Of all orders; a worse one than the best would only cost more."""
+    return float(minimize_scalar(at, bounds=(-12.0, 25.0), method="bounded").fun)
 
 
 @dataclass(frozen=True)
@@ -120,6 +131,7 @@ class PrivacyAccountant:
 
     Pass one accountant to all estimators that see the same rows, also through `sklearn.clone`, a pipeline or a grid
     search: copies of an estimator share it. A release that would exceed the budget is refused before data are touched.
+    It counts releases only: a score on private held-out rows, and a choice by it, is not private and not in the ledger.
 
     Arguments:
         eps: Total epsilon; infinite: only record.

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float64
 
 from harmonia.core.errors import InputError
+from harmonia.kernels.private_kde.directions import DirectionSketch
 from harmonia.kernels.private_kde.domain import Domain
 from harmonia.kernels.private_kde.haar import HaarSketch, Power
 from harmonia.kernels.private_kde.moments import MomentSketch
@@ -19,52 +20,6 @@ from harmonia.kernels.private_kde.structure import PrivateStructure
 from harmonia.parts.gram import draw_directions
 
 METRICS = ("l1", "l2", "sqeuclidean", "lp")
-
-_REACH = 4.0
-"""Projections on a Gaussian direction are kept up to so many standard deviations of the farthest row."""
-
-
-class DirectionSketch(Sketch):
-    """Euclidean distances from distances along random directions: ``|x - y| = sqrt(pi / 2) E_g |g . (x - y)|``.
-
-    Arguments:
-        directions: Gaussian vectors g, (directions, d).
-        domain: Where rows lie.
-        depth: Of each direction's tree.
-    """
-
-    def __init__(self, directions: Float64[np.ndarray, "m d"], domain: Domain, depth: int) -> None:
-        self.directions, self.domain = directions, domain
-        box = np.abs(directions) @ domain.widths / 2
-        half = np.minimum(box, _REACH * domain.radius)
-        middle = directions @ domain.centre
-        self.trees = HaarSketch(middle - half, middle + half, depth)
-        self.blocks = self.trees.blocks
-        self.factor = math.sqrt(math.pi / 2) / len(directions)
-
-    def sums(self, x: Float64[np.ndarray, "n d"], step: Float64[np.ndarray, " size"]) -> Float64[np.ndarray, " size"]:
-        return self.trees.sums(np.clip(x, self.domain.lower, self.domain.upper) @ self.directions.T, step)
-
-    def prepare(self, released: Float64[np.ndarray, " size"]) -> Any:
-        return self.trees.prepare(released)
-
-    def answer(self, prepared: Any, y: Float64[np.ndarray, "q d"]) -> Float64[np.ndarray, " q"]:
-        return self.factor * self.trees.answer(prepared, y @ self.directions.T)
-
-    def variance(
-        self, variances: Float64[np.ndarray, " blocks"], y: Float64[np.ndarray, "q d"]
-    ) -> Float64[np.ndarray, " q"]:
-        return self.factor**2 * self.trees.variance(variances, y @ self.directions.T)
-
-    def state(self) -> dict[str, np.ndarray]:
-        domain = self.domain
-        ends = {"lower": domain.lower, "upper": domain.upper, "radius": np.array(domain.radius)}
-        return {"directions": self.directions, "depth": np.array(self.trees.depth), **ends}
-
-    @classmethod
-    def restore(cls, state: dict[str, np.ndarray]) -> DirectionSketch:
-        domain = Domain(state["lower"], state["upper"], float(state["radius"]))
-        return cls(state["directions"], domain, int(state["depth"]))
 
 
 class PrivateDistanceSum(PrivateStructure):
@@ -85,6 +40,7 @@ class PrivateDistanceSum(PrivateStructure):
         alpha: Relative width of a shell.
         depth: Levels of a tree: ``2^depth`` cells. Public: do not choose it by the number of rows.
         n_directions: Of ``l2``; the error from the directions falls with its root, that from the noise grows with it.
+            Standard errors of answers are of the noise; `expected_error` tells the other.
         neighbours: ``add-remove`` one row, or ``replace-one``: then sensitivities, and the noise, double.
         noise: ``laplace``, ``gaussian``, or whichever has the lower variance.
         secure: Exact noise on a grid; False: floating-point noise, faster and open to an attack on its low bits.
@@ -154,32 +110,32 @@ class PrivateDistanceSum(PrivateStructure):
 
     def _draw_sketch(self, columns: int) -> Sketch:
         domain = Domain.of(self.bounds, columns)
-        check_whole("depth", self.depth, 1, 24)
+        depth = check_whole("depth", self.depth, 1, 24)
         if self.method not in ("hierarchical", "shells"):
             raise InputError("no such method", repr(self.method), "Use 'hierarchical' or 'shells'.")
         if self.method == "shells":
             if self.metric != "l1" or not (isinstance(self.alpha, (int, float)) and 0 < self.alpha <= 10):
                 got = f"metric {self.metric!r}, alpha {self.alpha!r}"
                 raise InputError("shells are for l1 distances, of a width alpha > 0", got, "Use 'hierarchical'.")
-            return ShellSketch(domain.lower, domain.upper, self.depth, float(self.alpha))
+            return ShellSketch(domain.lower, domain.upper, depth, float(self.alpha))
         if callable(self.metric):
-            return HaarSketch(domain.lower, domain.upper, self.depth, self.metric)
+            return HaarSketch(domain.lower, domain.upper, depth, self.metric)
         match self.metric:
             case "l1":
-                return HaarSketch(domain.lower, domain.upper, self.depth)
+                return HaarSketch(domain.lower, domain.upper, depth)
             case "lp":
                 if not (isinstance(self.p, (int, float)) and 0 < self.p <= 16):
                     raise InputError("'p' is a number above 0, at most 16", repr(self.p), "Change it.")
-                return HaarSketch(domain.lower, domain.upper, self.depth, None if self.p == 1 else Power(float(self.p)))
+                return HaarSketch(domain.lower, domain.upper, depth, None if self.p == 1 else Power(float(self.p)))
             case "sqeuclidean":
                 return MomentSketch(domain)
             case "l2":
-                check_whole("n_directions", self.n_directions, 1, 100_000)
+                count = check_whole("n_directions", self.n_directions, 1, 100_000)
                 if columns == 1:
-                    return HaarSketch(domain.lower, domain.upper, self.depth)
+                    return HaarSketch(domain.lower, domain.upper, depth)
                 generator = torch.Generator().manual_seed(self._public_seed())
-                drawn = draw_directions(columns, self.n_directions, "orthogonal", generator=generator)
-                return DirectionSketch(drawn(torch.eye(columns, dtype=torch.float64)).T.numpy(), domain, self.depth)
+                drawn = draw_directions(columns, count, "orthogonal", generator=generator)
+                return DirectionSketch(drawn(torch.eye(columns, dtype=torch.float64)).T.numpy(), domain, depth)
         names = ", ".join(METRICS)
         raise InputError("no such metric", repr(self.metric), f"Use a function of the distance, or one of: {names}.")
 
@@ -190,7 +146,8 @@ class PrivateDistanceSum(PrivateStructure):
         return math.sqrt((math.pi / 2 - 1) / self.n_directions)
 
 
-def check_whole(name: str, value: Any, low: int, high: int) -> None:
-    """Raise `InputError` unless a parameter is a whole number within bounds."""
+def check_whole(name: str, value: Any, low: int, high: int) -> int:
+    """A parameter that is a whole number within bounds; others raise `InputError`."""
     if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or not low <= value <= high:
         raise InputError(f"'{name}' is a whole number from {low} to {high}", repr(value), "Change it.")
+    return int(value)

@@ -55,6 +55,14 @@ class Domain:
         corner = float(np.linalg.norm(upper - lower)) / 2
         return cls(np.array(lower), np.array(upper), min(ball, corner))
 
+    def state(self) -> dict[str, np.ndarray]:
+        """What `restore` needs."""
+        return {"lower": self.lower, "upper": self.upper, "radius": np.array(self.radius)}
+
+    @classmethod
+    def restore(cls, state: dict[str, np.ndarray]) -> Domain:
+        return cls(state["lower"], state["upper"], float(state["radius"]))
+
     @property
     def widths(self) -> Float64[np.ndarray, " d"]:
         return self.upper - self.lower

@@ -16,16 +16,10 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from harmonia.kernels.private_kde.mechanism import Blocks
+from harmonia.kernels.private_kde.mechanism import COUNT_COST, ROUNDING, Blocks
 from harmonia.kernels.private_kde.similarity import Similarity
 from harmonia.kernels.private_kde.sketch import Sketch, chunks
 from harmonia.parts.gram import DenseProjection, Directions, Projection, StructuredProjection, johnson_lindenstrauss
-
-_ROUNDING = 1 + 1e-9
-"""How far computed norms may exceed exact ones."""
-
-COUNT_COST = 0.1
-"""Weight of the noise of the number of rows beside that of a kernel sum, which is read as a share of it."""
 
 
 class FourierSketch(Sketch):
@@ -41,7 +35,7 @@ class FourierSketch(Sketch):
         self, frequencies: Projection, count: int, project: Projection | None = None, total: float = 1.0
     ) -> None:
         self.frequencies, self.count, self.project, self.total = frequencies, count, project, total
-        features = (2 * count, np.sqrt(2.0 * count) * _ROUNDING, _ROUNDING, total**2, False)
+        features = (2 * count, np.sqrt(2.0 * count) * ROUNDING, ROUNDING, total**2, False)
         self.blocks = Blocks.of((1, 1.0, 1.0, COUNT_COST * total**2, True), features)
 
     @classmethod
@@ -72,7 +66,7 @@ class FourierSketch(Sketch):
 
     def _waves(self, x: Float64[np.ndarray, "n d"]) -> Float[Tensor, "n features"]:
         """Cosines and sines, not yet scaled."""
-        rows = torch.from_numpy(np.ascontiguousarray(x))
+        rows = torch.from_numpy(np.require(x, requirements=["C", "W"]))
         angles = self.frequencies(rows if self.project is None else self.project(rows))
         found = torch.empty(len(x), 2 * self.count, dtype=torch.float64)
         torch.cos(angles, out=found[:, : self.count])
@@ -113,8 +107,10 @@ class FourierSketch(Sketch):
     ) -> Float64[np.ndarray, " q"]:
         """Standard error of answers with all their causes but the projection's: noise, and the number of frequencies.
 
-        Each frequency gives an estimate of its own; their spread tells the error of the mean.
+        Each frequency gives an estimate of its own; their spread tells the error of the mean. One tells nothing.
         """
+        if self.count == 1:
+            return np.full(len(y), np.inf)
         found = np.empty(len(y))
         for part in chunks(len(y), 2 * self.count):
             products = self.features(y[part]) * released[1:]

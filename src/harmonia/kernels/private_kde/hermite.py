@@ -19,12 +19,10 @@ from jaxtyping import Float64
 from scipy.special import eval_hermite, factorial
 
 from harmonia.core.errors import InputError
-from harmonia.kernels.private_kde.fourier import COUNT_COST
-from harmonia.kernels.private_kde.mechanism import Blocks
+from harmonia.kernels.private_kde.mechanism import COUNT_COST, ROUNDING, Blocks
 from harmonia.kernels.private_kde.sketch import Sketch, chunks
 
 MOST_NUMBERS = 1 << 24
-_ROUNDING = 1 + 1e-9
 
 
 class HermiteSketch(Sketch):
@@ -39,6 +37,9 @@ class HermiteSketch(Sketch):
     Raises:
         InputError: more than `MOST_NUMBERS` moments: the box has too many dimensions, or is too wide for the bandwidth.
     """
+
+    total = 1.0
+    """Of the kernel at 0."""
 
     def __init__(
         self,
@@ -57,12 +58,12 @@ class HermiteSketch(Sketch):
         if size > MOST_NUMBERS:
             mend = "Use method='fourier', a larger bandwidth or fewer columns."
             raise InputError("there are too many cells for the fast Gauss transform", f"{size:.3g} moments", mend)
-        l1 = (2 * (1 - 2.0**-order)) ** d * _ROUNDING
-        l2 = (4 / 3 * (1 - 4.0**-order)) ** (d / 2) * _ROUNDING
+        l1 = (2 * (1 - 2.0**-order)) ** d * ROUNDING
+        l2 = (4 / 3 * (1 - 4.0**-order)) ** (d / 2) * ROUNDING
         self.blocks = Blocks.of((1, 1.0, 1.0, COUNT_COST, True), (int(size), l1, l2, 1.0, False))
 
     def sums(self, x: Float64[np.ndarray, "n d"], step: Float64[np.ndarray, " size"]) -> Float64[np.ndarray, " size"]:
-        moments = np.zeros((int(np.prod(self.shape)), len(self.terms)))
+        moments, each = np.zeros((int(np.prod(self.shape)), len(self.terms))), float(step[1])
         for part in chunks(len(x), len(self.terms)):
             at = (np.clip(x[part], self.lower, self.upper) - self.lower) / self.bandwidth
             cell = np.minimum(np.rint(at), self.shape - 1).astype(np.int64)
@@ -71,10 +72,9 @@ class HermiteSketch(Sketch):
             order = np.argsort(index := np.ravel_multi_index(tuple(cell.T), tuple(self.shape)), kind="stable")
             index, values = index[order], values[order]
             starts = np.flatnonzero(np.r_[True, np.diff(index) > 0])
-            each = step[1] if len(step) > 1 else 0.0
-            cut = np.trunc(values / each) * each if each else values
+            cut = np.trunc(values / each) if each else values  # as in `column_sums`
             moments[index[starts]] += np.add.reduceat(cut, starts, axis=0)
-        return np.r_[float(len(x)), moments.ravel()]
+        return np.r_[float(len(x)), moments.ravel() * (each or 1.0)]
 
     def answer(
         self, prepared: Float64[np.ndarray, " size"], y: Float64[np.ndarray, "q d"]

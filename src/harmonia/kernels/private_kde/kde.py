@@ -7,15 +7,13 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
-from sklearn.utils.validation import check_array
 
 from harmonia.core.errors import InputError
-from harmonia.kernels.private_kde.accounting import PrivacyAccountant
-from harmonia.kernels.private_kde.distances import PrivateDistanceSum, check_whole
+from harmonia.kernels.private_kde.bandwidth import check_bandwidth
+from harmonia.kernels.private_kde.distances import check_whole
 from harmonia.kernels.private_kde.domain import Domain
 from harmonia.kernels.private_kde.fourier import FourierSketch
 from harmonia.kernels.private_kde.hermite import HermiteSketch
-from harmonia.kernels.private_kde.moments import MomentSketch
 from harmonia.kernels.private_kde.similarity import Similarity
 from harmonia.kernels.private_kde.sketch import Sketch
 from harmonia.kernels.private_kde.structure import PrivateStructure
@@ -104,15 +102,15 @@ class PrivateKDE(PrivateStructure):
     def score_samples(self, Y: Any) -> Float64[np.ndarray, " q"]:
         """The mean similarity of every query to the private rows; divided by their noisy number."""
         found = self.query(Y) / self.n_rows_
-        return found.clip(0, Similarity.of(self.kernel, self.distance).total) if self.post_process else found
+        assert isinstance(self.sketch_, (FourierSketch, HermiteSketch))
+        return found.clip(0, self.sketch_.total) if self.post_process else found
 
     def _draw_sketch(self, columns: int) -> Sketch:
         if self.method == "hermite":
             if self.kernel != "gaussian" or self.project_dim is not None:
                 raise InputError("the fast Gauss transform has a Gaussian kernel", self.kernel, "Use 'fourier'.")
-            check_whole("order", self.order, 1, 20)
-            domain = Domain.of(self.bounds, columns)
-            return HermiteSketch(domain.lower, domain.upper, check_bandwidth(self.bandwidth), self.order)
+            order, domain = check_whole("order", self.order, 1, 20), Domain.of(self.bounds, columns)
+            return HermiteSketch(domain.lower, domain.upper, check_bandwidth(self.bandwidth), order)
         if self.method != "fourier":
             raise InputError("no such method", repr(self.method), "Use 'fourier' or 'hermite'.")
         return draw_fourier(self, columns)
@@ -128,62 +126,17 @@ class PrivateKDE(PrivateStructure):
 
 def draw_fourier(estimator: Any, columns: int) -> FourierSketch:
     """The sketch of an estimator's kernel, after checking its parameters."""
-    check_whole("n_features", estimator.n_features, 2, 10_000_000)
-    if estimator.n_features % 2:
-        raise InputError("'n_features' is even: cosines and sines", estimator.n_features, "Add one.")
-    if estimator.project_dim is not None:
-        check_whole("project_dim", estimator.project_dim, 1, 1_000_000)
+    features, project_dim = check_whole("n_features", estimator.n_features, 2, 10_000_000), estimator.project_dim
+    if features % 2:
+        raise InputError("'n_features' is even: cosines and sines", features, "Add one.")
+    if project_dim is not None:
+        project_dim = check_whole("project_dim", project_dim, 1, 1_000_000)
     return FourierSketch.draw(
         Similarity.of(estimator.kernel, estimator.distance),
         check_bandwidth(estimator.bandwidth),
         columns,
-        int(estimator.n_features),
-        project_dim=estimator.project_dim,
+        features,
+        project_dim=project_dim,
         directions=estimator.directions,
         seed=estimator._public_seed(),
     )
-
-
-def check_bandwidth(bandwidth: Any) -> float:
-    """A bandwidth as a number; others are refused, since they would be chosen by data."""
-    if not isinstance(bandwidth, (int, float, np.number)) or not 0 < float(bandwidth) < math.inf:
-        mend = "Give a number above 0: from public data (median_distance), or by private_rms_distance."
-        raise InputError("'bandwidth' is a number", repr(bandwidth), mend)
-    return float(bandwidth)
-
-
-def median_distance(public: Any, seed: int = 0) -> float:
-    """Median distance of pairs of PUBLIC rows: a bandwidth that costs no privacy.
-
-    Example:
-        >>> 1.0 < median_distance(np.random.default_rng(0).standard_normal((100, 2))) < 2.5
-        True
-    """
-    rows = check_array(public, dtype=np.float64)
-    generator = np.random.default_rng(seed)
-    one, two = generator.integers(0, len(rows), (2, 20_000))
-    distances = np.linalg.norm(rows[one] - rows[two], axis=1)
-    positive = distances[distances > 0]
-    if not len(positive):
-        raise InputError("all public rows are equal", f"{len(rows)} rows", "Give a bandwidth as a number.")
-    return float(np.median(positive))
-
-
-def private_rms_distance(
-    X: Any, *, eps: float, delta: float = 0.0, bounds: Any, accountant: PrivacyAccountant | None = None
-) -> float:
-    """Root mean squared distance of pairs of private rows, released under (eps, delta): a bandwidth that costs some.
-
-    From n, the sum of rows and that of their squared norms, as `PrivateDistanceSum("sqeuclidean")` releases them. When
-    noise hides it altogether, the radius of the domain.
-
-    Example:
-        >>> rows = np.random.default_rng(0).uniform(0, 1, (5000, 2))
-        >>> abs(private_rms_distance(rows, eps=1.0, bounds=(0, 1)) - (4 / 12) ** 0.5) < 0.1
-        True
-    """
-    structure = PrivateDistanceSum("sqeuclidean", eps=eps, delta=delta, bounds=bounds, accountant=accountant).fit(X)
-    sketch = structure.sketch_
-    assert isinstance(sketch, MomentSketch)
-    squared = sketch.mean_squared_distance(structure.released_)
-    return math.sqrt(squared) if squared > 0 else sketch.domain.radius

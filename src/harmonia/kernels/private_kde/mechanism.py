@@ -22,6 +22,16 @@ from harmonia.kernels.private_kde.noise import STEPS, NoiseKind, Randomness, con
 
 Choice = Literal["auto", "laplace", "gaussian"]
 
+COUNT_COST = 0.1
+"""Weight of the noise of the number of rows beside that of a sum of at most 1 a row, which is read as a share of it."""
+
+ROUNDING = 1 + 1e-6
+"""By how much norms are declared larger than they are in exact arithmetic.
+
+Besides the last bits of a norm it covers those of matrix products: a row's part may be rounded differently in another
+batch, by 1e-16 or so, and then, once in about 1e8 rows, be cut to a neighbouring step, 2^-24 of the noise away.
+"""
+
 
 @dataclass(frozen=True)
 class Blocks:
@@ -125,7 +135,7 @@ class Mechanism:
         if budget.secure:
             if (scales[blocks.whole] > STEPS).any():
                 raise InputError("the budget is too small for any answer", f"eps={budget.eps:g}", "Give more.")
-            # A count is a whole number of steps: the scale grows by at most its 2^24th part.
+            # A count is a whole number of steps, so 1 is: the scale grows, by a share of about scale / 2^24.
             steps = scales / STEPS
             steps[blocks.whole] = 1 / np.floor(1 / steps[blocks.whole])
             scales = steps * STEPS

@@ -10,11 +10,8 @@ import numpy as np
 from jaxtyping import Float64
 
 from harmonia.kernels.private_kde.domain import Domain
-from harmonia.kernels.private_kde.fourier import COUNT_COST
-from harmonia.kernels.private_kde.mechanism import Blocks, column_sums
+from harmonia.kernels.private_kde.mechanism import COUNT_COST, ROUNDING, Blocks, column_sums
 from harmonia.kernels.private_kde.sketch import Sketch, chunks
-
-_ROUNDING = 1 + 1e-9
 
 
 class MomentSketch(Sketch):
@@ -27,7 +24,7 @@ class MomentSketch(Sketch):
 
     def __init__(self, domain: Domain, products: bool = False) -> None:
         self.domain, self.products = domain, products
-        d, radius, l1 = len(domain.lower), domain.radius * _ROUNDING, domain.largest_l1 * _ROUNDING
+        d, radius, l1 = len(domain.lower), domain.radius * ROUNDING, domain.largest_l1 * ROUNDING
         # Costs at a query of norm radius / sqrt(2), on average over directions.
         if products:
             typical = float(np.square(domain.centre).sum() + radius**2 / 2)
@@ -77,9 +74,8 @@ class MomentSketch(Sketch):
         return float(max(0.0, 2 * (released[-1] / n - np.square(released[1:-1] / n).sum())))
 
     def state(self) -> dict[str, np.ndarray]:
-        domain, products = self.domain, np.array(self.products)
-        return {"lower": domain.lower, "upper": domain.upper, "radius": np.array(domain.radius), "products": products}
+        return {"products": np.array(self.products), **self.domain.state()}
 
     @classmethod
     def restore(cls, state: dict[str, np.ndarray]) -> MomentSketch:
-        return cls(Domain(state["lower"], state["upper"], float(state["radius"])), bool(state["products"]))
+        return cls(Domain.restore(state), bool(state["products"]))

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import secrets
-import zipfile
 from abc import abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
-import msgspec
 import numpy as np
 from jaxtyping import Float64
 from sklearn.base import BaseEstimator
@@ -17,29 +14,11 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from harmonia.core.errors import InputError
-from harmonia.core.media import whole_file
-from harmonia.kernels.private_kde.accounting import Charge, PrivacyAccountant, Spent
+from harmonia.kernels.private_kde.accounting import PrivacyAccountant, Spent
 from harmonia.kernels.private_kde.mechanism import Budget, Mechanism
 from harmonia.kernels.private_kde.noise import Randomness
 from harmonia.kernels.private_kde.sketch import Sketch
-
-FORMAT = "harmonia private sketch 1"
-
-_RELEASED = frozenset(
-    {
-        "classes_",
-        "feature_names_in_",
-        "ledger_",
-        "mechanism_",
-        "n_batches_",
-        "n_features_in_",
-        "prepared_",
-        "release_id_",
-        "released_",
-        "sketch_",
-    }
-)
-"""Attributes that hold nothing but noisy sums and public things."""
+from harmonia.kernels.private_kde.storage import read_sketch, refuse_unreleased, write_sketch
 
 
 class ExpectedError(NamedTuple):
@@ -87,30 +66,11 @@ class PrivateEstimator(BaseEstimator):
         """Write the released sums and the public sketch to an .npz file that may be shared.
 
         Raises:
-            InputError: another suffix, or an object that holds arrays that were never released.
+            InputError: another suffix, an object that holds arrays that were never released, or noise that a seed gives
+                away (`unsafe_reproducible`).
         """
         check_is_fitted(self)
-        path = Path(path)
-        if path.suffix != ".npz":
-            raise InputError("a sketch is written to a .npz file", path.name, "Change the suffix.")
-        self._refuse_unreleased()
-        header = {
-            "format": FORMAT,
-            "class": type(self).__name__,
-            "sketch": type(self.sketch_).__name__,
-            "parameters": {name: value for name, value in self.get_params(False).items() if _is_plain(value)},
-            "charges": [vars(charge) for charge in self.ledger_.charges],
-            "release_id": self.release_id_,
-            "n_batches": self.n_batches_,
-            "n_features_in": self.n_features_in_,
-            "feature_names_in": list(getattr(self, "feature_names_in_", ())),
-        }
-        arrays: dict[str, Any] = {f"sketch/{name}": value for name, value in self.sketch_.state().items()}
-        if hasattr(self, "classes_"):
-            arrays["classes"] = self.classes_
-        with whole_file(path) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, header=np.array(json.dumps(header)), released=self.released_, **arrays)
-        return path
+        return write_sketch(self, Path(path))
 
     @classmethod
     def load(cls, path: str | Path) -> Any:
@@ -119,42 +79,10 @@ class PrivateEstimator(BaseEstimator):
         Raises:
             InputError: no such file, another file, or one with keys that are missing or unknown.
         """
-        content = _read(Path(path))
-        try:
-            header = json.loads(str(content.pop("header")))
-            if header["format"] != FORMAT or header["class"] != cls.__name__:
-                got = f"{header['format']}, {header['class']}"
-                raise InputError(f"the file is no saved {cls.__name__}", got, "Load it with the class that saved it.")
-            kinds = {kind.__name__: kind for kind in cls.sketches}
-            found = cls(**header["parameters"])
-            state = {name[7:]: content.pop(name) for name in list(content) if name.startswith("sketch/")}
-            found.sketch_ = kinds[header["sketch"]].restore(state)
-            unknown = set(state) ^ set(found.sketch_.state())
-            found.released_ = content.pop("released")
-            if "classes" in content:
-                found.classes_ = content.pop("classes")
-            unknown |= set(content)
-            if unknown:
-                raise InputError("the file has keys that are missing or unknown", sorted(unknown), "Save it again.")
-            if found.released_.shape[-1] != found.sketch_.blocks.size or not np.isfinite(found.released_).all():
-                got = str(found.released_.shape)
-                raise InputError("the released numbers do not fit the sketch", got, "Save it again.")
-            found.ledger_ = PrivacyAccountant()
-            found.ledger_.charges = [msgspec.convert(charge, Charge) for charge in header["charges"]]
-            found.release_id_, found.n_batches_ = str(header["release_id"]), int(header["n_batches"])
-            found.n_features_in_ = int(header["n_features_in"])
-            if header["feature_names_in"]:
-                found.feature_names_in_ = np.array(header["feature_names_in"], dtype=object)
-            found.mechanism_ = Mechanism.calibrate(found.sketch_.blocks, found._budget())
-            found.prepared_ = found._prepare()
-        except (KeyError, TypeError, IndexError, json.JSONDecodeError, msgspec.ValidationError) as error:
-            raise InputError(
-                "the file is no saved sketch", f"{type(error).__name__}: {error}", "Save it again."
-            ) from None
-        return found
+        return read_sketch(cls, Path(path))
 
     def __getstate__(self) -> dict[str, Any]:
-        self._refuse_unreleased()
+        refuse_unreleased(self)
         return super().__getstate__()
 
     def _budget(self) -> Budget:
@@ -199,14 +127,6 @@ class PrivateEstimator(BaseEstimator):
 
     def _prepare(self) -> Any:
         return self.sketch_.prepare(self.released_)
-
-    def _refuse_unreleased(self) -> None:
-        parameters = set(self.get_params(False))
-        for name, value in vars(self).items():
-            if name not in _RELEASED and name not in parameters and not _is_plain(value):
-                got = f"'{name}', {type(value).__name__}"
-                mend = "Delete it: a sketch is saved without the rows it was made from."
-                raise InputError("the object holds something that was never released", got, mend)
 
 
 class PrivateStructure(PrivateEstimator):
@@ -276,20 +196,3 @@ class PrivateStructure(PrivateEstimator):
     def _queries(self, Y: Any) -> Float64[np.ndarray, "q d"]:
         check_is_fitted(self)
         return validate_data(self, Y, dtype=np.float64, reset=False)
-
-
-def _is_plain(value: Any) -> bool:
-    """Whether a value is a number, a word, or a few of them."""
-    if isinstance(value, (list, tuple)):
-        return len(value) <= 1024 and all(_is_plain(entry) for entry in value)
-    return value is None or isinstance(value, (bool, int, float, str))
-
-
-def _read(path: Path) -> dict[str, np.ndarray]:
-    if not path.is_file():
-        raise InputError("the sketch is not there", path, "Check the path.")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
-        raise InputError("the file is no saved sketch", f"{path.name}: {error}", "Pass what `save` wrote.") from None

@@ -19,6 +19,7 @@ from harmonia.kernels.private_kde import figures, prior
 from harmonia.kernels.private_kde.classifier import PrivateSimilarityClassifier
 from harmonia.kernels.private_kde.distances import PrivateDistanceSum
 from harmonia.kernels.private_kde.kde import PrivateKDE
+from harmonia.kernels.private_kde.mechanism import Budget, Mechanism
 from harmonia.kernels.private_kde.similarity import Similarity
 from harmonia.media import Figure, Table
 from harmonia.parts.features import Target
@@ -85,10 +86,13 @@ def similarity(
     sketch may be shared: whoever has them learns about any one private row no more than eps and delta say. More
     queries cost nothing.
     """
-    example = private.names == ["east", "north"] and not bounds and queries is None
     names = private.numeric_names()
+    if taken := {"value", "std"} & set(names):
+        raise InputError("a column has the name of an answer", ", ".join(sorted(taken)), "Rename it.")
     rows = private.numeric()
-    lower, upper = _ranges("0:1" if example else bounds, names, queries)
+    if not bounds and queries is None and private.frame.equals(visits().frame):
+        bounds = "0:1"  # what is known of the example
+    lower, upper = _ranges(bounds, names, queries)
     asked = _grid(lower, upper, seed) if queries is None else queries.numeric(names)
     x, y = ((values - lower) / (upper - lower) for values in (rows, asked))
     model = _model(kernel, x.shape[1], eps, delta, bandwidth, features, project, seed)
@@ -178,13 +182,15 @@ def _exact(kernel: str, bandwidth: float, x: np.ndarray, y: np.ndarray) -> Float
 
 
 def _expected(model: Any, columns: int, delta: float, quantity: str) -> Figure:
-    rows, sweep = round(model.n_rows_), np.geomspace(0.01, 10, 25).tolist()
-    chosen, noise = model.eps, {}
-    for name, at in {"noise, delta = 0": 0.0, f"noise, delta = {delta:g}": delta}.items():
-        errors = [model.set_params(eps=e, delta=at).expected_error(rows, columns) for e in sweep]
-        noise[name] = [error.noise for error in errors]
-    model.set_params(eps=chosen, delta=delta)
-    return figures.expected_figure(sweep, noise, errors[0].sampling, float(chosen), quantity, float(rows))
+    """From the noisy number of rows; the true one is private."""
+    rows, sweep = model.n_rows_, np.geomspace(0.01, 10, 25).tolist()
+
+    def noise(e: float, at: float) -> float:
+        return float(np.sqrt(Mechanism.calibrate(model.sketch_.blocks, Budget(e, at)).cost)) / rows
+
+    lines = {f"noise, delta = {at:g}": [noise(e, at) for e in sweep] for at in dict.fromkeys([0.0, delta])}
+    sampling = model.expected_error(round(rows), columns).sampling
+    return figures.expected_figure(sweep, lines, sampling, float(model.eps), quantity, rows)
 
 
 class Classified(TypedDict):
@@ -231,16 +237,16 @@ def classify(
         x[known], labels[known], test_size=0.2, random_state=seed, stratify=labels[known]
     )
 
-    def accuracy(e: float, at: float, **options: Any) -> PrivateSimilarityClassifier:
+    def fitted(e: float, at: float, **options: Any) -> PrivateSimilarityClassifier:
         model = PrivateSimilarityClassifier(
             eps=e, delta=at, bandwidth=bandwidth, n_features=features, random_state=seed, **options
         )
         return model.fit(fit_x, fit_y)
 
     def curve(at: float) -> list[float]:
-        return [float(accuracy(e, at).score(test_x, test_y)) for e in track(SWEEP, f"delta = {at:g}")]
+        return [float(fitted(e, at).score(test_x, test_y)) for e in track(SWEEP, f"delta = {at:g}")]
 
-    model = accuracy(eps, delta)
+    model = fitted(eps, delta)
     predicted = model.predict(test_x)
     confusion = np.zeros((len(classes), len(classes)), dtype=np.int64)
     np.add.at(confusion, (np.searchsorted(classes, test_y), np.searchsorted(classes, predicted)), 1)
@@ -250,13 +256,13 @@ def classify(
         answers = table.frame.filter(~polars.Series(known)).with_columns(
             polars.Series("prediction", model.predict(x[~known]))
         )
-    open_model = accuracy(np.inf, 0.0, secure=False)
+    open_model = fitted(np.inf, 0.0, secure=False)
     return {
         "predictions": Table(answers),
         "accuracy": float((predicted == test_y).mean()),
         "curve": figures.accuracy_figure(
             SWEEP,
-            {f"delta = {delta:g}": curve(delta), "delta = 0": curve(0.0)} if delta else {"delta = 0": curve(0.0)},
+            {f"delta = {at:g}": curve(at) for at in dict.fromkeys([delta, 0.0])},
             float(open_model.score(test_x, test_y)),
             float(counts.max() / counts.sum()),
             eps,

@@ -1,0 +1,1 @@
+"""What is measured, by idea; `claim.py` beside this folder gathers it."""
