@@ -14,6 +14,8 @@ from harmonia.kernels.gp_hm.operators import Order
 from harmonia.parts.gram import Kronecker
 
 _CHUNK = 4096
+_NUMBERS = 1 << 24
+"""Held at once on a grid."""
 
 
 def contract(rows: Sequence[Float[Tensor, "m _"]], z: Float[Tensor, "..."]) -> Float[Tensor, " m"]:
@@ -44,6 +46,42 @@ def on_grid(
     return Kronecker(*(basis.at(x, m) for basis, x, m in zip(bases, axes, order))).on_grid(z)
 
 
+def unseen_on_grid(bases: Sequence[AxisBasis], rows: Sequence[Float[Tensor, "_ _"]]) -> Float[Tensor, "..."]:
+    """Variance of the prior that the solver's grid does not see, ``prod k_i(0) - prod |phi_i(x_i)|^2``.
+
+    Arguments:
+        bases: Of the axes.
+        rows: Their functions at the points of each axis.
+    """
+    seen = torch.ones((), dtype=torch.float64)
+    for row in rows:
+        seen = seen[..., None] * row.square().sum(1)
+    return (prior_variance(bases) - seen).clamp(min=0)
+
+
+def prior_variance(bases: Sequence[AxisBasis]) -> float:
+    """Of the process itself, the same at all points."""
+    one = torch.zeros(1, dtype=torch.float64)
+    return math.prod(float(basis.kernel.k(one)) for basis in bases)
+
+
+def posterior_on_grid(
+    bases: Sequence[AxisBasis], root: Float[Tensor, "k free"], axes: Sequence[Float[Tensor, "_"]]
+) -> Float[Tensor, "..."]:
+    """Standard deviation on a tensor grid when z has the covariance ``R R^T``.
+
+    Arguments:
+        bases: Of the axes.
+        root: R, with the coordinates of all axes in one, the last running fastest.
+        axes: Points of each axis.
+    """
+    first, *others = rows = [basis.at(x) for basis, x in zip(bases, axes)]
+    factors = root.reshape(*(basis.rank for basis in bases), -1)
+    parts = first.split(max(1, _NUMBERS // (math.prod(map(len, others)) * root.shape[1])))
+    known = torch.cat([Kronecker(part, *others).on_grid(factors).square().sum(-1) for part in parts])
+    return (unseen_on_grid(bases, rows) + known).sqrt()
+
+
 class Spread:
     """Variance of the solution: of what the grid does not see of the prior, and of what the residual leaves open.
 
@@ -71,8 +109,7 @@ class Spread:
         deviation = float(residual.square().mean().sqrt())
         noise = (torch.randn(residual.shape, generator=generator, dtype=torch.float64) for _ in range(draws))
         self._draws = [deviation * respond(values) for values in noise]
-        one = torch.zeros(1, dtype=torch.float64)
-        self._prior = math.prod(float(basis.kernel.k(one)) for basis in bases)
+        self._prior = prior_variance(bases)
 
     def at_points(self, points: Float[Tensor, "m d"]) -> Float[Tensor, " m"]:
         """Standard deviations at scattered points."""
@@ -85,10 +122,7 @@ class Spread:
     def on_grid(self, axes: Sequence[Float[Tensor, "_"]]) -> Float[Tensor, "..."]:
         """The same on a tensor grid."""
         rows = Kronecker(*(basis.at(x) for basis, x in zip(self._bases, axes)))
-        seen = torch.ones((), dtype=torch.float64)
-        for row in rows.factors:
-            seen = seen[..., None] * row.square().sum(1)
-        drawn = torch.zeros_like(seen)
+        variance = unseen_on_grid(self._bases, rows.factors)
         for z in self._draws:
-            drawn += rows.on_grid(z).square() / len(self._draws)
-        return ((self._prior - seen).clamp(min=0) + drawn).sqrt()
+            variance += rows.on_grid(z).square() / len(self._draws)
+        return variance.sqrt()

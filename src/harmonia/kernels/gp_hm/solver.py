@@ -245,8 +245,7 @@ class GPPDESolver:
             raise InputError("only the solution itself has a standard deviation here", deriv, "Leave 'deriv' out.")
         if isinstance(self._solution, Posterior):
             rows = least_squares.pointwise(self._basis, x, order)
-            prior = math.prod(float(kernel.k(torch.zeros(1, dtype=torch.float64))) for kernel in self.kernels_)
-            unseen = (prior - rows.square().sum(1)).clamp(min=0)
+            unseen = (evaluation.prior_variance(self._basis) - rows.square().sum(1)).clamp(min=0)
             return mean, (unseen + (rows @ self._solution.root).square().sum(1)).sqrt().numpy()
         return mean, self._spread().at_points(x).numpy()
 
@@ -263,9 +262,7 @@ class GPPDESolver:
         self._check_fitted()
         found = self._points(axes)
         if isinstance(self._solution, Posterior):
-            points = torch.cartesian_prod(*found).reshape(-1, len(found))
-            spread = self.predict(points.numpy(), return_std=True)[1]
-            return np.asarray(spread).reshape([len(x) for x in found])
+            return evaluation.posterior_on_grid(self._basis, self._solution.root, found).numpy()
         return self._spread().on_grid(found).numpy()
 
     def _points(self, axes: Sequence[Any] | None) -> list[Tensor]:
