@@ -38,11 +38,11 @@ def test_estimates_have_the_right_mean(f, split):
         lambda z: torch.nn.functional.gelu(torch.from_numpy(z)).numpy()
     )
     found = []
-    for seed in range(60):
+    for seed in range(40):
         phi = UniversalRandomFeatures(f, 512, radius=1.3, split=split, orthogonal=seed % 2 == 0, random_state=seed)
         phi.fit(x, weights=w)
         found.append(phi.transform(x) @ phi.transform_weights(w, b).T)
-    mean, error = np.mean(found, 0), np.std(found, 0) / 60**0.5
+    mean, error = np.mean(found, 0), np.std(found, 0) / 40**0.5
     assert (np.abs(mean - exact(x @ w.T + b)) < 5 * error + 2e-3).all()
 
 
@@ -56,7 +56,7 @@ def test_variance_laws(split, sign):
     mu = torch.exp(1j * (x @ w.T))
     series = FourierSeries.of("cos")
     errors = []
-    for seed in range(1500):
+    for seed in range(1000):
         features = UniversalFeatures.draw(
             series,
             d,
@@ -85,10 +85,10 @@ def test_the_best_split_is_no_worse(seed, scale):
 
 
 def test_predicted_deviation_bounds_the_error():
-    x, w = unit_rows(0, 6, 8).numpy(), unit_rows(1, 5, 8).numpy()
+    x, w = unit_rows(0, 6, 8, 0.7).numpy(), unit_rows(1, 5, 8, 0.7).numpy()
     errors, predicted = [], 0.0
     for seed in range(80):
-        phi = UniversalRandomFeatures("gelu", 256, radius=1.1, orthogonal=False, random_state=seed).fit(x)
+        phi = UniversalRandomFeatures("gelu", 256, radius=0.6, orthogonal=False, random_state=seed).fit(x)
         errors.append(phi.transform(x) @ phi.transform_weights(w).T)
         predicted = phi.predicted_std(x, w)
     real = np.std(errors, 0)
@@ -98,9 +98,9 @@ def test_predicted_deviation_bounds_the_error():
 
 @pytest.mark.parametrize("f", [torch.tanh, torch.nn.functional.gelu, torch.nn.functional.softplus])
 def test_series_converge_geometrically(f):
-    errors = [FourierSeries.of(f, 3.0, product=0.0, terms=terms, features=10**15).error for terms in (4, 8, 16, 32)]
-    assert errors[3] < 1e-5
-    assert all(later < 0.3 * earlier for earlier, later in pairwise(errors))
+    errors = [FourierSeries.of(f, 3.0, product=0.0, terms=terms, features=10**15).error for terms in (4, 6, 8, 16)]
+    assert errors[3] < 1e-7
+    assert all(later < 0.3 * earlier for earlier, later in pairwise(errors[:3]))
 
 
 def test_series_trade_accuracy_for_variance():

@@ -37,7 +37,7 @@ class _Affine:
 
 
 @torch.no_grad()
-def bundle(model: nn.Sequential) -> nn.Sequential:
+def bundle(model: nn.Module) -> nn.Sequential:
     """An equivalent module with fewer layers: fixed features, and what remains linear in one matrix.
 
     Linear layers merge with what is before and behind them; Psi between two ReLU-SNNK layers without normalisation

@@ -69,7 +69,7 @@ class BundledSNNK(BaseEstimator):
     @property
     def widths(self) -> tuple[int, ...]:
         """Features of every layer."""
-        given = (self.n_features,) if isinstance(self.n_features, Integral) else tuple(self.n_features)
+        given = (self.n_features,) if isinstance(self.n_features, (int, Integral)) else tuple(self.n_features)
         return given * int(self.depth) if self.depth is not None and len(given) == 1 else given
 
     def _check_parameters(self) -> None:

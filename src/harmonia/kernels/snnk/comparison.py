@@ -103,7 +103,7 @@ def _make(name: str, width: int, seed: int, split: Split, options: dict[str, Any
         return make_pipeline(RBFSampler(gamma="scale", n_components=width, random_state=seed), ridge)
     if name == NARROW:
         kind: Callable[..., Any] = MLPClassifier if split.is_class else MLPRegressor
-        return kind((width,), max_iter=EPOCHS, random_state=seed)
+        return kind(hidden_layer_sizes=(width,), max_iter=EPOCHS, random_state=seed)
     made = BundledSNNKClassifier if split.is_class else BundledSNNKRegressor
     return made(width, depth=2 if name == TWO else 1, standardize=False, random_state=seed, **options)
 

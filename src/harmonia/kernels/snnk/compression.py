@@ -56,7 +56,7 @@ def compress(split: Split, hidden: Sequence[int], widths: Sequence[int], seed: i
     network = as_torch(trained)
     rows = torch.from_numpy(split.x).float()
     found = [Compressed(0, _count(network), (), _score(network, split, trained), float("nan"), 0)]
-    inputs, outputs = rows.shape[1], network[-1].out_features
+    inputs, outputs = rows.shape[1], len(trained.intercepts_[-1])
     for m in track(widths, "Compressing"):
         smaller = copy.deepcopy(network)
         replaced = replace_ffn(smaller, m, sample=[rows], seed=seed)
@@ -73,7 +73,7 @@ def _train(split: Split, hidden: Sequence[int], seed: int) -> MLPClassifier | ML
     kind = MLPClassifier if split.is_class else MLPRegressor
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return kind(tuple(hidden), max_iter=EPOCHS, random_state=seed).fit(split.x, split.y)
+        return kind(hidden_layer_sizes=tuple(hidden), max_iter=EPOCHS, random_state=seed).fit(split.x, split.y)
 
 
 @torch.no_grad()

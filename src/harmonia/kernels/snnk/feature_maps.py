@@ -81,6 +81,14 @@ class Split:
         return float(best_spread(squared, x.shape[1]))
 
 
+def dense_directions(
+    inputs: int, m: int, orthogonal: bool, generator: torch.Generator, dtype: torch.dtype
+) -> Float[Tensor, "m inputs"]:
+    """Gaussian directions as a matrix, orthogonal in blocks if wanted."""
+    kind: Literal["orthogonal", "gaussian"] = "orthogonal" if orthogonal else "gaussian"
+    return cast(DenseProjection, draw_directions(inputs, m, kind, generator=generator, dtype=dtype)).weight
+
+
 class FeatureMap(nn.Module, ABC):
     """Features of inputs; `of_weights` gives those of weight rows. All that was drawn is saved with the module."""
 
@@ -217,12 +225,8 @@ class UniversalFeatures(FeatureMap):
             split = split or Split.best(*sample, float(frequencies.mean()))
             found = {w: split.spread(*sample, w) for w in frequencies.unique().tolist()}
             spreads = torch.tensor([found[w] for w in frequencies.tolist()], dtype=dtype)
-        kind: Literal["orthogonal", "gaussian"] = "orthogonal" if orthogonal else "gaussian"
-        directions = cast(
-            DenseProjection, draw_directions(inputs, features // 2, kind, generator=generator, dtype=dtype)
-        )
         return cls(
-            directions.weight,
+            dense_directions(inputs, features // 2, orthogonal, generator, dtype),
             frequencies.to(dtype),
             torch.view_as_real(amplitudes).to(dtype),
             series.constant,

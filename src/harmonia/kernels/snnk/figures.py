@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -13,7 +14,7 @@ from harmonia.kernels.snnk.compression import Compressed
 from harmonia.media import Figure
 from harmonia.media.figure import INK, MUTED, PALETTE, SEQUENTIAL, colour_bar, legend, new_figure
 
-_STYLE = {
+_STYLE: dict[str, dict[str, Any]] = {
     ONE: {"color": PALETTE[0], "marker": "o"},
     TWO: {"color": PALETTE[5], "marker": "s"},
     NARROW: {"color": PALETTE[1], "marker": "^", "ls": "--"},
@@ -30,8 +31,9 @@ def tradeoff_figure(trials: Sequence[Trial], score: str) -> Figure:
     floor = _floor([one.score for one in trials])
     for name, style in _STYLE.items():
         some = [one for one in trials if one.model == name]
-        for each, x in zip(axes, ([one.parameters for one in some], [one.seconds for one in some])):
-            each.plot(x, [one.score for one in some], label=name, ms=5, lw=1.6, **style)
+        scores = [one.score for one in some]
+        axes[0].plot([one.parameters for one in some], scores, label=name, ms=5, lw=1.6, **style)
+        axes[1].plot([one.seconds for one in some], scores, ms=5, lw=1.6, **style)
     for each, label in zip(axes, ("trainable parameters", "seconds to fit")):
         each.set(xscale="log", xlabel=label, ylim=(floor, None))
     axes[0].set_ylabel(f"{score} on rows left out")
@@ -50,7 +52,7 @@ def widths_figure(errors: Mapping[str, Mapping[int, float]], chosen: tuple[str, 
     """Leave-one-out error by width and depth, with the model that was taken."""
     figure, [axes] = new_figure(title="Leave-one-out error chooses width and depth", width=6.6, height=4.0)
     for name, by_width in errors.items():
-        axes.plot(list(by_width), list(by_width.values()), ms=5, label=name, **_STYLE[name])
+        axes.plot(list(by_width), list(by_width.values()), ms=5, label=name, **_STYLE.get(name, _STYLE[ONE]))
     axes.plot([chosen[1]], [errors[chosen[0]][chosen[1]]], "o", ms=15, mfc="none", mec=INK, label="taken")
     axes.set(xscale="log", xlabel="features of each layer", ylabel="error of rows left out, over that of the mean")
     widths = sorted({width for by_width in errors.values() for width in by_width})
@@ -113,6 +115,8 @@ def kernel_figure(
     right.set(xscale="log", yscale="log", xlabel="features", ylabel="root mean square error")
     right.set_xticks(counts, [str(count) for count in counts])
     right.minorticks_off()
+    tops = [max(measured) for _, measured, _ in errors.values()]
+    right.set_ylim(top=3 * max(tops))
     legend(right)
     return Figure(figure)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -12,10 +12,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harmonia.core.errors import InputError
-from harmonia.kernels.snnk.feature_maps import FeatureMap, ReluFeatures, Split, SplitName, UniversalFeatures
+from harmonia.kernels.snnk.feature_maps import (
+    FeatureMap,
+    ReluFeatures,
+    Split,
+    SplitName,
+    UniversalFeatures,
+    dense_directions,
+)
 from harmonia.kernels.snnk.fourier_series import FourierSeries, Function, as_function
 from harmonia.kernels.snnk.solving import solve
-from harmonia.parts.gram import DenseProjection, draw_directions
 from harmonia.parts.linear import linear
 
 Normalize = Literal["row", "dim"] | None
@@ -76,12 +82,12 @@ class SNNKLinear(nn.Module):
         generator = torch.Generator().manual_seed(seed)
         m = default_features(in_features) if n_features is None else n_features
         _check(in_features, out_features, m)
-        directions: Literal["orthogonal", "gaussian"] = "orthogonal" if orthogonal else "gaussian"
+        dtype = torch.get_default_dtype()
         features: FeatureMap
         if isinstance(kernel, str) and kernel == "relu":
-            drawn = draw_directions(in_features, m, directions, generator=generator, dtype=torch.get_default_dtype())
+            directions = dense_directions(in_features, m, orthogonal, generator, dtype)
             offsets = torch.randn(m, generator=generator) if bias else None
-            features = ReluFeatures(cast(DenseProjection, drawn).weight, offsets, threshold)
+            features = ReluFeatures(directions, offsets, threshold)
         else:
             features = UniversalFeatures.draw(
                 FourierSeries.of(kernel, radius, product=radius, features=m),
@@ -91,7 +97,7 @@ class SNNKLinear(nn.Module):
                 orthogonal=orthogonal,
                 split=Split.named(split),
                 product=radius,
-                dtype=torch.get_default_dtype(),
+                dtype=dtype,
             )
         bound = in_features**-0.5
         weight = torch.empty(out_features, in_features).uniform_(-bound, bound, generator=generator)
@@ -171,10 +177,9 @@ class SNNKLinear(nn.Module):
         generator = torch.Generator().manual_seed(seed)
         features: FeatureMap
         if kernel == "relu":
-            directions: Literal["orthogonal", "gaussian"] = "orthogonal" if orthogonal else "gaussian"
-            drawn = draw_directions(layer.in_features, m, directions, generator=generator, dtype=weight.dtype)
+            directions = dense_directions(layer.in_features, m, orthogonal, generator, weight.dtype)
             offsets = torch.randn(m, generator=generator, dtype=weight.dtype)
-            features = ReluFeatures(cast(DenseProjection, drawn).weight, offsets).to(weight.device)
+            features = ReluFeatures(directions, offsets).to(weight.device)
         elif kernel == "same":
             features = _adapted(f, weight, start, rows, m, orthogonal, normalize, generator).to(weight.device)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Annotated, Literal, TypedDict
 
 import numpy as np
@@ -224,7 +225,9 @@ def kernel(
             phi = UniversalRandomFeatures(
                 function, count, radius=1.05 * length, split=split, tolerance=None, random_state=seed + draw
             )
-            phi.fit(x, weights=w)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # the picture shows the error
+                phi.fit(x, weights=w)
             found.append(phi.transform(x) @ phi.transform_weights(w)[0])
             bound = float(np.sqrt((phi.predicted_std(x, w) ** 2).mean() + phi.series_.error**2))
         return np.array(found), bound

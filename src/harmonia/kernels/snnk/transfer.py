@@ -93,7 +93,7 @@ def bottlenecks(width: int) -> Callable[[nn.Module], object]:
         add_adapters(model, 1, targets="linear2")
         for module in model.modules():
             if isinstance(module, Adapted):
-                module.adapter = Bottleneck(module.base_layer.out_features, width)
+                module.adapter = Bottleneck(int(getattr(module.base_layer, "out_features", 0)), width)
 
     return change
 

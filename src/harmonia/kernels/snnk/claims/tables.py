@@ -73,14 +73,10 @@ def fewer_parameters(seed: int) -> Measured:
     paper=30.0,
 )
 def thirty_times_fewer(seed: int) -> Measured:
-    """Beside a deeper network, since the factor is that of the network one starts from.
-
-    The bundled model is the same; what it stands for has two hidden layers of 256. Half a point may be lost.
-    """
+    """The factor is that of the network one starts from; on this table more than 256 units are of no use."""
     mlp, small = _mlp(seed), _smallest(seed)
-    deep = mlp.parameters + 256 * 257
-    ratio = deep / small.parameters if small.score >= mlp.score - 0.005 else 0.0
-    return Measured(ratio, 1.0, f"beside 64-256-256-10, {deep:,} numbers, at the accuracy of 64-256-10; {_DIGITS}")
+    ratio = mlp.parameters / small.parameters if small.score >= mlp.score - 0.005 else 0.0
+    return Measured(ratio, 1.0, f"the same pair of models; {_DIGITS}")
 
 
 @claim(
@@ -107,6 +103,11 @@ def as_accurate(seed: int) -> Measured:
     gate=50.0,
 )
 def less_time(seed: int) -> Measured:
+    """Scikit-learn's network needs some 0.9 ms a step on one core, half a second in all: a fast opponent.
+
+    The fit draws the features, decomposes, tries 33 penalties by leaving rows out and finds a temperature: 0.04 s of
+    one core, of which a solve at a known penalty would be a third. The bound was set by a slower network.
+    """
     mlp = _mlp(seed)
     seconds = min(trial(_digits(seed), ONE, 256, seed).seconds for _ in range(3))
     note = f"{seconds:.3f} s with the choice of the ridge, beside {mlp.seconds:.1f} s; {_DIGITS}"
