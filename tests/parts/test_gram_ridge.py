@@ -126,6 +126,18 @@ def test_generalised_cross_validation_needs_no_rows(intercept):
         torch.testing.assert_close(found, 30 * residual / (30 - path.freedom(penalty)) ** 2)
 
 
+def test_targets_are_placed_among_more():
+    x, y = rows()
+    sums = NormalEquations.of(x, y)
+    wide = torch.zeros(30, 5, dtype=torch.float64)
+    wide[:, [4, 0, 2]] = y
+    direct, placed = NormalEquations.of(x, wide), sums.placed(torch.tensor([4, 0, 2]), 5)
+    for intercept in (False, True):
+        for a, b in zip(direct.solve(0.3, intercept=intercept), placed.solve(0.3, intercept=intercept)):
+            torch.testing.assert_close(a, b)
+    assert sums.nbytes == 4 * (21 + 18 + 6 + 6 + 1)
+
+
 def test_sums_that_do_not_fit_are_refused():
     x, y = rows()
     sums = NormalEquations.of(x, y)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import copy
-import warnings
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from collections.abc import Hashable
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,37 +13,12 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from harmonia.core.errors import InputError
-from harmonia.networks.gkcl.backbones import MLP, RandomBackbone, SlimResNet
-from harmonia.networks.gkcl.class_gaussians import GaussiansConfig
-from harmonia.networks.gkcl.head import SupportFit, TaskHead, kernel_of
-from harmonia.networks.gkcl.memory import Coreset, Support, SupportMemory
-from harmonia.networks.gkcl.vae import VAEConfig
-from harmonia.networks.gkcl.variational import VariationalBases
-from harmonia.parts.gram import FourierFeatures, Linear, NormalEquations, SquaredExponential, squared_distances
-
-MemoryName = Literal["coreset", "generator", "gaussians", "statistics"]
-Adapt = Literal["auto", "always", "first", "never"]
-
-PENALTIES = torch.logspace(-6, 3, 37, dtype=torch.float64)
-
-
-@dataclass(eq=False)
-class LearntTask:
-    """What a task leaves behind besides its part of the memory.
-
-    Attributes:
-        classes: Its classes, sorted.
-        head: Its penalty and scale.
-        statistics: Sums over its rows, where these are the memory.
-    """
-
-    classes: ndarray
-    head: TaskHead
-    statistics: NormalEquations | None = None
+from harmonia.networks.gkcl.head import SupportFit
+from harmonia.networks.gkcl.learner import Learner, LearntTask
+from harmonia.networks.gkcl.recipe import Recipe
 
 
 class KernelContinualClassifier(ClassifierMixin, BaseEstimator):
@@ -90,10 +62,9 @@ class KernelContinualClassifier(ClassifierMixin, BaseEstimator):
         random_state: Of everything random.
 
     Attributes:
+        learner_: The state: ``backbone``, ``memory`` (None for statistics).
         tasks_: `LearntTask` by id.
         classes_: All classes so far.
-        backbone_: The network.
-        memory_: The `SupportMemory`; None for statistics.
         memory_bytes_: Bytes kept of past tasks.
 
     Example:
@@ -151,8 +122,7 @@ class KernelContinualClassifier(ClassifierMixin, BaseEstimator):
 
     def fit(self, X: Any, y: Any) -> KernelContinualClassifier:
         """Learn one task, forgetting all others."""
-        for name in [name for name in vars(self) if name.endswith("_") and not name.startswith("__")]:
-            delattr(self, name)
+        vars(self).pop("learner_", None)
         return self.partial_fit(X, y)
 
     def partial_fit(self, X: Any, y: Any, task_id: Hashable = None, classes: Any = None) -> KernelContinualClassifier:
@@ -168,37 +138,39 @@ class KernelContinualClassifier(ClassifierMixin, BaseEstimator):
         Raises:
             InputError: a task that is known already, a class without rows, rows of another shape or out of range.
         """
-        first = not hasattr(self, "tasks_")
+        first = not hasattr(self, "learner_")
         X, y = validate_data(self, X, y, dtype=np.float64, allow_nd=True, reset=first)
         check_classification_targets(y)
+        x = _tensor(X)
         if first:
-            self._start(X)
+            seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+            self.learner_ = Learner(Recipe(**self.get_params(deep=False)), x, seed)
+            self.shape_ = X.shape[1:]
         self._check_shape(X)
-        task_id = self._next_id() if task_id is None else task_id
+        if task_id is None:
+            task_id = next(i for i in range(len(self.tasks_) + 1) if i not in self.tasks_)
         known = self.tasks_.get(task_id)
         if known is not None and self.memory != "statistics":
             mend = "Give it another id; only memory='statistics' adds rows to a task."
             raise InputError("the task has been learnt already", task_id, mend)
-        named = np.unique(y if classes is None else np.asarray(classes)) if known is None else known.classes
-        unknown = np.setdiff1d(y, named)
+        named = known.classes if known is not None else np.unique(y if classes is None else np.asarray(classes))
+        unknown, missing = np.setdiff1d(y, named), np.setdiff1d(named, y)
         if len(unknown):
             raise InputError("rows have a class that was not named", unknown[0], "Name all classes of the task.")
-        missing = np.setdiff1d(named, y)
         if len(missing) and self.memory != "statistics":
             raise InputError("a class of the task has no rows", missing[0], "Pass some, or leave the class out.")
-        self._learn(task_id, named, _tensor(X), torch.from_numpy(np.searchsorted(named, y)))
-        self.classes_ = np.unique(np.concatenate([task.classes for task in self.tasks_.values()]))
         self._fits: dict[Hashable, SupportFit] = {}
+        self.learner_.learn(task_id, named, x, torch.from_numpy(np.searchsorted(named, y)))
         return self
 
     def decision_function(self, X: Any, task_id: Hashable = None) -> Float64[ndarray, "n ..."]:
-        """Scores of the task's classes (of all classes without tasks); of two classes the second's minus the first's."""
-        scores = self._scores(X, task_id)
+        """Scores of the task's classes, or of all classes; where there are two the second's minus the first's."""
+        scores = self._scores(X, self._resolve(task_id))
         return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
 
     def predict_proba(self, X: Any, task_id: Hashable = None) -> Float64[ndarray, "n classes"]:
         """Softmax of the scores: what training made likely, not calibrated."""
-        return torch.from_numpy(self._scores(X, task_id)).softmax(1).numpy()
+        return torch.from_numpy(self._scores(X, self._resolve(task_id))).softmax(1).numpy()
 
     def predict(self, X: Any, task_id: Hashable = None) -> ndarray:
         """The class of every row.
@@ -206,8 +178,8 @@ class KernelContinualClassifier(ClassifierMixin, BaseEstimator):
         Raises:
             InputError: a task that is not known, or none where there are several.
         """
-        scores = self._scores(X, task_id)
-        return self._classes_of(self._resolve(task_id))[scores.argmax(1)]
+        name = self._resolve(task_id)
+        return self.learner_.columns(name)[0][self._scores(X, name).argmax(1)]
 
     def score(self, X: Any, y: Any, sample_weight: Any = None, task_id: Hashable = None) -> float:
         """Accuracy."""
@@ -219,11 +191,10 @@ class KernelContinualClassifier(ClassifierMixin, BaseEstimator):
         Raises:
             InputError: no such task, or a memory of sums, which has no rows.
         """
-        check_is_fitted(self)
-        task = self.tasks_[self._resolve(task_id, named=True)]
-        if self.memory_ is None:
+        task, memory = self.tasks_[self._known(task_id)], self.learner_.memory
+        if memory is None:
             raise InputError("sums over rows hold no rows", "memory='statistics'", "Use a generator or a coreset.")
-        x, y = self.memory_.sample(self._resolve(task_id, named=True), n_per_class, self._drawing("generate", task_id))
+        x, y = memory.sample(task_id, n_per_class, self.learner_.drawing("generate", task_id))
         return x.numpy(), task.classes[y.numpy()]
 
     def forget(self, task_id: Hashable, X: Any = None, y: Any = None) -> KernelContinualClassifier:
@@ -232,302 +203,77 @@ class KernelContinualClassifier(ClassifierMixin, BaseEstimator):
         Raises:
             InputError: no such task, rows of it without statistics, or a generator, which cannot be taken apart.
         """
-        check_is_fitted(self)
-        task = self.tasks_[self._resolve(task_id, named=True)]
-        if X is not None:
-            if task.statistics is None:
-                raise InputError("single rows are removed from sums only", self.memory, "Use memory='statistics'.")
-            X, y = validate_data(self, X, y, dtype=np.float64, allow_nd=True, reset=False)
-            task.statistics = task.statistics - self._sums(_tensor(X), np.searchsorted(task.classes, y), task.classes)
-            self._choose_penalty(task)
-        else:
-            if self.memory_ is not None:
-                self.memory_.forget(task_id)
+        task = self.tasks_[self._known(task_id)]
+        if X is None:
+            if self.learner_.memory is not None:
+                self.learner_.memory.forget(task_id)
             del self.tasks_[task_id]
+        elif task.statistics is None:
+            raise InputError("single rows are removed from sums only", self.memory, "Use memory='statistics'.")
+        else:
+            X, y = validate_data(self, X, y, dtype=np.float64, allow_nd=True, reset=False)
+            unknown = np.setdiff1d(y, task.classes)
+            if len(unknown):
+                raise InputError("rows have a class that the task has not", unknown[0], "Pass rows that it learnt.")
+            labels = torch.from_numpy(np.searchsorted(task.classes, y))
+            task.statistics = task.statistics - self.learner_.sums(_tensor(X), labels, len(task.classes))
+            self.learner_.choose_penalty(task)
         self._fits = {}
         return self
 
     @property
     def memory_bytes_(self) -> int:
         """Bytes kept of past tasks: rows, generator or sums (the symmetric one by its half), in single precision."""
-        check_is_fitted(self)
-        if self.memory_ is not None:
-            return self.memory_.nbytes
-        sums = [task.statistics for task in self.tasks_.values() if task.statistics is not None]
-        return sum(
-            4 * (len(s.gram) * (len(s.gram) + 1) // 2 + s.cross.numel() + len(s.sum) + 2 * s.cross.shape[1] + 1)
-            for s in sums
-        )
+        check_is_fitted(self, "learner_")
+        if self.learner_.memory is not None:
+            return self.learner_.memory.nbytes
+        return sum(task.statistics.nbytes for task in self.tasks_.values() if task.statistics is not None)
 
-    # ---------------------------------------------------------------------------------------------- learning
+    @property
+    def tasks_(self) -> dict[Hashable, LearntTask]:
+        """What every task left behind, in the order they were learnt."""
+        return self.learner_.tasks
 
-    def _start(self, X: ndarray) -> None:
-        self._check_parameters()
-        self.tasks_: dict[Hashable, LearntTask] = {}
-        self.shape_ = X.shape[1:]
-        self.kernel_ = kernel_of(self.kernel)
-        self.seed_ = int(check_random_state(self.random_state).randint(2**31 - 1))
-        self.adapt_ = ("never" if self.memory == "statistics" else "always") if self.adapt == "auto" else self.adapt
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed_)
-            self.backbone_ = self._make_backbone(_tensor(X))
-            config = self.generator or (GaussiansConfig() if self.memory == "gaussians" else VAEConfig())
-            made: dict[str, Callable[[], SupportMemory]] = {
-                "coreset": lambda: Coreset(self.n_per_class),
-                "generator": lambda: config.build(self.shape_, self.contrastive),
-                "gaussians": lambda: config.build(self.shape_, self.contrastive),
-            }
-            self.memory_ = made[self.memory]() if self.memory in made else None
-            with torch.no_grad():
-                width = self.backbone_.eval()(_tensor(X[:2])).shape[1]
-            self.bases_: VariationalBases | None = None
-            self._embed: Callable[[Tensor], Tensor] = _same
-            if self.kernel == "vrf":
-                self.bases_ = VariationalBases(width, self.n_bases, self._drawing("bases"))
-            elif self.kernel == "rff":
-                self._embed = FourierFeatures.draw(
-                    SquaredExponential(),
-                    width,
-                    self.n_bases,
-                    generator=self._drawing("bases"),
-                    phases=True,
-                    dtype=torch.float32,
-                )
-
-    def _check_parameters(self) -> None:
-        for name, value, choices in (("memory", self.memory, MemoryName), ("adapt", self.adapt, Adapt)):
-            if value not in get_args(choices):
-                raise InputError(f"no such '{name}'", repr(value), f"Use one of: {', '.join(get_args(choices))}.")
-        counts = ("n_per_class", "n_test_per_class", "n_bases", "epochs", "batch_size")
-        rates = ("scale", "learning_rate", "decay")
-        for name in (*counts, *rates):
-            least = 1 if name in counts else 0
-            value = getattr(self, name)
-            if not (value >= least and value > 0):
-                raise InputError(f"'{name}' is positive", value, "Change it.")
-        for name in ("penalty", "contrastive", "kl_weight"):
-            if not getattr(self, name) >= 0:
-                raise InputError(f"'{name}' is not negative", getattr(self, name), "Change it.")
-        if self.memory == "statistics":
-            if self.adapt == "always":
-                raise InputError(
-                    "sums hold for features that stay as they are", "adapt='always'", "Use 'first' or 'never'."
-                )
-            if self.kernel == "vrf" or not isinstance(kernel_of(self.kernel), Linear):
-                mend = "Use 'linear' or 'rff'; with n_bases random features a Gaussian kernel is near."
-                raise InputError("sums of features are enough for linear kernels only", self.kernel, mend)
-        if self.kernel in ("rff", "vrf") and self.n_bases < 2:
-            raise InputError("there are too few random features", self.n_bases, "Give n_bases >= 2.")
-
-    def _make_backbone(self, x: Tensor) -> nn.Module:
-        if self.backbone is not None:
-            return copy.deepcopy(self.backbone)
-        if self.adapt_ == "never":
-            some = x[:500].flatten(1).double()
-            distances = squared_distances(some).sqrt()
-            lengthscale = float(distances[distances > 0].median()) if (distances > 0).any() else 1.0
-            return RandomBackbone(some.shape[1], 2 * -(-self.n_bases // 2), lengthscale, self._drawing("backbone"))
-        if x.ndim == 4:
-            return SlimResNet(x.shape[1])
-        return MLP(x[0].numel())
-
-    def _learn(self, task_id: Hashable, classes: ndarray, x: Tensor, y: Tensor) -> None:
-        first = not self.tasks_
-        draw = self._drawing("learn", len(self.tasks_))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed_ + len(self.tasks_))
-            left = torch.ones(len(y), dtype=torch.bool)
-            if self.memory_ is not None:
-                left = self.memory_.learn(task_id, x, y, draw)
-            task = self.tasks_.setdefault(task_id, LearntTask(classes, TaskHead(self.penalty, self.scale)))
-            if self.adapt_ == "always" or (self.adapt_ == "first" and first):
-                self._train(task_id, task, x[left], y[left], draw)
-            self.backbone_.eval()
-        if self.memory_ is None:
-            sums = self._sums(x, y.numpy(), classes)
-            task.statistics = sums if task.statistics is None else task.statistics + sums
-            self._choose_penalty(task)
-        elif not isinstance(self.memory_, Coreset):
-            self._warn_of_a_poor_generator(task_id, task, x, y, draw)
-
-    def _train(self, task_id: Hashable, task: LearntTask, x: Tensor, y: Tensor, draw: torch.Generator) -> None:
-        modules = nn.ModuleList([m for m in (self.backbone_, self.bases_, task.head) if m is not None])
-        rate = self.learning_rate * self.decay ** (len(self.tasks_) - 1)
-        optimizer = torch.optim.Adam(modules.parameters(), rate)
-        names, columns = self._columns(task_id)
-        modules.train()
-        for _ in range(self.epochs):
-            for rows in torch.randperm(len(y), generator=draw).split(self.batch_size):
-                if len(rows) < 2 and len(y) > 1:
-                    continue  # a batch of one has no batch statistics
-                support = self._training_support(names, columns, x, y, draw)
-                features, queries = self.backbone_(support.x), self.backbone_(x[rows])
-                targets = F.one_hot(support.y, int(torch.cat([*columns.values()]).max()) + 1).to(features)
-                fit = SupportFit.of(self.kernel_, features, targets, task.head.penalty, self._embedding(features))
-                loss = F.cross_entropy(task.head.scale * fit(queries), columns[task_id][y[rows]])
-                if self.bases_ is not None:
-                    loss = loss + self.kl_weight * self.bases_.divergence(features, queries)
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                optimizer.step()
-        modules.eval()
-
-    def _columns(self, task_id: Hashable) -> tuple[list[Hashable], dict[Hashable, Tensor]]:
-        """Tasks whose support sets are used, and the columns of the scores where their classes are."""
-        names = [task_id] if self.task_aware else list(self.tasks_)
-        together = np.unique(np.concatenate([self.tasks_[name].classes for name in names]))
-        return names, {name: torch.from_numpy(np.searchsorted(together, self.tasks_[name].classes)) for name in names}
-
-    def _training_support(
-        self, names: list[Hashable], columns: dict[Hashable, Tensor], x: Tensor, y: Tensor, draw: torch.Generator
-    ) -> Support:
-        if self.memory_ is None:  # rows of the task itself, others in every step
-            chosen = torch.randperm(len(y), generator=draw)[: self.n_per_class * len(y.unique())]
-            return Support(x[chosen], y[chosen])
-        return self._support(names, columns, self.n_per_class, draw)
-
-    def _support(
-        self, names: list[Hashable], columns: dict[Hashable, Tensor], per_class: int, draw: torch.Generator
-    ) -> Support:
-        assert self.memory_ is not None
-        parts = [self.memory_.sample(name, per_class, draw) for name in names]
-        return Support(
-            torch.cat([part.x for part in parts]),
-            torch.cat([columns[name][part.y] for name, part in zip(names, parts)]),
-        )
-
-    def _embedding(self, features: Tensor) -> Callable[[Tensor], Tensor]:
-        return self._embed if self.bases_ is None else self.bases_(features)
-
-    @torch.no_grad()
-    def _sums(self, x: Tensor, y: ndarray, classes: ndarray) -> NormalEquations:
-        targets = F.one_hot(torch.from_numpy(np.asarray(y)), len(classes))
-        batches = zip(x.split(1024), targets.split(1024))
-        return NormalEquations.over((self._embed(self.backbone_(rows)), each) for rows, each in batches)
-
-    def _choose_penalty(self, task: LearntTask) -> None:
-        """By generalised cross-validation over all classes together, from the sums alone."""
-        assert task.statistics is not None
-        if task.statistics.count < 1:
-            return
-        scale = float(task.statistics.gram.diagonal().mean()) or 1.0
-        errors = task.statistics.generalised_cv(scale * PENALTIES).sum(1)
-        best = float(scale * PENALTIES[int(errors.argmin())])
-        with torch.no_grad():
-            task.head.raw_penalty.fill_(best)
-
-    def _warn_of_a_poor_generator(
-        self, task_id: Hashable, task: LearntTask, x: Tensor, y: Tensor, draw: torch.Generator
-    ) -> None:
-        """Compare support sets that are made up with real ones, on rows of the task."""
-        assert self.memory_ is not None
-        order = torch.randperm(len(y), generator=draw)
-        real = torch.cat([order[y[order] == label][: self.n_per_class] for label in y.unique()])
-        rows = order[:500]
-        made = self.memory_.sample(task_id, self.n_per_class, draw)
-        scores = []
-        with torch.no_grad():
-            for support in (made, Support(x[real], y[real])):
-                features = self.backbone_(support.x)
-                targets = F.one_hot(support.y, len(task.classes)).to(features)
-                fit = SupportFit.of(self.kernel_, features, targets, task.head.penalty, self._embedding(features))
-                scores.append(float((fit(self.backbone_(x[rows])).argmax(1) == y[rows]).float().mean()))
-        if scores[0] < 0.5 * scores[1]:
-            warnings.warn(
-                f"rows made up of task {task_id!r} classify {scores[0]:.0%} of it correctly, real ones {scores[1]:.0%}; "
-                "train the generator longer or make it larger",
-                stacklevel=4,
-            )
-
-    # -------------------------------------------------------------------------------------------- predicting
-
-    @torch.no_grad()
-    def _scores(self, X: Any, task_id: Hashable) -> Float64[ndarray, "n classes"]:
-        check_is_fitted(self)
-        X = validate_data(self, X, dtype=np.float64, allow_nd=True, reset=False)
-        self._check_shape(X)
-        name = self._resolve(task_id)
-        fit = self._fits.get(name)
-        if fit is None:
-            fit = self._fits[name] = self._fit_of(name)
-        scale = self.tasks_[self._last(name)].head.scale
-        scores = [fit(self.backbone_(rows).to(fit.coefficients.dtype)) for rows in _tensor(X).split(1024)]
-        return (scale * torch.cat(scores)).double().numpy()
-
-    def _fit_of(self, name: Hashable) -> SupportFit:
-        """The classifier of a task, or of all of them (None); made once after each `partial_fit`."""
-        last = self._last(name)
-        head = self.tasks_[last].head
-        names, columns = self._columns(last)
-        if self.memory_ is None:
-            count = int(torch.cat([*columns.values()]).max()) + 1
-            sums = None
-            for each in names:
-                own = self.tasks_[each].statistics
-                assert own is not None
-                placed = _placed(own, columns[each], count)
-                sums = placed if sums is None else sums + placed
-            assert sums is not None
-            penalty = float(sum(self.tasks_[each].head.penalty for each in names))
-            return SupportFit(Linear(), None, sums.solve(penalty)[0], self._embed)
-        draw = self._drawing("support", *names)
-        support = self._support(names, columns, self.n_test_per_class, draw)
-        features = self.backbone_(support.x)
-        targets = F.one_hot(support.y, int(torch.cat([*columns.values()]).max()) + 1).to(features)
-        return SupportFit.of(self.kernel_, features, targets, head.penalty, self._embedding(features))
-
-    def _last(self, name: Hashable) -> Hashable:
-        """The task whose penalty and scale count: for all tasks together those of the last one."""
-        return name if self.task_aware else next(reversed(self.tasks_))
-
-    def _resolve(self, task_id: Hashable, named: bool = False) -> Hashable:
-        known = ", ".join(map(repr, self.tasks_)) or "none"
-        if not self.tasks_:
-            raise InputError("all tasks have been forgotten", "no task", "Learn one.")
-        if not self.task_aware and not named:
-            return None
-        if task_id is None:
-            if len(self.tasks_) > 1:
-                raise InputError("several tasks are known", "no task_id", f"Pass one of: {known}.")
-            return next(iter(self.tasks_))
-        if task_id not in self.tasks_:
-            raise InputError("the task is not known", repr(task_id), f"Pass one of: {known}.")
-        return task_id
-
-    def _classes_of(self, name: Hashable) -> ndarray:
-        if self.task_aware:
-            return self.tasks_[name].classes
+    @property
+    def classes_(self) -> ndarray:
+        """All classes so far."""
         return np.unique(np.concatenate([task.classes for task in self.tasks_.values()]))
 
-    def _next_id(self) -> int:
-        return next(i for i in range(len(self.tasks_) + 1) if i not in self.tasks_)
+    @torch.no_grad()
+    def _scores(self, X: Any, name: Hashable) -> Float64[ndarray, "n classes"]:
+        X = validate_data(self, X, dtype=np.float64, allow_nd=True, reset=False)
+        self._check_shape(X)
+        fit = self._fits.get(name)
+        if fit is None:
+            fit = self._fits[name] = self.learner_.classifier(name)
+        backbone = self.learner_.backbone
+        scores = [fit(backbone(rows).to(fit.coefficients.dtype)) for rows in _tensor(X).split(1024)]
+        return (self.tasks_[name].head.scale * torch.cat(scores)).double().numpy()
+
+    def _resolve(self, task_id: Hashable) -> Hashable:
+        """The task whose classifier is asked: without tasks the last one's, which knows all classes."""
+        check_is_fitted(self, "learner_")
+        if not self.tasks_:
+            raise InputError("all tasks have been forgotten", "no task", "Learn one.")
+        if not self.task_aware:
+            return next(reversed(self.tasks_))
+        if task_id is None and len(self.tasks_) == 1:
+            return next(iter(self.tasks_))
+        return self._known(task_id)
+
+    def _known(self, task_id: Hashable) -> Hashable:
+        check_is_fitted(self, "learner_")
+        known = f"Pass one of: {', '.join(map(repr, self.tasks_)) or 'none is left'}."
+        if task_id is None:
+            raise InputError("several tasks are known", "no task_id", known)
+        if task_id not in self.tasks_:
+            raise InputError("the task is not known", repr(task_id), known)
+        return task_id
 
     def _check_shape(self, X: ndarray) -> None:
         if X.shape[1:] != self.shape_:
             raise InputError("rows have another shape", X.shape[1:], f"Pass rows of shape {self.shape_}.")
 
-    def _drawing(self, *purpose: Hashable) -> torch.Generator:
-        """A generator of its own for every purpose, so that no use of one changes another."""
-        words = [self.seed_, *"/".join(map(str, purpose)).encode()]
-        return torch.Generator().manual_seed(int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> 1))
-
-
-def _same(features: Tensor) -> Tensor:
-    return features
-
 
 def _tensor(rows: ndarray) -> Float[Tensor, "n *shape"]:
     return torch.from_numpy(rows).float()
-
-
-def _placed(sums: NormalEquations, columns: Tensor, count: int) -> NormalEquations:
-    """The same sums with the targets in other columns, 0 elsewhere."""
-
-    def spread(values: Tensor) -> Tensor:
-        out = values.new_zeros(*values.shape[:-1], count)
-        out[..., columns] = values
-        return out
-
-    return NormalEquations(
-        sums.gram, spread(sums.cross), sums.sum, spread(sums.target_sum), spread(sums.energy), sums.count
-    )

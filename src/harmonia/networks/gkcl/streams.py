@@ -86,7 +86,7 @@ def rotated_tasks(
     Example:
         >>> from sklearn.datasets import load_digits
         >>> digits = load_digits()
-        >>> rotated_tasks(digits.images, digits.target, 2, step=90, jitter=0)[1].name
+        >>> rotated_tasks(digits.images, digits.target, 2, step=90.0, jitter=0.0)[1].name
         'turned by 90°'
     """
     base = _split(images, y, "turned by 0°", test_size, seed)

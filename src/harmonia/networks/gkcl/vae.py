@@ -39,6 +39,10 @@ LOG_VARIANCES = (-6.0, 4.0)
 """Where log variances of priors and posteriors may lie, so that no prior collapses onto a point."""
 
 
+_DISTILLED = 1e-3
+"""Least variance by which errors of the decoder on its own past outputs are measured."""
+
+
 @dataclass(frozen=True)
 class VAEConfig:
     """A `ConditionalPriorVAE`.
@@ -51,7 +55,9 @@ class VAEConfig:
         output: ``sigmoid`` for values from 0 to 1, ``linear`` for any.
         replay: How past tasks are kept, see the module; ``none`` lets them go.
         prior: ``full``: covariances of the aggregate posterior; ``diagonal``: the learnt prior of the evidence bound.
-        noise: Variance of a pixel in p(x | z).
+        noise: Variance of a pixel in p(x | z). None: the mean squared error of each batch, where the bound is largest
+            (Rybkin et al. 2021). A fixed one that is larger than this error weighs the divergence too high: latents are
+            not used, samples are all alike.
         shrink: Standard deviations are multiplied by it when sampling.
         epochs: Passes over a task.
         batch_size: Rows a step.
@@ -68,7 +74,7 @@ class VAEConfig:
     output: Literal["sigmoid", "linear"] = "sigmoid"
     replay: Replay = "distil"
     prior: Prior = "full"
-    noise: float = 1 / 16
+    noise: float | None = None
     shrink: float = 1.0
     epochs: int = 50
     batch_size: int = 64
@@ -79,7 +85,8 @@ class VAEConfig:
 
     def __post_init__(self) -> None:
         sizes = (self.latent, self.hidden, self.epochs, self.batch_size, self.replay_per_task)
-        if min(sizes) < 1 or self.embedding < 0 or min(self.noise, self.learning_rate, self.shrink) <= 0:
+        rates = (self.learning_rate, self.shrink, self.replay_cap, 1.0 if self.noise is None else self.noise)
+        if min(sizes) < 1 or self.embedding < 0 or min(rates) <= 0:
             raise InputError("sizes and rates of a generator are positive", self, "Change the configuration.")
         for value, choices in ((self.replay, Replay), (self.prior, Prior)):
             if value not in get_args(choices):
@@ -136,7 +143,7 @@ class ConditionalPriorVAE(nn.Module, SupportMemory):
         """Negative evidence bound of rows, up to a constant, averaged; and their latent means."""
         mean, log_variance = self.encode(x, tasks)
         z = mean + torch.randn_like(mean) * (log_variance / 2).exp()
-        misfit = (self.decode(z, tasks) - x).flatten(1).square().sum(1) / (2 * self.config.noise)
+        misfit = self._misfit(self.decode(z, tasks), x)
         prior_mean, prior_log_variance = (self._table(table, tasks, labels) for table in self._tables())
         divergence = diagonal_kl(mean, log_variance, prior_mean, prior_log_variance.clamp(*LOG_VARIANCES))
         return (misfit + divergence).mean(), mean
@@ -205,8 +212,8 @@ class ConditionalPriorVAE(nn.Module, SupportMemory):
             if self.config.replay == "elbo":
                 x, tasks, labels = torch.cat([x, truth]), torch.cat([tasks, past]), torch.cat([y, classes])
             else:
-                misfit = (self.decode(z, past) - truth).flatten(1).square().sum(1) / (2 * self.config.noise)
-                extra = misfit.mean() * new  # each past task weighs as much as the new one
+                # Each past task weighs as much as the new one.
+                extra = new * self._misfit(self.decode(z, past), truth, _DISTILLED).mean()
         bound, mean = self.bound(x, tasks, labels)
         if self.contrastive:
             most = max(len(table) for table in self.means)
@@ -214,6 +221,12 @@ class ConditionalPriorVAE(nn.Module, SupportMemory):
                 mean, tasks * most + labels, self.config.temperature
             )
         return bound + extra
+
+    def _misfit(self, decoded: Tensor, truth: Tensor, floor: float = 1e-4) -> Tensor:
+        """``|x - decoded|^2 / (2 noise)`` of every row."""
+        squares = (decoded - truth).flatten(1).square()
+        noise = squares.mean().detach().clamp(min=floor) if self.config.noise is None else self.config.noise
+        return squares.sum(1) / (2 * noise)
 
     def _past(self, new: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Tasks and classes to replay: the same number of each task, or random tasks where that were too many."""

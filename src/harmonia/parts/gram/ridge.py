@@ -20,13 +20,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from harmonia.core.errors import InputError
 from harmonia.parts.gram.eigen import EigenCache
 
 Number = int | float | Tensor
+
+_HELD = 1 << 23
+"""Numbers (rows times outputs times penalties) of which leave-one-out errors are in memory at once."""
 
 
 def kernel_ridge(
@@ -149,8 +152,17 @@ class RidgePath:
         return self._residual(penalty) / free[:, None]
 
     def errors(self, penalties: Float[Tensor, " p"]) -> Float[Tensor, "p k"]:
-        """Mean squared leave-one-out errors of every output at every penalty."""
-        return torch.stack([self.left_out(float(penalty)).square().mean(0) for penalty in penalties])
+        """Mean squared leave-one-out errors of every output at every penalty: one matrix product for many of them."""
+        vectors, squared = self.cache.vectors, self.cache.vectors.square()
+        rows, outputs = self._targets.shape
+        found = []
+        for some in penalties.to(vectors).split(max(1, _HELD // (rows * outputs))):
+            shrunk = torch.stack([self._shrunk(float(penalty)) for penalty in some], 1)
+            free = squared @ shrunk + (self._room - self.intercept / rows)[:, None]
+            residual = vectors @ (shrunk[:, :, None] * self._along[:, None]).flatten(1)
+            residual = residual.unflatten(1, (len(some), outputs)) + self._outside[:, None]
+            found.append((residual / free[:, :, None]).square().mean(0))
+        return torch.cat(found)
 
     def best(self, penalties: Float[Tensor, " p"] | None = None) -> float:
         """The penalty of the smallest leave-one-out error over all outputs together.
@@ -231,6 +243,28 @@ class NormalEquations:
         if total is None:
             raise InputError("there are no rows", "no batch", "Pass at least one.")
         return total
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes it takes to keep them in single precision, of the symmetric matrix its lower triangle."""
+        d, k = self.cross.shape
+        return 4 * (d * (d + 1) // 2 + d * k + d + 2 * k + 1)
+
+    def placed(self, columns: Int64[Tensor, " k"], outputs: int) -> NormalEquations:
+        """The same rows with their targets as columns of more outputs, the others 0.
+
+        Example:
+            >>> x = torch.ones(2, 1, dtype=torch.float64)
+            >>> NormalEquations.of(x, x).placed(torch.tensor([1]), 3).cross
+            tensor([[0., 2., 0.]], dtype=torch.float64)
+        """
+
+        def spread(values: Tensor) -> Tensor:
+            return values.new_zeros(*values.shape[:-1], outputs).index_copy(-1, columns, values)
+
+        return NormalEquations(
+            self.gram, spread(self.cross), self.sum, spread(self.target_sum), spread(self.energy), self.count
+        )
 
     def __add__(self, other: NormalEquations) -> NormalEquations:
         return self._combined(other, 1)

@@ -1,0 +1,1 @@
+"""What the papers say, measured: identities of the parts, and streams of tasks learnt in full."""

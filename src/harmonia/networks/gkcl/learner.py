@@ -1,0 +1,187 @@
+"""How tasks are learnt: first the memory, then the backbone, through ridge regression on what the memory gives back."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy import ndarray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from harmonia.networks.gkcl.head import SupportFit, TaskHead, kernel_of
+from harmonia.networks.gkcl.memory import Coreset, Support
+from harmonia.networks.gkcl.recipe import Recipe
+from harmonia.networks.gkcl.variational import VariationalBases
+from harmonia.parts.gram import Linear, NormalEquations
+
+PENALTIES = torch.logspace(-6, 3, 37, dtype=torch.float64)
+"""What generalised cross-validation chooses from, in units of the features' mean sum of squares."""
+
+
+@dataclass(eq=False)
+class LearntTask:
+    """What a task leaves behind besides its part of the memory.
+
+    Attributes:
+        classes: Its classes, sorted.
+        head: Its penalty and scale.
+        statistics: Sums over its rows, where these are the memory.
+    """
+
+    classes: ndarray
+    head: TaskHead
+    statistics: NormalEquations | None = None
+
+
+class Learner:
+    """A stream's state: backbone, memory, tasks. Rows are float32 tensors, classes numbers within their task.
+
+    Arguments:
+        recipe: The parameters.
+        x: Rows of the first task, from which sizes are read.
+        seed: Of everything random.
+    """
+
+    def __init__(self, recipe: Recipe, x: Tensor, seed: int) -> None:
+        self.recipe, self.seed = recipe, seed
+        self.kernel = kernel_of(recipe.kernel)
+        self.tasks: dict[Hashable, LearntTask] = {}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.backbone = recipe.make_backbone(x, self.drawing("backbone"))
+            self.memory = recipe.make_memory(tuple(x.shape[1:]))
+            with torch.no_grad():
+                width = self.backbone.eval()(x[:2]).shape[1]
+            self.fixed = recipe.make_features(width, self.drawing("bases"))
+            self.bases: VariationalBases | None = None
+            if recipe.kernel == "vrf":
+                self.bases = VariationalBases(width, recipe.n_bases, self.drawing("bases"))
+
+    def drawing(self, *purpose: Hashable) -> torch.Generator:
+        """A generator of its own for every purpose, so that no use of one changes another."""
+        words = [self.seed, *"/".join(map(str, purpose)).encode()]
+        return torch.Generator().manual_seed(int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> 1))
+
+    def learn(self, task_id: Hashable, classes: ndarray, x: Tensor, y: Tensor) -> None:
+        """A new task; where sums are the memory also more rows of a known one."""
+        first, draw = not self.tasks, self.drawing("learn", len(self.tasks))
+        left = torch.ones(len(y), dtype=torch.bool)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed + len(self.tasks))
+            if self.memory is not None:
+                left = self.memory.learn(task_id, x, y, draw)
+            task = self.tasks.setdefault(task_id, LearntTask(classes, TaskHead(self.recipe.penalty, self.recipe.scale)))
+            if self.recipe.learns(first):
+                self._train(task_id, task, x[left], y[left], draw)
+        if self.memory is None:
+            sums = self.sums(x, y, len(classes))
+            task.statistics = sums if task.statistics is None else task.statistics + sums
+            self.choose_penalty(task)
+        elif not isinstance(self.memory, Coreset):
+            self._warn_of_a_poor_generator(task_id, task, x, y, draw)
+
+    @torch.no_grad()
+    def sums(self, x: Tensor, y: Tensor, classes: int) -> NormalEquations:
+        """Sums over rows of features and classes."""
+        targets = F.one_hot(y, classes)
+        batches = zip(x.split(1024), targets.split(1024))
+        return NormalEquations.over((self.fixed(self.backbone(rows)), each) for rows, each in batches)
+
+    @torch.no_grad()
+    def choose_penalty(self, task: LearntTask) -> None:
+        """By generalised cross-validation over all classes together, from the sums alone."""
+        if task.statistics is None or task.statistics.count < 1:
+            return
+        scale = float(task.statistics.gram.diagonal().mean()) or 1.0
+        errors = task.statistics.generalised_cv(scale * PENALTIES).sum(1)
+        task.head.raw_penalty.fill_(float(scale * PENALTIES[int(errors.argmin())]))
+
+    def columns(self, task_id: Hashable) -> tuple[ndarray, dict[Hashable, Tensor]]:
+        """Classes that are told apart, and which of them are those of each task whose support set is used."""
+        names = [task_id] if self.recipe.task_aware else list(self.tasks)
+        together = np.unique(np.concatenate([self.tasks[name].classes for name in names]))
+        return together, {name: torch.from_numpy(np.searchsorted(together, self.tasks[name].classes)) for name in names}
+
+    @torch.no_grad()
+    def classifier(self, task_id: Hashable) -> SupportFit:
+        """Of a task, or of all tasks where they are not told apart; then the last one's penalty counts."""
+        together, columns = self.columns(task_id)
+        head = self.tasks[task_id].head
+        if self.memory is None:
+            parts = [(self.tasks[name], where) for name, where in columns.items()]
+            penalty = float(sum(task.head.penalty for task, _ in parts))
+            total: NormalEquations | None = None
+            for task, where in parts:
+                assert task.statistics is not None
+                placed = task.statistics.placed(where, len(together))
+                total = placed if total is None else total + placed
+            assert total is not None
+            return SupportFit(Linear(), None, total.solve(penalty)[0], self.fixed)
+        draw = self.drawing("support", *columns)
+        return self._fit(self._support(columns, self.recipe.n_test_per_class, draw), len(together), head)[0]
+
+    def _train(self, task_id: Hashable, task: LearntTask, x: Tensor, y: Tensor, draw: torch.Generator) -> None:
+        recipe = self.recipe
+        modules = nn.ModuleList([m for m in (self.backbone, self.bases, task.head) if m is not None])
+        rate = recipe.learning_rate * recipe.decay ** (len(self.tasks) - 1)
+        optimizer = torch.optim.Adam(modules.parameters(), rate)
+        together, columns = self.columns(task_id)
+        modules.train()
+        for _ in range(recipe.epochs):
+            for rows in torch.randperm(len(y), generator=draw).split(recipe.batch_size):
+                if len(rows) < 2 < len(y):
+                    continue  # there is no variance in a batch of one
+                if self.memory is None:  # rows of the task itself, others in every step
+                    chosen = torch.randperm(len(y), generator=draw)[: recipe.n_per_class * len(task.classes)]
+                    support = Support(x[chosen], columns[task_id][y[chosen]])
+                else:
+                    support = self._support(columns, recipe.n_per_class, draw)
+                fit, features = self._fit(support, len(together), task.head)
+                queries = self.backbone(x[rows])
+                loss = F.cross_entropy(task.head.scale * fit(queries), columns[task_id][y[rows]])
+                if self.bases is not None:
+                    loss = loss + recipe.kl_weight * self.bases.divergence(features, queries)
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                optimizer.step()
+        modules.eval()
+
+    def _fit(self, support: Support, classes: int, head: TaskHead) -> tuple[SupportFit, Tensor]:
+        features = self.backbone(support.x)
+        targets = F.one_hot(support.y, classes).to(features)
+        embed: Callable[[Tensor], Tensor] = self.fixed if self.bases is None else self.bases(features)
+        return SupportFit.of(self.kernel, features, targets, head.penalty, embed), features
+
+    def _support(self, columns: dict[Hashable, Tensor], per_class: int, draw: torch.Generator) -> Support:
+        assert self.memory is not None
+        parts = {name: self.memory.sample(name, per_class, draw) for name in columns}
+        labels = [columns[name][part.y] for name, part in parts.items()]
+        return Support(torch.cat([part.x for part in parts.values()]), torch.cat(labels))
+
+    @torch.no_grad()
+    def _warn_of_a_poor_generator(
+        self, task_id: Hashable, task: LearntTask, x: Tensor, y: Tensor, draw: torch.Generator
+    ) -> None:
+        """Compare support sets that are made up with real ones, on rows of the task."""
+        assert self.memory is not None
+        order = torch.randperm(len(y), generator=draw)
+        real = torch.cat([order[y[order] == label][: self.recipe.n_per_class] for label in y.unique()])
+        made, queries = self.memory.sample(task_id, self.recipe.n_per_class, draw), self.backbone(x[order[:500]])
+        shares = [
+            float(
+                (self._fit(support, len(task.classes), task.head)[0](queries).argmax(1) == y[order[:500]])
+                .double()
+                .mean()
+            )
+            for support in (made, Support(x[real], y[real]))
+        ]
+        if shares[0] < 0.5 * shares[1]:
+            warnings.warn(
+                f"rows made up of task {task_id!r} classify {shares[0]:.0%} of it rightly, real ones {shares[1]:.0%}; "
+                "train the generator longer or make it larger",
+                stacklevel=4,
+            )

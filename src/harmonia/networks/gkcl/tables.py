@@ -1,0 +1,158 @@
+"""A table as a stream of tasks: by a column that names them, or a few classes at a time."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import polars
+from jaxtyping import Float64
+from numpy import ndarray
+from sklearn.model_selection import train_test_split
+
+from harmonia.core.errors import InputError
+from harmonia.core.progress import say
+from harmonia.data.tables import digits
+from harmonia.media import Table
+from harmonia.networks.gkcl.streams import Task, rotated_tasks
+from harmonia.parts.features import Features, Target
+
+IMAGE = 16
+"""A square number of columns, at least so many, all of numbers, is a picture."""
+
+
+@dataclass(frozen=True, eq=False)
+class TableStream:
+    """Tasks, and what it takes to speak of them in the table's own terms.
+
+    Attributes:
+        tasks: In the order in which they are learnt; inputs from 0 to 1.
+        rows, rows_test: Where each task's rows are in the table.
+        new: Rows without a class, by task.
+        inputs: All rows, scaled.
+        low, high: What 0 and 1 stand for, for every input.
+        names: Of the inputs.
+        target: Name of the column of classes.
+        side: Of a picture; 0 where rows are none.
+    """
+
+    tasks: tuple[Task, ...]
+    rows_test: tuple[ndarray, ...]
+    new: tuple[ndarray, ...]
+    inputs: Float64[ndarray, "rows inputs"]
+    low: Float64[ndarray, " inputs"]
+    high: Float64[ndarray, " inputs"]
+    names: tuple[str, ...]
+    target: str
+    side: int
+
+    @classmethod
+    def of(cls, table: Table, target: str = "", tasks: str = "auto", seed: int = 0) -> TableStream:
+        """Read a table.
+
+        Arguments:
+            table: One example a row.
+            target: Column of classes; the last one unless given.
+            tasks: ``column:<name>``; ``split:<k>``: k classes at a time; ``auto``: a column called task if there is
+                one, else two classes at a time.
+            seed: Of the rows left out, three of ten from every class of every task.
+
+        Raises:
+            InputError: no such column, too few classes or rows, or values that are missing.
+        """
+        wanted = Target.of(table, target, "classification")
+        column, per_task = _how(table, wanted.name, tasks)
+        frame = table.frame.drop(column) if column else table.frame
+        features = Features.of(Table(frame), without=wanted.name)
+        raw = features.inputs(Table(frame)) * features.scale + features.mean
+        side = math.isqrt(raw.shape[1])
+        picture = not features.words and side * side == raw.shape[1] >= IMAGE
+        low, high = (raw.min(), raw.max()) if picture else (raw.min(0), raw.max(0))
+        low, high = (np.broadcast_to(limit, raw.shape[1]).astype(np.float64) for limit in (low, high))
+        x = (raw - low) / np.where(high > low, high - low, 1.0)
+        y = np.array([str(value) for value in wanted.values])
+        names = np.array([*features.numbers, *(f"{n}={v}" for n, values in features.words.items() for v in values)])
+        groups = _groups(table, column, per_task, y, wanted.known)
+        parts, tests, new = [], [], []
+        for name, chosen in groups.items():
+            known, unknown = chosen[wanted.known[chosen]], chosen[~wanted.known[chosen]]
+            classes, counts = np.unique(y[known], return_counts=True)
+            if len(classes) < 2 or counts.min() < 4:
+                got = f"{len(classes)} classes, the smallest of {counts.min() if len(counts) else 0} rows"
+                raise InputError(
+                    f"task '{name}' cannot be learnt and judged", got, "Give two classes of four rows, or merge."
+                )
+            train, test = train_test_split(known, test_size=0.3, stratify=y[known], random_state=seed)
+            parts.append(Task(name, x[train], y[train], x[test], y[test]))
+            tests.append(test)
+            new.append(unknown)
+        where = f"by '{column}'" if column else f"{per_task} classes at a time"
+        say(f"{len(parts)} tasks, {where}; {len(y)} rows of {x.shape[1]} inputs{', pictures' if picture else ''}.")
+        return cls(
+            tuple(parts),
+            tuple(tests),
+            tuple(new),
+            x,
+            low,
+            high,
+            tuple(map(str, names)),
+            wanted.name,
+            side if picture else 0,
+        )
+
+    def restored(self, x: Float64[ndarray, "n inputs"]) -> Float64[ndarray, "n inputs"]:
+        """Inputs in the table's own units."""
+        return self.low + x * (self.high - self.low)
+
+
+def turned_digits() -> Table:
+    """Handwritten digits in five tasks, each turned by 36 degrees more: 64 grey values, ``task`` and ``digit``."""
+    images, labels = digits()
+    frames = []
+    for task in rotated_tasks(images, labels, 5, step=36.0, jitter=0.0):
+        x = np.concatenate([task.x, task.x_test]).reshape(-1, 64).round(1)
+        y = np.concatenate([task.y, task.y_test])
+        columns = {f"pixel_{i // 8}_{i % 8}": x[:, i] for i in range(64)}
+        frames.append(polars.DataFrame(columns | {"task": [task.name] * len(x), "digit": y}))
+    return Table(polars.concat(frames))
+
+
+def _how(table: Table, target: str, tasks: str) -> tuple[str, int]:
+    """The column of tasks, or how many classes make one."""
+    kind, _, value = tasks.partition(":")
+    if kind == "auto" and not value:
+        return ("task", 0) if "task" in table.names and target != "task" else ("", 2)
+    if kind == "column" and value:
+        if value == target:
+            raise InputError("the tasks and the classes are the same column", value, "Name another one.")
+        return table.column(value).name, 0
+    if kind == "split" and value.isdigit() and int(value) >= 2:
+        return "", int(value)
+    raise InputError("'tasks' cannot be read", f"'{tasks}'", "Use auto, column:<name> or split:<classes>, from 2.")
+
+
+def _groups(table: Table, column: str, per_task: int, y: ndarray, known: ndarray) -> dict[str, ndarray]:
+    """Rows of every task; tasks come in the order of their first row, classes in their sorted order."""
+    if column:
+        values = table.column(column)
+        if values.null_count():
+            raise InputError(f"column '{column}' has rows without a task", values.null_count(), "Fill or drop them.")
+        names = values.cast(polars.String).to_numpy()
+        return {str(name): np.flatnonzero(names == name) for name in dict.fromkeys(names)}
+    if not known.all():
+        got = f"{(~known).sum()} such rows"
+        raise InputError("rows without a class belong to no task", got, "Give a column of tasks, or drop them.")
+    classes = sorted(set(y), key=lambda name: (not _is_number(name), float(name) if _is_number(name) else 0.0, name))
+    parts = [classes[i : i + per_task] for i in range(0, len(classes), per_task)]
+    if len(parts) > 1 and len(parts[-1]) < 2:
+        parts[-2:] = [parts[-2] + parts[-1]]
+    return {", ".join(part): np.flatnonzero(np.isin(y, part)) for part in parts}
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,227 @@
+"""Jobs: learn a table task after task with a memory of samples, or with sums that forget nothing."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypedDict
+
+import numpy as np
+import polars
+
+from harmonia.core.errors import InputError
+from harmonia.core.progress import say
+from harmonia.core.task import Field
+from harmonia.media import Figure, Table
+from harmonia.networks.gkcl import figures
+from harmonia.networks.gkcl.classifier import KernelContinualClassifier
+from harmonia.networks.gkcl.rivals import ReplayClassifier, RidgePerTask
+from harmonia.networks.gkcl.study import ContinualLearner, StreamResult, learn_stream
+from harmonia.networks.gkcl.tables import TableStream, turned_digits
+from harmonia.networks.gkcl.vae import VAEConfig
+
+Stream = Annotated[Table, Field("one example a row; rows without a class are predicted", example=turned_digits)]
+Target = Annotated[str, Field("column of classes; the last one unless given")]
+Tasks = Annotated[
+    str, Field("column:<name>, split:<classes a task>, or auto: a column called task, else two classes at a time")
+]
+Seed = Annotated[int, Field("random seed", ge=0)]
+
+SUMS, FINE_TUNING, RIDGE = "sums, fixed features", "fine-tuning", "ridge on the inputs"
+
+
+class Learnt(TypedDict):
+    comparison: Annotated[Table, Field("every method: average accuracy, forgetting, bytes kept, seconds")]
+    accuracies: Annotated[Table, Field("accuracy on every task after every task")]
+    predictions: Annotated[Table, Field("rows left out and rows without a class, by the task's classifier in the end")]
+    samples: Annotated[Table, Field("rows of every class of every task that the memory made up or kept")]
+    forgetting: Annotated[Figure, Field("the accuracies as a heat map; every method's average over time")]
+    remembered: Annotated[Figure, Field("rows of the data beside rows from the memory")]
+
+
+def learn(
+    table: Stream,
+    *,
+    target: Target = "",
+    tasks: Tasks = "auto",
+    memory: Annotated[
+        Literal["generator", "gaussians", "coreset"],
+        Field("one network that makes rows up; principal components of each class; stored rows"),
+    ] = "generator",
+    kernel: Annotated[
+        Literal["linear", "laplace", "poly", "gaussian", "rff", "vrf"], Field("kernel between features")
+    ] = "linear",
+    n_per_class: Annotated[int, Field("rows a class that are stored, or made up in a step", ge=1, le=1000)] = 20,
+    epochs: Annotated[int, Field("passes of the classifier over a task", ge=1)] = 10,
+    generator_epochs: Annotated[int, Field("passes of the generator over a task", ge=1)] = 30,
+    rivals: Annotated[bool, Field("also learn by stored rows of the same bytes, sums, fine-tuning and ridge")] = True,
+    seed: Seed = 0,
+) -> Learnt:
+    """Learn tasks one after another without their data; see what is still known of each in the end.
+
+    Every task has a kernel classifier on a support set that the memory gives back. Three of ten rows of every class are
+    left out to judge it. With a generator no row of the past is kept.
+    """
+    stream = TableStream.of(table, target, tasks, seed)
+    options = {"kernel": kernel, "n_per_class": n_per_class, "epochs": epochs, "random_state": seed}
+    config = VAEConfig(epochs=generator_epochs) if memory == "generator" else None
+    model = KernelContinualClassifier(memory=memory, generator=config, **options)
+    results = {f"kernel, {memory}": learn_stream(model, stream.tasks, f"Kernel, {memory}")}
+    if rivals:
+        results |= _rivals(stream, next(iter(results.values())).memory_bytes, memory == "coreset", options)
+    _say(results)
+    support = {task.name: model.generate(task.name, n_per_class) for task in stream.tasks}
+    return {
+        "comparison": _comparison(results),
+        "accuracies": _accuracies(next(iter(results.values())), stream),
+        "predictions": _predictions(model, stream),
+        "samples": _samples(support, stream),
+        "forgetting": figures.forgetting_figure(results, [task.name for task in stream.tasks]),
+        "remembered": _remembered(support, stream),
+    }
+
+
+class Summed(TypedDict):
+    comparison: Annotated[Table, Field("average accuracy, forgetting, bytes kept and seconds, also of two rivals")]
+    accuracies: Annotated[Table, Field("accuracy on every task after every task")]
+    predictions: Annotated[Table, Field("rows left out and rows without a class, by the task's classifier in the end")]
+    forgetting: Annotated[Figure, Field("the accuracies as a heat map; every method's average over time")]
+
+
+def sums(
+    table: Stream,
+    *,
+    target: Target = "",
+    tasks: Tasks = "auto",
+    features: Annotated[int, Field("random features of a row; their sums take their square in memory", ge=2)] = 256,
+    forget: Annotated[str, Field("name of a task to be forgotten again, exactly")] = "",
+    seed: Seed = 0,
+) -> Summed:
+    """Learn tasks one after another by sums over fixed features: nothing is ever forgotten, nothing is trained.
+
+    What is kept of a task is ``F^T F`` and ``F^T Y``: enough for its ridge regression, to add rows, and to take them
+    away again.
+    """
+    stream = TableStream.of(table, target, tasks, seed)
+    if forget and forget not in {task.name for task in stream.tasks}:
+        known = ", ".join(task.name for task in stream.tasks)
+        raise InputError("there is no such task to forget", f"'{forget}'", f"The tasks are: {known}.")
+    if forget and len(stream.tasks) == 1:
+        raise InputError("the only task cannot be forgotten", f"'{forget}'", "Leave 'forget' out.")
+    model = KernelContinualClassifier(memory="statistics", n_bases=features, random_state=seed)
+    results: dict[str, StreamResult] = {SUMS: learn_stream(model, stream.tasks, "Sums")}
+    results[RIDGE] = learn_stream(RidgePerTask(), stream.tasks, "Ridge")
+    results[FINE_TUNING] = _fine_tuned(stream, {"epochs": 10, "random_state": seed})
+    _say(results)
+    if forget:
+        before = model.memory_bytes_
+        model.forget(forget)
+        say(f"Forgot '{forget}': {before - model.memory_bytes_:,} bytes fewer; the other tasks stay as they were.")
+    return {
+        "comparison": _comparison(results),
+        "accuracies": _accuracies(results[SUMS], stream),
+        "predictions": _predictions(model, stream),
+        "forgetting": figures.forgetting_figure(results, [task.name for task in stream.tasks]),
+    }
+
+
+def _rivals(stream: TableStream, kept: int, is_coreset: bool, options: dict[str, object]) -> dict[str, StreamResult]:
+    results = {}
+    seed = options["random_state"]
+    if not is_coreset:
+        classes = sum(len(np.unique(task.y)) for task in stream.tasks)
+        same = max(1, round(kept / (classes * stream.inputs.shape[1])))
+        learner = KernelContinualClassifier(memory="coreset", **{**options, "n_per_class": same})
+        results[f"kernel, {same} stored rows a class"] = learn_stream(learner, stream.tasks, "Kernel, stored rows")
+    learner = KernelContinualClassifier(memory="statistics", random_state=seed)
+    results[SUMS] = learn_stream(learner, stream.tasks, "Sums")
+    results[RIDGE] = learn_stream(RidgePerTask(), stream.tasks, "Ridge")
+    results[FINE_TUNING] = _fine_tuned(stream, {"epochs": options["epochs"], "random_state": seed})
+    return results
+
+
+def _fine_tuned(stream: TableStream, options: dict[str, object]) -> StreamResult:
+    classes = np.unique(np.concatenate([task.y for task in stream.tasks]))
+    learner: ContinualLearner = ReplayClassifier(classes, **options)  # type: ignore[arg-type]
+    return learn_stream(learner, stream.tasks, "Fine-tuning")
+
+
+def _say(results: dict[str, StreamResult]) -> None:
+    for name, result in results.items():
+        found = result.metrics
+        say(f"{name}: accuracy {found.average:.3f}, forgetting {found.forgetting:.3f}, {result.memory_bytes:,} bytes.")
+
+
+def _comparison(results: dict[str, StreamResult]) -> Table:
+    rows = [
+        {
+            "method": name,
+            "average accuracy": result.metrics.average,
+            "forgetting": result.metrics.forgetting,
+            "accuracy when learnt": result.metrics.learning,
+            "bytes kept": result.memory_bytes,
+            "seconds": round(result.seconds, 2),
+        }
+        for name, result in results.items()
+    ]
+    return Table(polars.DataFrame(rows))
+
+
+def _accuracies(result: StreamResult, stream: TableStream) -> Table:
+    names = [task.name for task in stream.tasks]
+    columns = {"after task": names} | {name: result.accuracies[:, i] for i, name in enumerate(names)}
+    return Table(polars.DataFrame(columns).with_columns(polars.col(names).fill_nan(None)))
+
+
+def _predictions(model: KernelContinualClassifier, stream: TableStream) -> Table:
+    parts = []
+    for task, tested, new in zip(stream.tasks, stream.rows_test, stream.new):
+        if task.name not in model.tasks_:
+            continue
+        rows = np.concatenate([tested, new])
+        shares = model.predict_proba(stream.inputs[rows], task.name)
+        parts.append(
+            polars.DataFrame(
+                {
+                    "row": rows + 1,
+                    "task": [task.name] * len(rows),
+                    "role": ["left out"] * len(tested) + ["new"] * len(new),
+                    stream.target: polars.Series([*task.y_test.tolist(), *[None] * len(new)], dtype=polars.String),
+                    "prediction": model.tasks_[task.name].classes[shares.argmax(1)].tolist(),
+                    "share": shares.max(1),
+                }
+            )
+        )
+    return Table(polars.concat(parts).sort("row"))
+
+
+def _samples(support: dict[str, tuple[np.ndarray, np.ndarray]], stream: TableStream) -> Table:
+    frames = []
+    for name, (x, y) in support.items():
+        restored = stream.restored(x.reshape(len(x), -1).astype(np.float64))
+        columns = {column: restored[:, i] for i, column in enumerate(stream.names)}
+        frames.append(polars.DataFrame(columns | {"task": [name] * len(y), stream.target: y.astype(str).tolist()}))
+    return Table(polars.concat(frames))
+
+
+def _remembered(support: dict[str, tuple[np.ndarray, np.ndarray]], stream: TableStream) -> Figure:
+    names = [task.name for task in stream.tasks]
+    if not stream.side:
+        return figures.rows_figure(
+            [task.x_test for task in stream.tasks],
+            [support[name] for name in names],
+            [task.y_test for task in stream.tasks],
+            names,
+        )
+    shape = (-1, stream.side, stream.side)
+    classes = [np.unique(task.y) for task in stream.tasks]
+    real = [
+        np.stack([task.x_test[task.y_test == label][0] for label in labels]).reshape(shape)
+        for task, labels in zip(stream.tasks, classes)
+    ]
+    made = [
+        np.stack([support[name][0][support[name][1] == label][0] for label in labels]).reshape(shape)
+        for name, labels in zip(names, classes)
+    ]
+    return figures.pictures_figure(real, made, names, [[str(label) for label in labels] for labels in classes])
+
+
+JOBS = (learn, sums)

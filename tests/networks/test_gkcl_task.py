@@ -1,0 +1,119 @@
+"""The jobs, on tables of both kinds; bad input on the command line; the claims; the card."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars
+import pytest
+from sklearn.datasets import load_wine
+from typer.testing import CliRunner
+
+from harmonia.app.cli import app
+from harmonia.core.claim import HOLDS, claims_in
+from harmonia.core.errors import InputError
+from harmonia.core.registry import find, search
+from harmonia.core.task import find_job, jobs_in
+from harmonia.media import Figure, Table
+from harmonia.networks.gkcl import claim, task
+from harmonia.networks.gkcl.claims import identities
+from harmonia.networks.gkcl.tables import TableStream, turned_digits
+
+JOBS = jobs_in(task)
+
+
+def two_cellars() -> Table:
+    """Wines measured twice: in the second cellar by instruments with other units."""
+    loaded = load_wine()
+    frames = []
+    for cellar, factor in (("old", 1.0), ("new", -2.0)):
+        columns = {name: factor * loaded.data[:, i] for i, name in enumerate(loaded.feature_names)}
+        label: list[str | None] = [f"grower {k}" for k in loaded.target]
+        if cellar == "new":
+            label[:3] = [None] * 3
+        frames.append(polars.DataFrame(columns | {"task": [cellar] * len(label), "grower": label}))
+    return Table(polars.concat(frames))
+
+
+def test_a_table_is_learnt_task_after_task(tmp_path):
+    job = find_job(JOBS, "learn")
+    found = job.run({"table": two_cellars(), "epochs": 10, "memory": "gaussians", "n_per_class": 5})
+    frame = found["comparison"].frame
+    assert frame["method"][0] == "kernel, gaussians"
+    assert frame.height == 5
+    assert frame["average accuracy"][0] > 0.8
+    predictions = found["predictions"].frame
+    assert predictions.filter(role="new")["row"].to_list() == [179, 180, 181]
+    assert predictions["prediction"].null_count() == 0
+    samples = found["samples"].frame
+    assert samples.columns == [*two_cellars().names[:-2], "task", "grower"]
+    real = two_cellars().frame.filter(task="old", grower="grower 0")["alcohol"]
+    made = samples.filter(task="old", grower="grower 0")["alcohol"]
+    assert abs(made.mean() - real.mean()) < 3 * real.std()
+    assert isinstance(found["remembered"], Figure)
+    assert len(job.save(found, tmp_path, "x")) == 6
+
+
+def test_pictures_are_learnt_without_rows():
+    frame = turned_digits().frame.gather_every(15)
+    found = task.learn(Table(frame), epochs=1, generator_epochs=1, n_per_class=2, rivals=False)
+    assert found["accuracies"].frame.shape == (5, 6)
+    assert found["accuracies"].frame.null_count().sum_horizontal().item() == 10
+    assert found["samples"].frame.height == 5 * 10 * 2
+
+
+def test_sums_forget_only_when_told():
+    found = task.sums(two_cellars(), forget="old")
+    assert found["comparison"].frame["forgetting"][0] == 0
+    assert set(found["predictions"].frame["task"]) == {"new"}
+
+
+def test_tables_become_streams():
+    table = two_cellars()
+    stream = TableStream.of(table)
+    assert [one.name for one in stream.tasks] == ["old", "new"]
+    assert stream.side == 0
+    np.testing.assert_allclose(stream.restored(stream.inputs), table.numeric(table.names[:-2]), atol=1e-9)
+    known = Table(table.frame.drop_nulls().drop("task"))
+    assert [one.name for one in TableStream.of(known, tasks="split:2").tasks] == ["grower 0, grower 1, grower 2"]
+    for arguments, words in (
+        ({"tasks": "split:x"}, "cannot be read"),
+        ({"tasks": "column:size"}, "no column"),
+        ({"tasks": "column:grower"}, "same column"),
+        ({"tasks": "split:2"}, "without a class"),
+    ):
+        with pytest.raises(InputError, match=words):
+            TableStream.of(table, **arguments)
+    with pytest.raises(InputError, match="cannot be learnt"):
+        TableStream.of(Table(table.frame.head(6).with_columns(grower=polars.Series(list("ababab")))))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["learn", "--memory", "pictures"], "no such choice"),
+        (["learn", "--tasks", "split:0"], "cannot be read"),
+        (["learn", "--n-per-class", "0"], "out of range"),
+        (["sums", "--forget", "nobody"], "no such task"),
+    ],
+)
+def test_the_command_line_explains(arguments, message, tmp_path):
+    path = tmp_path / "t.csv"
+    two_cellars().write(path)
+    job, *rest = arguments
+    result = CliRunner().invoke(app, ["run", "gkcl", job, str(path), *rest])
+    assert result.exit_code == 2
+    assert message in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize("one", claims_in(identities), ids=lambda one: one.measure.__name__)
+def test_quick_claims_hold(one):
+    assert one.check(0).verdict in HOLDS
+
+
+def test_claims_and_card():
+    claims = claims_in(claim)
+    assert len({one.name for one in claims}) == len(claims)
+    assert {"quick", "full"} <= {one.tier for one in claims}
+    method = find("gkcl")
+    assert method.built
+    assert method in search("catastrophic forgetting")
