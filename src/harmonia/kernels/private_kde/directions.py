@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -41,8 +42,8 @@ class DirectionSketch(Sketch):
         half = np.minimum(box, _REACH * domain.radius)
         middle = self.directions @ domain.centre
         self.trees = HaarSketch(middle - half, middle + half, depth)
-        self.blocks = self.trees.blocks
         self.factor = math.sqrt(math.pi / 2) / len(directions)
+        self.blocks = replace(self.trees.blocks, cost=self.factor**2 * self.trees.blocks.cost)
 
     def sums(self, x: Float64[np.ndarray, "n d"], step: Float64[np.ndarray, " size"]) -> Float64[np.ndarray, " size"]:
         domain = self.domain

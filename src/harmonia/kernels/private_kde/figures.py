@@ -63,7 +63,7 @@ def expected_figure(
         axes.plot(eps, values, color=colour, lw=2, label=name)
     if sampling:
         axes.axhline(sampling, color=MUTED, ls="--", lw=1.2, label="most that random features add")
-    axes.axvline(chosen, color=INK, lw=1, ls=":", label=f"chosen: {chosen:g}")
+    axes.axvline(chosen, color=INK, lw=1, ls=":", label=f"chosen: epsilon {chosen:g}")
     axes.set(xscale="log", yscale="log", xlabel="epsilon: less is more private", ylabel=f"error of {quantity}")
     _plain_ticks(axes)
     legend(axes, loc="upper right")

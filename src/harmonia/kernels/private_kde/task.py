@@ -102,7 +102,8 @@ def similarity(
     values = sign * model.score_samples(y)
     _, std = model.query(y, return_std=True)
     std = std / model.n_rows_
-    quantity = f"mean {kernel} distance" if kernel in DISTANCES else f"mean {kernel} similarity"
+    name = kernel.capitalize() if kernel in ("gaussian", "laplace", "cauchy") else kernel
+    quantity = f"mean {name} distance" if kernel in DISTANCES else f"mean {name} similarity"
     if sketch:
         say(f"Wrote {model.save(Path(sketch))}.")
     if queries is None and len(names) == 2:
