@@ -25,7 +25,7 @@ from harmonia.networks.gkcl.memory import Coreset
 from harmonia.networks.gkcl.rivals import RidgePerTask
 from harmonia.parts.gram import Matern, feature_ridge
 
-SMALL = VAEConfig(latent=4, hidden=24, embedding=4, epochs=5)
+SMALL = VAEConfig(latent=8, hidden=48, embedding=4, epochs=50)
 
 
 @pytest.fixture(scope="module")

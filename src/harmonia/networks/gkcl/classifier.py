@@ -224,7 +224,8 @@ class KernelContinualClassifier(ClassifierMixin, BaseEstimator):
     @property
     def memory_bytes_(self) -> int:
         """Bytes kept of past tasks: rows, generator or sums (the symmetric one by its half), in single precision."""
-        check_is_fitted(self, "learner_")
+        if not hasattr(self, "learner_"):
+            return 0
         if self.learner_.memory is not None:
             return self.learner_.memory.nbytes
         return sum(task.statistics.nbytes for task in self.tasks_.values() if task.statistics is not None)
@@ -246,9 +247,8 @@ class KernelContinualClassifier(ClassifierMixin, BaseEstimator):
         fit = self._fits.get(name)
         if fit is None:
             fit = self._fits[name] = self.learner_.classifier(name)
-        backbone = self.learner_.backbone
-        scores = [fit(backbone(rows).to(fit.coefficients.dtype)) for rows in _tensor(X).split(1024)]
-        return (self.tasks_[name].head.scale * torch.cat(scores)).double().numpy()
+        backbone, scale = self.learner_.precise.backbone, self.tasks_[name].head.scale.double()
+        return torch.cat([scale * fit(backbone(rows)) for rows in _tensor(X).double().split(1024)]).numpy()
 
     def _resolve(self, task_id: Hashable) -> Hashable:
         """The task whose classifier is asked: without tasks the last one's, which knows all classes."""

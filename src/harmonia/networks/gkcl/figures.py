@@ -51,32 +51,20 @@ def forgetting_figure(results: Mapping[str, StreamResult], names: Sequence[str])
 
 def _heat_map(axes: Axes, accuracies: Float64[ndarray, "tasks tasks"], names: Sequence[str]) -> None:
     count = len(names)
-    lowest = float(np.nanmin(accuracies))
-    image = axes.imshow(accuracies, cmap="viridis", vmin=min(lowest, 0.9), vmax=1.0, aspect="auto")
+    percent = 100 * accuracies
+    lowest = min(float(np.nanmin(percent)), 90.0)
+    image = axes.imshow(percent, cmap="viridis", vmin=lowest, vmax=100, aspect="auto")
     axes.grid(False)
-    middle = (min(lowest, 0.9) + 1.0) / 2
     for j in range(count if count <= 10 else 0):
         for i in range(j + 1):
-            value = accuracies[j, i]
-            colour = "white" if value < middle else INK
-            axes.text(i, j, f"{100 * value:.0f}", ha="center", va="center", fontsize=8.5, color=colour)
+            colour = "white" if percent[j, i] < (lowest + 100) / 2 else INK
+            axes.text(i, j, f"{percent[j, i]:.0f}", ha="center", va="center", fontsize=8.5, color=colour)
     short = [name if len(name) <= 14 else f"{name[:13]}…" for name in names]
     step = max(1, count // 10)
     axes.set_xticks(range(0, count, step), short[::step], rotation=35, ha="right")
     axes.set_yticks(range(0, count, step), short[::step])
-    axes.set(xlabel="accuracy on task (%)", ylabel="after learning task")
-    colour_bar(axes, image)
-
-
-def comparison_figure(results: Mapping[str, StreamResult]) -> Figure:
-    """Average accuracy by bytes kept, with forgetting written beside each learner."""
-    figure, [axes] = new_figure(title="Accuracy by what is kept of the past", height=3.6)
-    for k, (name, result) in enumerate(results.items()):
-        kept = max(result.memory_bytes, 1)
-        axes.plot(kept, result.metrics.average, "o", ms=9, color=PALETTE[k % len(PALETTE)], label=name)
-    axes.set(xlabel="bytes kept", ylabel="average accuracy", xscale="log")
-    legend(axes)
-    return Figure(figure)
+    axes.set(xlabel="accuracy on task", ylabel="after learning task")
+    colour_bar(axes, image, "accuracy (%)")
 
 
 def pictures_figure(
@@ -148,9 +136,9 @@ def _bytes(count: int) -> str:
     """For people.
 
     Example:
-        >>> _bytes(0), _bytes(20_480), _bytes(3_000_000)
-        ('nothing kept', '20 kB', '3.0 MB')
+        >>> _bytes(0), _bytes(336), _bytes(20_480), _bytes(3_000_000)
+        ('nothing kept', '336 bytes', '20 kB', '3.0 MB')
     """
-    if count == 0:
-        return "nothing kept"
-    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{max(1, round(count / 1000))} kB"
+    if count < 1000:
+        return f"{count} bytes" if count else "nothing kept"
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{round(count / 1000)} kB"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +17,7 @@ from torch.nn import functional as F
 from harmonia.networks.gkcl.head import SupportFit, TaskHead, kernel_of
 from harmonia.networks.gkcl.memory import Coreset, Support
 from harmonia.networks.gkcl.recipe import Recipe
-from harmonia.networks.gkcl.variational import VariationalBases
+from harmonia.networks.gkcl.variational import FixedBases, VariationalBases
 from harmonia.parts.gram import Linear, NormalEquations
 
 PENALTIES = torch.logspace(-6, 3, 37, dtype=torch.float64)
@@ -37,6 +39,17 @@ class LearntTask:
     statistics: NormalEquations | None = None
 
 
+class Networks(NamedTuple):
+    """What turns rows into the features that kernels compare."""
+
+    backbone: nn.Module
+    bases: FixedBases | VariationalBases | None
+
+    def embedding(self, features: Tensor) -> Callable[[Tensor], Tensor]:
+        """From the backbone's features, given those of a support set."""
+        return _same if self.bases is None else self.bases(features)
+
+
 class Learner:
     """A stream's state: backbone, memory, tasks. Rows are float32 tensors, classes numbers within their task.
 
@@ -56,15 +69,23 @@ class Learner:
             self.memory = recipe.make_memory(tuple(x.shape[1:]))
             with torch.no_grad():
                 width = self.backbone.eval()(x[:2]).shape[1]
-            self.fixed = recipe.make_features(width, self.drawing("bases"))
-            self.bases: VariationalBases | None = None
-            if recipe.kernel == "vrf":
-                self.bases = VariationalBases(width, recipe.n_bases, self.drawing("bases"))
+            self.bases = recipe.make_bases(width, self.drawing("bases"))
+        self._precise: Networks | None = None
 
     def drawing(self, *purpose: Hashable) -> torch.Generator:
         """A generator of its own for every purpose, so that no use of one changes another."""
         words = [self.seed, *"/".join(map(str, purpose)).encode()]
         return torch.Generator().manual_seed(int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> 1))
+
+    @property
+    def precise(self) -> Networks:
+        """The networks in double precision, so that a row's scores do not depend on the rows it came with."""
+        if self._precise is None:
+            self._precise = copy.deepcopy(Networks(self.backbone, self.bases))
+            for network in self._precise:
+                if network is not None:
+                    network.double().eval()
+        return self._precise
 
     def learn(self, task_id: Hashable, classes: ndarray, x: Tensor, y: Tensor) -> None:
         """A new task; where sums are the memory also more rows of a known one."""
@@ -77,6 +98,7 @@ class Learner:
             task = self.tasks.setdefault(task_id, LearntTask(classes, TaskHead(self.recipe.penalty, self.recipe.scale)))
             if self.recipe.learns(first):
                 self._train(task_id, task, x[left], y[left], draw)
+                self._precise = None
         if self.memory is None:
             sums = self.sums(x, y, len(classes))
             task.statistics = sums if task.statistics is None else task.statistics + sums
@@ -87,9 +109,9 @@ class Learner:
     @torch.no_grad()
     def sums(self, x: Tensor, y: Tensor, classes: int) -> NormalEquations:
         """Sums over rows of features and classes."""
-        targets = F.one_hot(y, classes)
-        batches = zip(x.split(1024), targets.split(1024))
-        return NormalEquations.over((self.fixed(self.backbone(rows)), each) for rows, each in batches)
+        batches = zip(x.double().split(1024), F.one_hot(y, classes).double().split(1024))
+        features = ((self.precise.backbone(rows), each) for rows, each in batches)
+        return NormalEquations.over((self.precise.embedding(f)(f), each) for f, each in features)
 
     @torch.no_grad()
     def choose_penalty(self, task: LearntTask) -> None:
@@ -120,9 +142,9 @@ class Learner:
                 placed = task.statistics.placed(where, len(together))
                 total = placed if total is None else total + placed
             assert total is not None
-            return SupportFit(Linear(), None, total.solve(penalty)[0], self.fixed)
-        draw = self.drawing("support", *columns)
-        return self._fit(self._support(columns, self.recipe.n_test_per_class, draw), len(together), head)[0]
+            return SupportFit(Linear(), None, total.solve(penalty)[0], self.precise.embedding(torch.empty(0)))
+        support = self._support(columns, self.recipe.n_test_per_class, self.drawing("support", *columns))
+        return self._fit(Support(support.x.double(), support.y), len(together), head, self.precise)[0]
 
     def _train(self, task_id: Hashable, task: LearntTask, x: Tensor, y: Tensor, draw: torch.Generator) -> None:
         recipe = self.recipe
@@ -130,6 +152,7 @@ class Learner:
         rate = recipe.learning_rate * recipe.decay ** (len(self.tasks) - 1)
         optimizer = torch.optim.Adam(modules.parameters(), rate)
         together, columns = self.columns(task_id)
+        networks = Networks(self.backbone, self.bases)
         modules.train()
         for _ in range(recipe.epochs):
             for rows in torch.randperm(len(y), generator=draw).split(recipe.batch_size):
@@ -140,21 +163,21 @@ class Learner:
                     support = Support(x[chosen], columns[task_id][y[chosen]])
                 else:
                     support = self._support(columns, recipe.n_per_class, draw)
-                fit, features = self._fit(support, len(together), task.head)
+                fit, features = self._fit(support, len(together), task.head, networks)
                 queries = self.backbone(x[rows])
                 loss = F.cross_entropy(task.head.scale * fit(queries), columns[task_id][y[rows]])
-                if self.bases is not None:
+                if isinstance(self.bases, VariationalBases):
                     loss = loss + recipe.kl_weight * self.bases.divergence(features, queries)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 optimizer.step()
         modules.eval()
 
-    def _fit(self, support: Support, classes: int, head: TaskHead) -> tuple[SupportFit, Tensor]:
-        features = self.backbone(support.x)
+    def _fit(self, support: Support, classes: int, head: TaskHead, networks: Networks) -> tuple[SupportFit, Tensor]:
+        features = networks.backbone(support.x)
         targets = F.one_hot(support.y, classes).to(features)
-        embed: Callable[[Tensor], Tensor] = self.fixed if self.bases is None else self.bases(features)
-        return SupportFit.of(self.kernel, features, targets, head.penalty, embed), features
+        penalty = head.penalty.to(features)
+        return SupportFit.of(self.kernel, features, targets, penalty, networks.embedding(features)), features
 
     def _support(self, columns: dict[Hashable, Tensor], per_class: int, draw: torch.Generator) -> Support:
         assert self.memory is not None
@@ -170,18 +193,18 @@ class Learner:
         assert self.memory is not None
         order = torch.randperm(len(y), generator=draw)
         real = torch.cat([order[y[order] == label][: self.recipe.n_per_class] for label in y.unique()])
-        made, queries = self.memory.sample(task_id, self.recipe.n_per_class, draw), self.backbone(x[order[:500]])
-        shares = [
-            float(
-                (self._fit(support, len(task.classes), task.head)[0](queries).argmax(1) == y[order[:500]])
-                .double()
-                .mean()
-            )
-            for support in (made, Support(x[real], y[real]))
-        ]
+        made, networks = self.memory.sample(task_id, self.recipe.n_per_class, draw), Networks(self.backbone, self.bases)
+        rows, shares = order[:500], []
+        for support in (made, Support(x[real], y[real])):
+            fit, _ = self._fit(support, len(task.classes), task.head, networks)
+            shares.append(float((fit(self.backbone(x[rows])).argmax(1) == y[rows]).double().mean()))
         if shares[0] < 0.5 * shares[1]:
             warnings.warn(
                 f"rows made up of task {task_id!r} classify {shares[0]:.0%} of it rightly, real ones {shares[1]:.0%}; "
                 "train the generator longer or make it larger",
                 stacklevel=4,
             )
+
+
+def _same(features: Tensor) -> Tensor:
+    return features

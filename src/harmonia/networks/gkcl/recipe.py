@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -16,7 +15,8 @@ from harmonia.networks.gkcl.class_gaussians import GaussiansConfig
 from harmonia.networks.gkcl.head import kernel_of
 from harmonia.networks.gkcl.memory import Coreset, SupportMemory
 from harmonia.networks.gkcl.vae import VAEConfig
-from harmonia.parts.gram import FourierFeatures, Linear, SquaredExponential, squared_distances
+from harmonia.networks.gkcl.variational import FixedBases, VariationalBases
+from harmonia.parts.gram import Linear, squared_distances
 
 MemoryName = Literal["coreset", "generator", "gaussians", "statistics"]
 Adapt = Literal["auto", "always", "first", "never"]
@@ -107,14 +107,8 @@ class Recipe:
         memory: SupportMemory = config.build(tuple(shape), self.contrastive)
         return memory
 
-    def make_features(self, width: int, generator: torch.Generator) -> Callable[[Tensor], Tensor]:
-        """What is done to a backbone's features before the kernel: fixed random Fourier features, or nothing."""
-        if self.kernel != "rff":
-            return same
-        kernel = SquaredExponential()
-        return FourierFeatures.draw(kernel, width, self.n_bases, generator=generator, phases=True, dtype=torch.float32)
-
-
-def same(features: Tensor) -> Tensor:
-    """The features themselves."""
-    return features
+    def make_bases(self, width: int, generator: torch.Generator) -> FixedBases | VariationalBases | None:
+        """Random Fourier features between backbone and kernel, if the kernel has any."""
+        if self.kernel == "rff":
+            return FixedBases(width, self.n_bases, generator)
+        return VariationalBases(width, self.n_bases, generator) if self.kernel == "vrf" else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float64
@@ -15,6 +15,7 @@ from harmonia.networks.gkcl.metrics import ContinualMetrics, continual_metrics
 from harmonia.networks.gkcl.streams import Task
 
 
+@runtime_checkable
 class ContinualLearner(Protocol):
     """Learns tasks one after another."""
 

@@ -55,6 +55,28 @@ class Inference(nn.Module):
         return self.mean(centre), self.log_variance(centre)
 
 
+class FixedBases(nn.Module):
+    """Frequencies of the Gaussian kernel, drawn once, whatever the support set is.
+
+    Arguments:
+        width: Numbers a feature vector.
+        count: Frequencies F.
+        generator: Draws frequencies and phases.
+    """
+
+    weight: Tensor
+    phases: Tensor
+
+    def __init__(self, width: int, count: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.randn(count, width, generator=generator))
+        self.register_buffer("phases", 2 * math.pi * torch.rand(count, generator=generator))
+
+    def forward(self, support: Float[Tensor, "n width"]) -> FourierFeatures:
+        """The features."""
+        return FourierFeatures(DenseProjection(self.weight), 1.0, self.phases)
+
+
 class VariationalBases(nn.Module):
     """Frequencies inferred from a support set.
 

@@ -198,7 +198,8 @@ def contrastive(seed: int) -> Measured:
 def distilled(seed: int) -> Measured:
     again = generated(seed, config=VAEConfig(replay="elbo"))
     learnt = generated(seed, config=VAEConfig(replay="elbo", prior="diagonal", shrink=0.8, noise=1 / 16))
-    note = f"{_say('distilled', generated(seed))}; {_say('replayed', again)}; {_say('replayed, diagonal prior, fixed noise', learnt)}"
+    names = {"distilled": generated(seed), "replayed": again, "replayed, diagonal prior, fixed noise": learnt}
+    note = "; ".join(_say(name, results) for name, results in names.items())
     return Measured(_mean(generated(seed), _average)[0], _mean(again, _average)[0], note)
 
 
