@@ -46,7 +46,7 @@ class QuantumKernel(KernelFunction):
     fixed: ClassVar[frozenset[str]] = frozenset({"feature_map"})
 
     def __post_init__(self) -> None:
-        smallest = float(self.bandwidth.min()) if isinstance(self.bandwidth, Tensor) else float(self.bandwidth)
+        smallest = float(self.bandwidth.detach().min()) if isinstance(self.bandwidth, Tensor) else float(self.bandwidth)
         if not 0 < smallest < math.inf:
             raise InputError("the bandwidth of a quantum kernel is positive", self.bandwidth, "Use e.g. 0.5.")
 
