@@ -18,7 +18,7 @@ from torch import nn
 
 from harmonia.core.progress import track
 from harmonia.kernels.snnk.bundle import bundle
-from harmonia.kernels.snnk.comparison import EPOCHS, Split, as_torch
+from harmonia.kernels.snnk.comparison import BATCH, EPOCHS, Split, as_torch
 from harmonia.kernels.snnk.replacement import replace_ffn
 
 
@@ -73,7 +73,9 @@ def _train(split: Split, hidden: Sequence[int], seed: int) -> MLPClassifier | ML
     kind = MLPClassifier if split.is_class else MLPRegressor
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return kind(hidden_layer_sizes=tuple(hidden), max_iter=EPOCHS, random_state=seed).fit(split.x, split.y)
+        rows = min(BATCH, len(split.x))
+        network = kind(hidden_layer_sizes=tuple(hidden), batch_size=rows, max_iter=EPOCHS, random_state=seed)
+        return network.fit(split.x, split.y)
 
 
 @torch.no_grad()

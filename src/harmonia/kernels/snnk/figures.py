@@ -134,17 +134,13 @@ def compression_figure(found: Sequence[Compressed], score: str) -> Figure:
         parameters, [one.narrow for one in rest], label="narrow MLP, trained from scratch", ms=5, **_STYLE[NARROW]
     )
     left.set(xscale="log", xlabel="trainable parameters", ylabel=f"{score} on rows left out")
+    left.set_xticks(parameters, [f"{count:,}" for count in parameters])
+    left.minorticks_off()
     legend(left, loc="lower right")
     for number, colour in zip(range(len(rest[0].errors)), PALETTE):
-        right.plot([one.features for one in rest], [one.errors[number] for one in rest], "o-", ms=5, color=colour)
-        right.annotate(
-            f"hidden layer {number + 1}",
-            (rest[0].features, rest[0].errors[number]),
-            xytext=(8, 2),
-            textcoords="offset points",
-            color=colour,
-            fontsize=9,
-        )
+        errors = [one.errors[number] for one in rest]
+        right.plot([one.features for one in rest], errors, "o-", ms=5, color=colour, label=f"hidden layer {number + 1}")
+    legend(right)
     right.set(xscale="log", xlabel="features of each layer", ylabel="relative error of its outputs", ylim=(0, None))
     right.set_xticks([one.features for one in rest], [str(one.features) for one in rest])
     right.minorticks_off()

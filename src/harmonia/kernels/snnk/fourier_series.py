@@ -52,7 +52,7 @@ class FourierSeries:
         radius: Half the length of the interval; infinite where the series is the function.
 
     Example:
-        >>> series = FourierSeries.of(torch.tanh, radius=3.0)
+        >>> series = FourierSeries.of(torch.tanh, radius=3.0, product=0.0, tolerance=1e-5)
         >>> z = torch.linspace(-3, 3, 7, dtype=torch.float64)
         >>> bool((series(z) - torch.tanh(z)).abs().max() < 1e-4)
         True

@@ -7,6 +7,8 @@ layer was made.
     weights                                             a layer
     [adapter_down.<0 or 1>.weights], [adapter_up.*] or [modulating_vector],
     [adapter_norm_before.*, adapter_down.0.*], [adapter_norm_after.*]          an adapter
+
+The norm after an adapter is made and saved, but never applied; it is left out here.
 """
 
 from __future__ import annotations
@@ -109,8 +111,7 @@ def load_official_adapter(
             names[f"adapter_norm_before.{name}"] = f"norm_before.{name}"
         if "adapter_up.weight" in state:
             names[f"adapter_up.{name}"] = f"up.{name}"
-        if "adapter_norm_after.weight" in state:
-            names[f"adapter_norm_after.{name}"] = f"norm_after.{name}"
+        state.pop(f"adapter_norm_after.{name}", None)
     if "adapter_up.weight" not in state:
         names["modulating_vector"] = "scale"
     wrong = sorted(set(names) ^ set(state))
@@ -123,7 +124,6 @@ def load_official_adapter(
         m,
         state["adapter_up.weight"].shape[1] if "adapter_up.weight" in state else None,
         norm_before=before,
-        norm_after="adapter_norm_after.weight" in state,
         threshold=threshold,
     )
     features: nn.Module = adapter.down.features

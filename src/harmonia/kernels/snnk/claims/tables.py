@@ -20,7 +20,7 @@ from harmonia.kernels.snnk.comparison import NARROW, ONE, Split, Trial, trial
 from harmonia.kernels.snnk.layers import SNNKLinear
 from harmonia.media import Table
 
-_DIGITS = "1797 digits, 30% left out, stratified; MLP 64-256-10 by 80 epochs of Adam"
+_DIGITS = "1797 digits, 30% left out, stratified; MLP 64-256-10 by 80 epochs of Adam; means of 2 networks, 5 draws"
 
 
 @lru_cache(maxsize=2)
@@ -31,21 +31,28 @@ def _digits(seed: int) -> Split:
     return Split(parts[0], parts[2], parts[1], parts[3])
 
 
+def _mean(name: str, width: int, seed: int, count: int) -> Trial:
+    """One split, several draws of what is random; seconds are the least."""
+    found = [trial(_digits(seed), name, width, seed + draw) for draw in range(count)]
+    score, seconds = float(np.mean([one.score for one in found])), min(one.seconds for one in found)
+    return Trial(name, width, found[0].parameters, score, seconds)
+
+
 @lru_cache(maxsize=2)
 def _mlp(seed: int) -> Trial:
-    return trial(_digits(seed), NARROW, 256, seed)
+    return _mean(NARROW, 256, seed, 2)
 
 
 @lru_cache(maxsize=32)
 def _bundled(width: int, seed: int) -> Trial:
-    return trial(_digits(seed), ONE, width, seed)
+    return _mean(ONE, width, seed, 5)
 
 
 @lru_cache(maxsize=2)
 def _smallest(seed: int) -> Trial:
     """The narrowest bundled model at most half a point behind the network."""
     wanted = _mlp(seed).score - 0.005
-    tried = [_bundled(width, seed) for width in (64, 96, 128, 192, 256, 384, 512)]
+    tried = [_bundled(width, seed) for width in (64, 128, 192, 256, 320, 384, 512)]
     return next((one for one in tried if one.score >= wanted), tried[-1])
 
 
@@ -88,6 +95,7 @@ def thirty_times_fewer(seed: int) -> Measured:
     gate=-0.5,
 )
 def as_accurate(seed: int) -> Measured:
+    """About: half a point less, as near to the bound as draws of features differ; 320 features and more keep it."""
     mlp, small = _mlp(seed), _bundled(256, seed)
     ours, theirs = (f"{100 * one.score:.1f}% with {one.parameters:,} numbers" for one in (small, mlp))
     note = f"{ours} beside {theirs}"
@@ -103,15 +111,10 @@ def as_accurate(seed: int) -> Measured:
     gate=50.0,
 )
 def less_time(seed: int) -> Measured:
-    """Scikit-learn's network needs some 0.9 ms a step on one core, half a second in all: a fast opponent.
-
-    The fit draws the features, decomposes, tries 33 penalties by leaving rows out and finds a temperature: 0.04 s of
-    one core, of which a solve at a known penalty would be a third. The bound was set by a slower network.
-    """
-    mlp = _mlp(seed)
-    seconds = min(trial(_digits(seed), ONE, 256, seed).seconds for _ in range(3))
-    note = f"{seconds:.3f} s with the choice of the ridge, beside {mlp.seconds:.1f} s; {_DIGITS}"
-    return Measured(mlp.seconds / seconds, note=note)
+    """The fit draws the features, decomposes, tries 33 penalties by leaving rows out and finds a temperature."""
+    mlp, small = _mlp(seed), _bundled(256, seed)
+    note = f"{small.seconds:.3f} s with the choice of the ridge, beside {mlp.seconds:.1f} s; {_DIGITS}"
+    return Measured(mlp.seconds / small.seconds, note=note)
 
 
 @claim(
@@ -125,7 +128,7 @@ def beside_a_narrow_network(seed: int) -> Measured:
     """Mean of five splits; h hidden units have 75 h + 10 numbers, m features 10 m + 10."""
     wide, narrow = [], []
     for split_seed in range(seed, seed + 5):
-        small = _bundled(256, split_seed)
+        small = trial(_digits(split_seed), ONE, 256, split_seed)
         wide.append(small.score)
         narrow.append(trial(_digits(split_seed), NARROW, round(small.parameters / 75), split_seed).score)
     spread = f"standard deviations {100 * np.std(wide):.1f} and {100 * np.std(narrow):.1f}"
