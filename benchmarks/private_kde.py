@@ -9,9 +9,8 @@ import numpy as np
 PINNED = (
     "diffprivlib==0.6.6",
     "scikit-learn==1.5.2",
-    "numpy==1.26.4",
-    "scipy==1.12.0",
-    "crlibm==1.0.3",
+    "numpy==2.0.2",
+    "scipy==1.13.1",
     "joblib==1.4.2",
 )
 
