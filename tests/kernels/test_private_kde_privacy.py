@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -189,6 +190,10 @@ def test_the_budget_is_kept():
     assert len(accountant.charges) == 2
     clone(model).set_params(eps=0.2).fit(rows)
     assert "PrivacyAccountant(eps=1" in repr(accountant)
+    copied = pickle.loads(pickle.dumps(accountant))
+    assert copied.spent() == accountant.spent()
+    with pytest.raises(InputError, match="copy of an accountant"):
+        copied.spend(Charge("a", "laplace", 0.1, 0.1, 0.0))
 
 
 def sketches(d: int = 3):

@@ -131,6 +131,7 @@ class PrivacyAccountant:
 
     Pass one accountant to all estimators that see the same rows, also through `sklearn.clone`, a pipeline or a grid
     search: copies of an estimator share it. A release that would exceed the budget is refused before data are touched.
+    A pickled copy, such as another process has, refuses releases, for the original would not know of them.
     It counts releases only: a score on private held-out rows, and a choice by it, is not private and not in the ledger.
 
     Arguments:
@@ -154,6 +155,7 @@ class PrivacyAccountant:
         check_budget(eps, delta)
         self.eps, self.delta = eps, delta
         self.charges: list[Charge] = []
+        self._is_copy = False
 
     def __sklearn_clone__(self) -> PrivacyAccountant:
         return self
@@ -161,11 +163,17 @@ class PrivacyAccountant:
     def __deepcopy__(self, memo: object) -> PrivacyAccountant:
         return self
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _is_copy=True)
+
     def __repr__(self) -> str:
         return f"PrivacyAccountant(eps={self.eps:g}, delta={self.delta:g})"
 
     def check(self, charge: Charge) -> None:
-        """Raise `InputError` if the budget does not allow this release."""
+        """Raise `InputError` if the budget does not allow this release, or could not know of it."""
+        if self._is_copy:
+            mend = "Use one process (n_jobs=1), or a new accountant that is given the charges so far."
+            raise InputError("a pickled copy of an accountant cannot be charged", "a copy, as in another process", mend)
         after = compose([*self.charges, charge], self.delta)
         if after.epsilon > self.eps * (1 + 1e-9) or (after.delta > self.delta * (1 + 1e-9) and self.eps < math.inf):
             got = f"epsilon {after.epsilon:.4g} at delta {after.delta:.4g} in all, of {self.eps:g}"

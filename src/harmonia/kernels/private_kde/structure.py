@@ -109,7 +109,7 @@ class PrivateEstimator(BaseEstimator):
         charge = self.mechanism_.charge(what, self.release_id_)
         if self.accountant is not None:
             self.accountant.spend(charge)
-        self.ledger_.spend(charge)
+        self.ledger_.charges.append(charge)
 
     def _source(self) -> Randomness:
         if not self.unsafe_reproducible:
