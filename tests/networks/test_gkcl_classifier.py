@@ -25,7 +25,7 @@ from harmonia.networks.gkcl.memory import Coreset
 from harmonia.networks.gkcl.rivals import RidgePerTask
 from harmonia.parts.gram import Matern, feature_ridge
 
-SMALL = VAEConfig(latent=8, hidden=48, embedding=4, epochs=50)
+SMALL = VAEConfig(latent=8, hidden=48, embedding=4, steps=350)
 
 
 @pytest.fixture(scope="module")
@@ -209,6 +209,6 @@ def test_bad_input(digits):
 
 def test_a_poor_generator_is_told_of(digits):
     x, y = digits
-    poor = VAEConfig(latent=1, hidden=2, embedding=1, epochs=1, learning_rate=1e-6)
+    poor = VAEConfig(latent=1, hidden=2, embedding=1, steps=1, learning_rate=1e-6)
     with pytest.warns(UserWarning, match="train the generator longer"):
         KernelContinualClassifier(memory="generator", generator=poor, epochs=2, random_state=0).partial_fit(x, y)

@@ -216,7 +216,7 @@ def test_a_generator_learns_the_moments_of_latents():
     x, y = rows(60)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        vae = ConditionalPriorVAE((6,), VAEConfig(latent=2, hidden=16, embedding=2, epochs=3), 0.0)
+        vae = ConditionalPriorVAE((6,), VAEConfig(latent=2, hidden=16, embedding=2, steps=3), 0.0)
         vae.learn("t", x, y, seeded())
     with torch.no_grad():
         mean, log_variance = vae.encode(x, torch.zeros_like(y))
@@ -238,7 +238,7 @@ def test_generators_learn_task_after_task(replay):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         config = VAEConfig(
-            latent=4, hidden=32, embedding=4, epochs=60, replay=replay, batch_size=20, learning_rate=1e-2
+            latent=4, hidden=32, embedding=4, steps=200, replay=replay, batch_size=20, learning_rate=1e-2
         )
         vae = ConditionalPriorVAE((6,), config)
         generator = seeded()
@@ -263,10 +263,10 @@ def test_generators_of_images_and_of_any_numbers():
     images, y = torch.rand(8, 1, 8, 8, generator=seeded()), torch.arange(8) % 2
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        vae = ConditionalPriorVAE((1, 8, 8), VAEConfig(latent=2, hidden=4, epochs=1, layers="conv"))
+        vae = ConditionalPriorVAE((1, 8, 8), VAEConfig(latent=2, hidden=4, steps=1, layers="conv"))
         vae.learn("t", images, y, seeded())
         assert vae.sample("t", 3, seeded()).x.shape == (6, 1, 8, 8)
-        free = ConditionalPriorVAE((64,), VAEConfig(latent=2, hidden=4, epochs=1, output="linear", embedding=0))
+        free = ConditionalPriorVAE((64,), VAEConfig(latent=2, hidden=4, steps=1, output="linear", embedding=0))
         free.learn("t", 100 * images.flatten(1), y, seeded())
         with pytest.raises(InputError, match="0 to 1"):
             vae.learn("u", 2 * images, y, seeded())

@@ -122,7 +122,8 @@ class KernelContinualClassifier(ClassifierMixin, BaseEstimator):
 
     def fit(self, X: Any, y: Any) -> KernelContinualClassifier:
         """Learn one task, forgetting all others."""
-        vars(self).pop("learner_", None)
+        if hasattr(self, "learner_"):
+            del self.learner_
         return self.partial_fit(X, y)
 
     def partial_fit(self, X: Any, y: Any, task_id: Hashable = None, classes: Any = None) -> KernelContinualClassifier:

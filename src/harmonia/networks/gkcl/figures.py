@@ -123,8 +123,8 @@ def rows_figure(
         for k, label in enumerate(np.unique(labels[t])):
             colour = PALETTE[k % len(PALETTE)]
             own, new = labels[t] == label, made_y == label
-            each.scatter(*rows[own].T, s=14, color=colour, alpha=0.35, lw=0)
-            each.scatter(*invented[new].T, s=30, color=colour, marker="x", lw=1.4, label=str(label))
+            each.scatter(rows[own, 0], rows[own, 1], s=14, color=colour, alpha=0.35, lw=0)
+            each.scatter(invented[new, 0], invented[new, 1], s=30, color=colour, marker="x", lw=1.4, label=str(label))
         each.set(xlabel="first principal component", ylabel="second" if t == 0 else "")
         each.set_title(f"task {names[t]}", fontsize=10, color=INK)
         each.tick_params(labelcolor=MUTED)

@@ -51,7 +51,7 @@ def learn(
     ] = "linear",
     n_per_class: Annotated[int, Field("rows a class that are stored, or made up in a step", ge=1, le=1000)] = 20,
     epochs: Annotated[int, Field("passes of the classifier over a task", ge=1)] = 10,
-    generator_epochs: Annotated[int, Field("passes of the generator over a task", ge=1)] = 30,
+    generator_steps: Annotated[int, Field("training steps of the generator on a task", ge=1)] = 1000,
     rivals: Annotated[bool, Field("also learn by stored rows of the same bytes, sums, fine-tuning and ridge")] = True,
     seed: Seed = 0,
 ) -> Learnt:
@@ -61,8 +61,8 @@ def learn(
     left out to judge it. With a generator no row of the past is kept.
     """
     stream = TableStream.of(table, target, tasks, seed)
-    options = {"kernel": kernel, "n_per_class": n_per_class, "epochs": epochs, "random_state": seed}
-    config = VAEConfig(epochs=generator_epochs) if memory == "generator" else None
+    options: dict[str, object] = {"kernel": kernel, "n_per_class": n_per_class, "epochs": epochs, "random_state": seed}
+    config = VAEConfig(steps=generator_steps) if memory == "generator" else None
     model = KernelContinualClassifier(memory=memory, generator=config, **options)
     results = {f"kernel, {memory}": learn_stream(model, stream.tasks, f"Kernel, {memory}")}
     if rivals:

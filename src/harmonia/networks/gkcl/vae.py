@@ -39,8 +39,8 @@ LOG_VARIANCES = (-6.0, 4.0)
 """Where log variances of priors and posteriors may lie, so that no prior collapses onto a point."""
 
 
-_DISTILLED = 1e-3
-"""Least variance by which errors of the decoder on its own past outputs are measured."""
+_LEAST_NOISE = 1e-4
+"""Of a pixel's variance where that is what fits best."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class VAEConfig:
             (Rybkin et al. 2021). A fixed one that is larger than this error weighs the divergence too high: latents are
             not used, samples are all alike.
         shrink: Standard deviations are multiplied by it when sampling.
-        epochs: Passes over a task.
+        steps: Of training on a task, however many rows it has.
         batch_size: Rows a step.
         replay_per_task: Latents a past task and step, at most `replay_cap` batches in all.
         replay_cap: See above.
@@ -76,7 +76,7 @@ class VAEConfig:
     prior: Prior = "full"
     noise: float | None = None
     shrink: float = 1.0
-    epochs: int = 50
+    steps: int = 1000
     batch_size: int = 64
     replay_per_task: int = 32
     replay_cap: float = 2.0
@@ -84,7 +84,7 @@ class VAEConfig:
     temperature: float = 0.1
 
     def __post_init__(self) -> None:
-        sizes = (self.latent, self.hidden, self.epochs, self.batch_size, self.replay_per_task)
+        sizes = (self.latent, self.hidden, self.steps, self.batch_size, self.replay_per_task)
         rates = (self.learning_rate, self.shrink, self.replay_cap, 1.0 if self.noise is None else self.noise)
         if min(sizes) < 1 or self.embedding < 0 or min(rates) <= 0:
             raise InputError("sizes and rates of a generator are positive", self, "Change the configuration.")
@@ -111,7 +111,7 @@ class ConditionalPriorVAE(nn.Module, SupportMemory):
 
     Example:
         >>> generator = torch.Generator().manual_seed(0)
-        >>> vae = ConditionalPriorVAE((8,), VAEConfig(latent=2, hidden=16, epochs=2))
+        >>> vae = ConditionalPriorVAE((8,), VAEConfig(latent=2, hidden=16, steps=2))
         >>> x, y = torch.rand(20, 8, generator=generator), torch.arange(20) % 2
         >>> _ = vae.learn("first", x, y, generator)
         >>> vae.sample("first", 3, generator).x.shape
@@ -139,14 +139,15 @@ class ConditionalPriorVAE(nn.Module, SupportMemory):
 
     def bound(
         self, x: Float[Tensor, "n *shape"], tasks: Int64[Tensor, " n"], labels: Int64[Tensor, " n"]
-    ) -> tuple[Float[Tensor, ""], Float[Tensor, "n latent"]]:
-        """Negative evidence bound of rows, up to a constant, averaged; and their latent means."""
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, "n latent"], float]:
+        """Negative evidence bound of rows, up to a constant, averaged; their latent means; the noise's variance."""
         mean, log_variance = self.encode(x, tasks)
         z = mean + torch.randn_like(mean) * (log_variance / 2).exp()
-        misfit = self._misfit(self.decode(z, tasks), x)
+        squares = (self.decode(z, tasks) - x).flatten(1).square()
+        noise = max(float(squares.detach().mean()), _LEAST_NOISE) if self.config.noise is None else self.config.noise
         prior_mean, prior_log_variance = (self._table(table, tasks, labels) for table in self._tables())
         divergence = diagonal_kl(mean, log_variance, prior_mean, prior_log_variance.clamp(*LOG_VARIANCES))
-        return (misfit + divergence).mean(), mean
+        return (squares.sum(1) / (2 * noise) + divergence).mean(), mean, noise
 
     def learn(self, task: Hashable, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
         """Train on a task while keeping the past ones; random numbers also come from torch's default generator."""
@@ -158,17 +159,18 @@ class ConditionalPriorVAE(nn.Module, SupportMemory):
         kept = [p for i, p in self._owned() if i < new] if self.config.replay == "distil" else []
         kept_ids = {id(p) for p in (*kept, *self.factors)}
         learnt = [p for p in self.parameters() if id(p) not in kept_ids]
-        steps = self.config.epochs * -(-len(y) // self.config.batch_size)
         optimizer = torch.optim.Adam(learnt, self.config.learning_rate)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps, self.config.learning_rate / 20)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
+            optimizer, self.config.steps, self.config.learning_rate / 20
+        )
         self.train()
-        for _ in range(self.config.epochs):
-            for rows in torch.randperm(len(y), generator=generator).split(self.config.batch_size):
-                loss = self._loss(x[rows], y[rows], new, old, generator)
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                optimizer.step()
-                schedule.step()
+        for _ in range(self.config.steps):
+            rows = torch.randperm(len(y), generator=generator)[: self.config.batch_size]
+            loss = self._loss(x[rows], y[rows], new, old, generator)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            schedule.step()
         self.eval()
         self._set_prior(x, y, new)
         return torch.ones(len(y), dtype=torch.bool)
@@ -203,30 +205,24 @@ class ConditionalPriorVAE(nn.Module, SupportMemory):
     def _loss(
         self, x: Tensor, y: Tensor, new: int, old: ConditionalPriorVAE | None, generator: torch.Generator
     ) -> Tensor:
-        tasks = torch.full_like(y, new)
-        labels, extra = y, torch.zeros(())
+        tasks, labels = torch.full_like(y, new), y
+        past = classes = y[:0]
         if old is not None and self.config.replay != "none":
             past, classes = self._past(new, generator)
             z = old._draw(past, classes, generator)
             truth = old.decode(z, past)
             if self.config.replay == "elbo":
                 x, tasks, labels = torch.cat([x, truth]), torch.cat([tasks, past]), torch.cat([y, classes])
-            else:
-                # Each past task weighs as much as the new one.
-                extra = new * self._misfit(self.decode(z, past), truth, _DISTILLED).mean()
-        bound, mean = self.bound(x, tasks, labels)
+        loss, mean, noise = self.bound(x, tasks, labels)
+        if self.config.replay == "distil" and len(past):
+            squares = (self.decode(z, past) - truth).flatten(1).square().sum(1)
+            loss = loss + new * squares.mean() / (2 * noise)  # each past task weighs as much as the new one
         if self.contrastive:
             most = max(len(table) for table in self.means)
-            extra = extra + self.contrastive * supervised_contrastive(
+            loss = loss + self.contrastive * supervised_contrastive(
                 mean, tasks * most + labels, self.config.temperature
             )
-        return bound + extra
-
-    def _misfit(self, decoded: Tensor, truth: Tensor, floor: float = 1e-4) -> Tensor:
-        """``|x - decoded|^2 / (2 noise)`` of every row."""
-        squares = (decoded - truth).flatten(1).square()
-        noise = squares.mean().detach().clamp(min=floor) if self.config.noise is None else self.config.noise
-        return squares.sum(1) / (2 * noise)
+        return loss
 
     def _past(self, new: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Tasks and classes to replay: the same number of each task, or random tasks where that were too many."""
@@ -304,8 +300,7 @@ def _networks(shape: tuple[int, ...], config: VAEConfig) -> tuple[_Encoder, nn.M
     if config.layers == "mlp":
         size = math.prod(shape)
         # The task enters beside the pixels: in a permuted task even the first layer has to know of it.
-        body = nn.Flatten()
-        encoder = _Encoder(body, size, config)
+        encoder = _Encoder(nn.Flatten(), size, config)
         decoder = nn.Sequential(
             nn.Linear(code, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, size)
         )

@@ -47,7 +47,8 @@ class Inference(nn.Module):
                 nn.Linear(width, width), nn.ELU(), nn.Linear(width, width), nn.ELU(), nn.Linear(width, width)
             )
 
-        self.mean, self.log_variance = network(), network()
+        self.mean: nn.Sequential = network()
+        self.log_variance: nn.Sequential = network()
 
     def forward(self, features: Float[Tensor, "n width"]) -> tuple[Float[Tensor, " width"], Float[Tensor, " width"]]:
         """From the features of a set of rows."""
