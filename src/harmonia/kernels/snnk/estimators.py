@@ -198,11 +198,8 @@ class BundledSNNKClassifier(ClassifierMixin, BundledSNNK):
             raise InputError("a classifier needs two classes", f"1 class: {self.classes_[0]}", "Pass more labels.")
         targets = self._coded(y)
         self._fit_targets(X, targets)
-        self.temperature_ = None
         if self.loss == "logistic":
             self._fit_logistic(X, targets)
-        elif self._found is not None and self._found.left_out is not None:
-            self.temperature_ = _temperature(self._left_out().numpy(), targets.numpy())
         return self
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None) -> BundledSNNKClassifier:
@@ -224,7 +221,6 @@ class BundledSNNKClassifier(ClassifierMixin, BundledSNNK):
             self.classes_ = unique_labels(y if classes is None else classes)
             self._sums = None
             self._start(X)
-        self.temperature_ = None
         self._add_targets(X, self._coded(y), sign)
         return self
 
@@ -243,10 +239,15 @@ class BundledSNNKClassifier(ClassifierMixin, BundledSNNK):
         decisions = self._decisions(X)
         if self.loss == "logistic":
             return softmax(decisions, axis=1)
-        if self.temperature_ is not None:
+        if self._found is not None and self._found.left_out is not None:
             return softmax(decisions / self.temperature_, axis=1)
         clipped = decisions.clip(1e-6, 1)
         return clipped / clipped.sum(1, keepdims=True)
+
+    @property
+    def temperature_(self) -> float:
+        """By which answers are divided before the softmax; that of the likeliest answers to rows left out."""
+        return _temperature(self._left_out().numpy(), self._fitted_targets.numpy())
 
     @property
     def left_out_probabilities_(self) -> Float64[ndarray, "n classes"]:
