@@ -18,10 +18,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from harmonia.core.errors import InputError
 from harmonia.parts.gram.eigen import EigenCache
@@ -35,7 +37,7 @@ _HELD = 1 << 23
 def kernel_ridge(
     kernel: Float[Tensor, "*batch n n"], targets: Float[Tensor, "*batch n k"], penalty: Number
 ) -> Float[Tensor, "*batch n k"]:
-    """Dual coefficients ``a``, with gradients by kernel, targets and penalty, in their own precision.
+    """Dual coefficients ``a``, with (first) gradients by kernel, targets and penalty, in their own precision.
 
     A float32 matrix that is too badly conditioned is solved in float64.
 
@@ -51,8 +53,12 @@ def kernel_ridge(
         >>> kernel_ridge(torch.eye(2), torch.tensor([[2.0], [4.0]]), 1.0).flatten()
         tensor([1., 2.])
     """
-    factor = _factor(kernel, penalty)
-    return torch.cholesky_solve(targets.to(factor), factor).to(targets)
+    if kernel.dtype != torch.float64:
+        try:
+            return _solve(kernel, targets, penalty)
+        except InputError:
+            pass
+    return _solve(kernel.double(), targets.double(), penalty).to(targets)
 
 
 def feature_ridge(
@@ -72,13 +78,35 @@ def feature_ridge(
     return kernel_ridge(features.mT @ features, features.mT @ targets, penalty)
 
 
-def _factor(matrix: Tensor, penalty: Number) -> Tensor:
-    for each in (matrix, matrix.double()):
-        factor, failed = torch.linalg.cholesky_ex(each + penalty * torch.eye(each.shape[-1]).to(each))
-        if not failed.any():
-            return factor
-    what = "the matrix of a ridge regression is not positive definite"
-    raise InputError(what, f"{matrix.shape[-1]} rows, penalty {penalty}", "Raise the penalty; check for NaN.")
+def _solve(kernel: Tensor, targets: Tensor, penalty: Number) -> Tensor:
+    eye = torch.eye(kernel.shape[-1], dtype=kernel.dtype, device=kernel.device)
+    solved: Tensor = _Solve.apply(kernel + penalty * eye, targets.to(kernel))
+    return solved
+
+
+class _Solve(torch.autograd.Function):
+    """``S^-1 Y`` for a symmetric positive definite S. Its derivative is another solve with the same factor,
+
+    ``dA = S^-1 (dY - dS A)``, a fraction of what differentiating the factorisation itself would cost.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, matrix: Tensor, targets: Tensor) -> Tensor:
+        factor, failed = torch.linalg.cholesky_ex(matrix)
+        if failed.any():
+            what = "the matrix of a ridge regression is not positive definite"
+            raise InputError(what, f"{matrix.shape[-1]} rows", "Raise the penalty; check for NaN.")
+        solved = torch.cholesky_solve(targets, factor)
+        ctx.save_for_backward(factor, solved)
+        return solved
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        factor, solved = ctx.saved_tensors
+        back = torch.cholesky_solve(gradient, factor)
+        outer = back @ solved.mT
+        return -(outer + outer.mT) / 2, back
 
 
 class RidgePath:
