@@ -111,8 +111,9 @@ def avalanche(tasks, generative, rows=0):
             criterion=VAE_loss,
             **common,
             plugins=[GenerativeReplayPlugin()],
+            evaluator=None,
         )
-        return GenerativeReplay(model=network, **solver, **common, generator_strategy=trainer)
+        return GenerativeReplay(model=network, **solver, **common, generator_strategy=trainer, evaluator=None)
 
     def step():
         benchmark = tensors_benchmark(

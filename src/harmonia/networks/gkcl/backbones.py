@@ -41,8 +41,9 @@ class MLP(nn.Module):
             other rows of its batch; ``none``.
 
     Example:
-        >>> MLP(64)(torch.rand(5, 64)).norm(dim=1)
-        tensor([1., 1., 1., 1., 1.], grad_fn=<LinalgVectorNormBackward0>)
+        >>> features = MLP(64)(torch.rand(5, 64))
+        >>> features.shape, bool(torch.allclose(features.norm(dim=1), torch.ones(5)))
+        (torch.Size([5, 128]), True)
     """
 
     def __init__(

@@ -88,8 +88,8 @@ class SupportFit:
 
         Example:
             >>> f, y = torch.eye(3), torch.eye(3)
-            >>> SupportFit.of(Linear(), f, y, 1.0)(f)[0].tolist()
-            [0.5, 0.0, 0.0]
+            >>> SupportFit.of(Linear(), f, y, 1.0)(f)[0].round(decimals=4)
+            tensor([0.5000, 0.0000, 0.0000])
         """
         embedded = embed(features)
         if isinstance(kernel, Linear):

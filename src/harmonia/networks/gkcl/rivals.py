@@ -35,7 +35,7 @@ class ReplayClassifier:
     Example:
         >>> model = ReplayClassifier([0, 1], epochs=1)
         >>> x, y = np.random.default_rng(0).random((20, 5)), np.arange(20) % 2
-        >>> model.partial_fit(x, y, "first").predict(x).shape
+        >>> model.partial_fit(x, y, "first").predict(x, "first").shape
         (20,)
     """
 
