@@ -162,7 +162,9 @@ def concentration_figure(
 
 def training_figure(curves: Mapping[int, Sequence[float]], scores: Sequence[float]) -> Figure:
     """Risk by step of each depth, and accuracy of rows left out by depth."""
-    figure, (left, right) = new_figure(1, 2, title="Risk in training, and accuracy by depth", width=10.5, width_ratios=[1.6, 1])
+    figure, (left, right) = new_figure(
+        1, 2, title="Risk in training, and accuracy by depth", width=10.5, width_ratios=[1.6, 1]
+    )
     for k, (depth, losses) in enumerate(curves.items()):
         left.plot(np.arange(1, len(losses) + 1), losses, color=PALETTE[k % len(PALETTE)], label=f"depth {depth}")
     left.set(xlabel="step", ylabel="risk: probability of a wrong label", ylim=(0, None))
