@@ -110,7 +110,7 @@ def level_db(sounds: Float32[ndarray, "sounds time"], rate: int) -> Float[ndarra
 
     Example:
         >>> level_db(np.full((1, 600), 0.1, dtype=np.float32), 8000).round(1)
-        array([[-20. , -23. ]])
+        array([[-20., -23.]])
     """
     size = round(FRAME_S * rate)
     whole = sounds.shape[1] - sounds.shape[1] % size

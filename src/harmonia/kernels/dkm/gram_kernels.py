@@ -97,7 +97,7 @@ class ArcCosineGramKernel(ScaledGramKernel):
     Example:
         >>> kernel = ArcCosineGramKernel(jitter=0.0, bias=1e-12)
         >>> kernel.of_products(torch.tensor(0.0), torch.tensor(1.0), torch.tensor(1.0)).round(decimals=4)
-        tensor(0.3183, grad_fn=<RoundBackward1>)
+        tensor(0.3183, dtype=torch.float64, grad_fn=<RoundBackward1>)
     """
 
     def unit(self, k: Tensor, q1: Tensor, q2: Tensor) -> Tensor:

