@@ -134,7 +134,7 @@ def without_memory(config: MossFormer2Config) -> MossFormer2Config:
 
 @cache
 def compare(
-    config: MossFormer2Config, seed: int, steps: int = 1500, seeds: int = 3, tests: int = 32
+    config: MossFormer2Config, seed: int, steps: int = 1000, seeds: int = 3, tests: int = 32
 ) -> dict[str, list[float]] | None:
     """SI-SDR improvement on unseen voices with and without the recurrent module, for several seeds.
 
