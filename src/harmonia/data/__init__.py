@@ -11,6 +11,7 @@ so.
     songs       demo_song, demo_truth;   harmonia.data.render makes more
     digits      demo_digits: eight spoken digits
     sequences   ts_file, bundled_series, spoken_commands; harmonia.data.long_range_arena
+    hearts      ptb_xl: electrocardiograms with statements, from a folder that users have on disk
     talk        demo_talk: two people who talk over each other
     traces      synthetic_trace, bank_calls, electricity, fisher: demand of services, for forecasting and scaling
     panels      gapminder, airport_weather, accommodation, coupled_panel, covid_panel, patients
@@ -67,6 +68,7 @@ __getattr__, __dir__, __all__ = lazy(
         "nations": "graphs",
         "patients": "panels",
         "photograph": "photographs",
+        "ptb_xl": "electrocardiograms",
         "spoken_commands": "labelled_sequences",
         "ts_file": "labelled_sequences",
         "synthetic_trace": "traces",
