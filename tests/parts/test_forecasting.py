@@ -185,6 +185,17 @@ class TestRules:
         one = fc.evaluate(rules, past, whole, season=24, stride=5, variables=["b"])
         assert one["persistence"].crps > scores["persistence"].crps
 
+    @pytest.mark.parametrize("season", [1, 4, 9, 10, 12])
+    def test_a_rule_stands_in_a_table_once(self, season):
+        series = waves()
+        plain, seasonal = (fc.RidgeAR(3, season=each).fit([series]) for each in (0, season))
+        same = all(np.array_equal(plain._lags(step), seasonal._lags(step)) for step in range(3))
+        assert same == (season < 10)
+        assert ("seasonal AR ridge" in fc.baselines(season, 3)) != same
+        if same:
+            window = series.values[None, -plain.lookback :]
+            np.testing.assert_array_equal(plain.point(window), seasonal.point(window))
+
     def test_bad_input(self):
         with pytest.raises(InputError, match="values to fit to"):
             fc.SeasonalNaive(24, 6).fit([waves(20)])

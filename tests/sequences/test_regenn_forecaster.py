@@ -264,7 +264,7 @@ class TestEvaluation:
     def test_rules_stand_beside(self):
         panel = walk(samples=2, length=60)
         names = {"persistence", "drift", "seasonal naive", "AR(12) ridge", "seasonal AR ridge", "ETS", "Theta"}
-        assert set(simple_rules(panel.until(50), 3, season=4)) == names
+        assert set(simple_rules(panel.until(50), 3, season=4)) == names - {"seasonal AR ridge"}
         assert set(simple_rules(panel.until(50), 3)) == names - {"seasonal naive", "seasonal AR ridge"}
 
     def test_no_room(self):

@@ -89,17 +89,22 @@ class Scores(NamedTuple):
 def baselines(season: int, horizon: int, *, classical: bool = True) -> dict[str, Forecaster]:
     """The rules that stand in every forecasting table, not yet fitted.
 
+    Where the last values hold the season already (below ten steps), seasonal autoregression is the plain one, and
+    stands there once.
+
     Arguments:
         season: Steps of a season.
         horizon: Steps to predict.
         classical: With ETS and Theta, which need statsmodels and a fit a window.
     """
+    plain, seasonal = RidgeAR(horizon, order=12), RidgeAR(horizon, order=12, season=season)
     rules: dict[str, Forecaster] = {
         "persistence": Persistence(horizon),
         "seasonal naive": SeasonalNaive(season, horizon),
-        "AR(12) ridge": RidgeAR(horizon, order=12),
-        "seasonal AR ridge": RidgeAR(horizon, order=12, season=season),
+        "AR(12) ridge": plain,
     }
+    if seasonal.lookback > plain.lookback:
+        rules["seasonal AR ridge"] = seasonal
     return rules | ({"ETS": ETS(season, horizon), "Theta": Theta(season, horizon)} if classical else {})
 
 

@@ -79,7 +79,7 @@ def simple_rules(
     """
     found: dict[str, PointForecaster] = {"drift": Drift(horizon, window)}
     for name, rule in baselines(season, horizon, classical=classical).items():
-        needless = season == 1 and name in ("seasonal naive", "seasonal AR ridge")  # those without a season
+        needless = season == 1 and name == "seasonal naive"
         if isinstance(rule, PointForecaster) and not needless and rule.lookback + horizon <= past.length:
             found[name] = rule
     series = past.filled().series()
