@@ -7,7 +7,7 @@ so.
     graphs      nations, umls, kinships
     maps        is_land, land_ocean, cities
     scores      chorale, chorale_melodies, lead_sheet, folk_tunes
-    pictures    photograph
+    photographs photograph
     songs       demo_song, demo_truth;   harmonia.data.render makes more
     digits      demo_digits: eight spoken digits
     sequences   ts_file, bundled_series, spoken_commands; harmonia.data.long_range_arena
@@ -16,6 +16,7 @@ so.
     traces      synthetic_trace, bank_calls, electricity, fisher: demand of services, for forecasting and scaling
     panels      gapminder, airport_weather, accommodation, coupled_panel, covid_panel, patients
     ratings     load_coat, load_yahoo_r3, load_kuairec: chosen and random ratings that users have on disk
+    pictures    mnist, cifar100, mini_imagenet, medmnist, picture_folders: labelled ones that users have on disk
     folders     musdb_hq, musdb_mp4, msst_songs, msst_stems, mir_st500: data sets that users have on disk
 """
 
@@ -26,6 +27,7 @@ from harmonia.core.lazy import lazy
 __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
+        "LabelledPictures": "labelled_pictures",
         "Panel": "panel",
         "Song": "song",
         "Tune": "tune",
@@ -41,6 +43,7 @@ __getattr__, __dir__, __all__ = lazy(
         "chorale": "scores",
         "chorale_melodies": "scores",
         "chorale_names": "scores",
+        "cifar100": "labelled_pictures",
         "cities": "maps",
         "demo_digits": "spoken",
         "demo_song": "demo",
@@ -60,7 +63,10 @@ __getattr__, __dir__, __all__ = lazy(
         "load_coat": "ratings",
         "load_kuairec": "ratings",
         "load_yahoo_r3": "ratings",
+        "medmnist": "labelled_pictures",
+        "mini_imagenet": "labelled_pictures",
         "mir_st500": "folders",
+        "mnist": "labelled_pictures",
         "msst_songs": "folders",
         "msst_stems": "folders",
         "musdb_hq": "folders",
@@ -68,6 +74,7 @@ __getattr__, __dir__, __all__ = lazy(
         "nations": "graphs",
         "patients": "panels",
         "photograph": "photographs",
+        "picture_folders": "labelled_pictures",
         "ptb_xl": "electrocardiograms",
         "spoken_commands": "labelled_sequences",
         "ts_file": "labelled_sequences",
