@@ -13,9 +13,10 @@ import pytest
 from harmonia.core.claim import HOLDS, claims_in
 from harmonia.core.errors import InputError
 from harmonia.core.task import jobs_in
+from harmonia.data import ptb_xl
 from harmonia.media import Series
 from harmonia.parts.forecasting import Persistence
-from harmonia.sequences.chimera import ChimeraForecaster, claim, task
+from harmonia.sequences.chimera import ChimeraClassifier, ChimeraForecaster, claim, task
 from harmonia.sequences.chimera.claims import cost, forecasts, tasks
 
 JOBS = {job.name: job for job in jobs_in(task)}
@@ -40,7 +41,7 @@ def table(path, rows=140):
 
 
 def test_forecast_is_the_default_and_all_jobs_are_described():
-    assert list(JOBS) == ["forecast", "classify", "detect"]
+    assert list(JOBS) == ["forecast", "classify", "diagnose", "detect"]
     for job in JOBS.values():
         assert all(parameter.field.help for parameter in job.parameters)
         assert all(output.field.help for output in job.outputs)
@@ -91,6 +92,45 @@ def test_classify_tables_and_archive_files(tmp_path):
     frame.write_csv(tmp_path / "rows.csv")
     given = {"examples": tmp_path / "rows.csv", "test": str(tmp_path / "rows.csv"), **options}
     assert JOBS["classify"].run(given)["accuracy"] == 1.0
+
+
+def electrocardiograms(root, count=40, length=64):
+    """A folder like PTB-XL's: a wave for each statement, two leads, folds 1 to 10 in turn."""
+    random, time = np.random.default_rng(0), np.arange(length)
+    rows = ["ecg_id,scp_codes,strat_fold,filename_lr"]
+    for i in range(count):
+        stated = [name for name, bit in (("AFIB", 1), ("SR", 2)) if (i // 10 + i) & bit] or ["PACE"]
+        wave = 0.0 * time + sum(np.sin((0.2 if name == "SR" else 1.5) * time + i) for name in stated if name != "PACE")
+        samples = (500 * wave[:, None] + 20 * random.standard_normal((length, 2))).astype("<i2")
+        signals = [f"{i}.dat 16 1000/mV 16 0 {samples[0, k]} {samples[:, k].sum(dtype='<i2')} 0 {k}" for k in (0, 1)]
+        (root / f"{i}.hea").write_text("\n".join([f"{i} 2 100 {length}", *signals]))
+        samples.tofile(root / f"{i}.dat")
+        rows.append(f'{i},"{dict.fromkeys(stated, 0.0)}",{i % 10 + 1},{i}')
+    (root / "ptbxl_database.csv").write_text("\n".join(rows))
+    codes = "\n".join(f"{name},,,1.0,," for name in ("AFIB", "PACE", "SR"))
+    (root / "scp_statements.csv").write_text(f",diagnostic,form,rhythm,diagnostic_class,diagnostic_subclass\n{codes}")
+    return root
+
+
+def test_diagnose_electrocardiograms(tmp_path):
+    options = {"statements": "rhythm", "epochs": 40, "learning_rate": 0.03, **TINY}
+    outputs = JOBS["diagnose"].run({"records": electrocardiograms(tmp_path), **options})
+    scores = outputs["scores"].frame
+    assert scores["statement"].to_list() == ["AFIB", "PACE", "SR"]
+    areas = [each for each in scores["AUROC (test)"] if each is not None]
+    assert outputs["auroc"] == pytest.approx(np.mean(areas))
+    assert outputs["auroc"] > 0.9
+    frame = outputs["predictions"].frame
+    assert frame["record"].to_list() == ["9", "19", "29", "39"]
+    outputs["model"].write(tmp_path / "model.safetensors")
+    model = ChimeraClassifier.load(tmp_path / "model.safetensors")
+    values = ptb_xl(tmp_path, "rhythm", "test").values
+    np.testing.assert_allclose(model.predict_proba(values)[:, 2], frame["P(SR)"], rtol=1e-6)
+    assert (model.predict(values)[:, 0] == (frame["P(AFIB)"].to_numpy() > 0.5)).all()
+    with pytest.raises(InputError, match="no record"):
+        JOBS["diagnose"].run({"records": tmp_path, **options, "statements": "diag"})
+    with pytest.raises(InputError, match="not the folder of PTB-XL"):
+        JOBS["diagnose"].run({"records": tmp_path.parent, **options})
 
 
 @pytest.mark.parametrize(

@@ -44,12 +44,14 @@ class Electrocardiograms:
         labels: Whether a statement was made, whatever likelihood it was given.
         statements: What each column of the labels stands for.
         leads: Names of the leads.
+        names: Files of the records.
     """
 
     values: Float32[ndarray, "records time leads"]
     labels: Bool[ndarray, "records statements"]
     statements: tuple[str, ...]
     leads: tuple[str, ...]
+    names: tuple[str, ...]
 
 
 def ptb_xl(root: str | Path, statements: Statements = "super-diag", split: Split = "train") -> Electrocardiograms:
@@ -82,7 +84,8 @@ def ptb_xl(root: str | Path, statements: Statements = "super-diag", split: Split
             got = f"{read.shape} after {values[0].shape}"
             raise InputError("records are of one length and have the same leads", got, f"See {records[2][row]}.")
     labels = np.array([[name in stated[row] for name in names] for row in rows])
-    return Electrocardiograms(np.stack(values), labels, names, leads)
+    files = tuple(Path(records[2][row]).name for row in rows)
+    return Electrocardiograms(np.stack(values), labels, names, leads, files)
 
 
 def wfdb_record(path: str | Path) -> tuple[Float64[ndarray, "time signals"], float, tuple[str, ...]]:

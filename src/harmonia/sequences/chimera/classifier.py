@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float64
-from scipy.special import softmax
+from scipy.sparse import issparse
+from scipy.special import expit, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import check_random_state
+from sklearn.utils import Tags, check_random_state
+from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 from torch.nn import functional as F
@@ -32,7 +34,8 @@ class ChimeraClassifier(ClassifierMixin, SequenceInput, BaseEstimator):
 
     Chimera (arXiv 2406.04320): states run along time and across channels at once; the mean over time, then channels
     weighted by attention, decide. Takes ``(n, time)``, ``(n, time, channels)`` or a list of arrays of any lengths;
-    inputs are standardised by channel.
+    inputs are standardised by channel. Labels are one class a sequence, or a matrix of zeros and ones ``(n, labels)``
+    where a sequence has any number of them.
 
     Arguments:
         d_model: Channels of the network.
@@ -52,7 +55,8 @@ class ChimeraClassifier(ClassifierMixin, SequenceInput, BaseEstimator):
         random_state: Seed.
 
     Attributes:
-        classes_: Labels.
+        classes_: Labels; their numbers if they came as a matrix.
+        several_: Whether a sequence has any number of labels.
         model_: The trained `ChimeraModel`.
         history_: Training loss over the run.
 
@@ -99,6 +103,11 @@ class ChimeraClassifier(ClassifierMixin, SequenceInput, BaseEstimator):
         self.checkpoints = checkpoints
         self.random_state = random_state
 
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
     def fit(self, X: Any, y: Any) -> ChimeraClassifier:
         """Train.
 
@@ -106,7 +115,7 @@ class ChimeraClassifier(ClassifierMixin, SequenceInput, BaseEstimator):
             InputError: sequences that are not finite or fit nowhere, fewer than two classes, impossible options.
         """
         sequences = self._read(X, reset=True)
-        self.classes_, index = class_index(y, len(sequences))
+        self.classes_, targets, self.several_ = _targets(y, len(sequences))
         for name in ("epochs", "batch_size"):
             value = getattr(self, name)
             if not isinstance(value, (int, np.integer)) or value < 1:
@@ -126,7 +135,6 @@ class ChimeraClassifier(ClassifierMixin, SequenceInput, BaseEstimator):
         )
         self.scaler_ = Scaler.of(sequences)
         values = Sequences(self._scaled(sequences.values, sequences.lengths), sequences.lengths)
-        targets = torch.from_numpy(index)
         seed = int(check_random_state(self.random_state).randint(2**31))
 
         def draw(generator: torch.Generator) -> tuple[Tensor, ...]:
@@ -135,7 +143,8 @@ class ChimeraClassifier(ClassifierMixin, SequenceInput, BaseEstimator):
 
         def loss(network: ChimeraModel, batch: tuple[Tensor, ...]) -> Tensor:
             inputs, lengths, wanted = batch
-            return F.cross_entropy(network.classify(inputs, lengths), wanted)
+            measure = F.binary_cross_entropy_with_logits if self.several_ else F.cross_entropy
+            return measure(network.classify(inputs, lengths), wanted)
 
         trained = fit_model(
             new_model(config, seed),
@@ -152,13 +161,14 @@ class ChimeraClassifier(ClassifierMixin, SequenceInput, BaseEstimator):
         return self
 
     def predict_proba(self, X: Any) -> Float64[np.ndarray, "sequences classes"]:
-        """Class probabilities."""
-        return softmax(self._logits(X), axis=1)
+        """Class probabilities; where a sequence has any number of labels, that of each label by itself."""
+        logits = self._logits(X)
+        return expit(logits) if self.several_ else softmax(logits, axis=1)
 
     def predict(self, X: Any) -> np.ndarray:
-        """The most probable class of each."""
-        found = self._logits(X).argmax(1)
-        return self.classes_[found]
+        """The most probable class of each, or a matrix of its more than half probable labels."""
+        logits = self._logits(X)
+        return (logits > 0).astype(np.int64) if self.several_ else self.classes_[logits.argmax(1)]
 
     def _logits(self, X: Any) -> Float64[np.ndarray, "sequences classes"]:
         check_is_fitted(self)
@@ -192,6 +202,7 @@ class ChimeraClassifier(ClassifierMixin, SequenceInput, BaseEstimator):
         check_is_fitted(self)
         described = {
             "classes": listed_classes(self.classes_),
+            "several": self.several_,
             "scaler": {"mean": self.scaler_.mean.tolist(), "spread": self.scaler_.spread.tolist()},
             "flat": self.flat_,
             "features": self.n_features_in_,
@@ -214,7 +225,18 @@ class ChimeraClassifier(ClassifierMixin, SequenceInput, BaseEstimator):
         known = cls._get_param_names()
         found = cls(**{name: value for name, value in vars(model.config).items() if name in known})
         found.model_, found.history_ = model, ()
-        found.classes_ = np.array(described["classes"])
+        found.classes_, found.several_ = np.array(described["classes"]), described["several"]
         found.scaler_ = Scaler(*(np.array(described["scaler"][name]) for name in ("mean", "spread")))
         found.flat_, found.n_features_in_ = described["flat"], described["features"]
         return found
+
+
+def _targets(y: Any, count: int) -> tuple[np.ndarray, Tensor, bool]:
+    """Classes, the place of each sequence's class or its row of a matrix of labels, and whether it is the latter."""
+    if y is None or type_of_target(y) != "multilabel-indicator":
+        classes, index = class_index(y, count)
+        return classes, torch.from_numpy(index), False
+    labels = y.toarray() if issparse(y) else np.asarray(y)
+    if len(labels) != count:
+        raise InputError("a row of labels belongs to each sequence", f"{len(labels)} for {count}", "Pass as many.")
+    return np.arange(labels.shape[1]), torch.from_numpy(labels.astype(np.float32)), True

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
+from matplotlib.axes import Axes
 from numpy import ndarray
 
 from harmonia.media import Figure, Series
@@ -119,10 +120,7 @@ def classes(history: Sequence[Mapping[str, Any]], confusion: Float[ndarray, "k k
     """Loss over the run, and which classes were taken for which in the held-out part."""
     title = f"{np.trace(confusion) / max(confusion.sum(), 1):.1%} of held-out sequences are right"
     figure, (left, right) = new_figure(1, 2, title=title, width=11, height=4.6)
-    left.plot([each["step"] for each in history], [each["loss"] for each in history], marker="o", markersize=3)
-    left.set_xlabel("step")
-    left.set_ylabel("training loss (nats)")
-    left.set_ylim(bottom=0)
+    _losses(left, history)
     share = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
     picture = right.imshow(share, cmap="Blues", vmin=0, vmax=1)
     right.grid(False)
@@ -133,6 +131,42 @@ def classes(history: Sequence[Mapping[str, Any]], confusion: Float[ndarray, "k k
     right.set_ylabel("true")
     colour_bar(right, picture, "share of the true class")
     return Figure(figure)
+
+
+def statements(
+    history: Sequence[Mapping[str, Any]],
+    names: Sequence[str],
+    areas: Float[ndarray, " statements"],
+    share: Float[ndarray, " statements"],
+) -> Figure:
+    """Loss over the run, and the area under the ROC curve of every statement that has one, the best on top.
+
+    Arguments:
+        history: Of the training.
+        names: Of the statements.
+        areas: Area of each; NaN for none.
+        share: Of the records learnt from that have it.
+    """
+    order = [int(i) for i in np.argsort(areas, kind="stable") if np.isfinite(areas[i])]
+    title = f"Mean area under the ROC curve {np.nanmean(areas):.3f}, {len(order)} statements, test fold"
+    figure, (left, right) = new_figure(1, 2, title=title, width=11, height=max(4.6, 0.2 * len(order) + 1.6))
+    _losses(left, history)
+    right.barh(range(len(order)), areas[order] - 0.5, left=0.5, color=PALETTE[0])
+    right.set_yticks(range(len(order)), [f"{names[i]} ({100 * share[i]:.2g} %)" for i in order])
+    right.axvline(0.5, color=MUTED, linewidth=1)
+    right.set_xlim(min(0.48, float(np.nanmin(areas)) - 0.02), 1)
+    right.set_ylim(-0.7, len(order) - 0.3)
+    right.grid(axis="y", visible=False)
+    right.set_xlabel("area under the ROC curve (0.5: chance)")
+    right.set_ylabel("statement (share of the records learnt from)")
+    return Figure(figure)
+
+
+def _losses(axes: Axes, history: Sequence[Mapping[str, Any]]) -> None:
+    axes.plot([each["step"] for each in history], [each["loss"] for each in history], marker="o", markersize=3)
+    axes.set_xlabel("step")
+    axes.set_ylabel("training loss (nats)")
+    axes.set_ylim(bottom=0)
 
 
 def anomalies(

@@ -1,4 +1,4 @@
-"""Jobs of Chimera: forecast a table of series, classify sequences, watch for anomalies."""
+"""Jobs of Chimera: forecast a table of series, classify sequences, read electrocardiograms, watch for anomalies."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ from harmonia.core.errors import InputError
 from harmonia.core.progress import say
 from harmonia.core.task import Field
 from harmonia.core.weights import Checkpoint
+from harmonia.data.electrocardiograms import Statements, ptb_xl
 from harmonia.data.labelled_sequences import ts_file
 from harmonia.data.traces import synthetic_trace
 from harmonia.media import Figure, Series, Table
 from harmonia.parts.features import Target
 from harmonia.parts.forecasting import LinearWindow, usual_season
+from harmonia.parts.ranking import auc
 from harmonia.sequences.chimera import figures
 from harmonia.sequences.chimera.classifier import ChimeraClassifier
 from harmonia.sequences.chimera.comparison import compare
@@ -55,6 +57,14 @@ class Classified(TypedDict):
     accuracy: Annotated[float, Field("share of the held-out sequences that are right")]
     model: Annotated[Checkpoint, Field("the trained classifier")]
     report: Annotated[Figure, Field("loss over the run, and held-out mistakes")]
+
+
+class Diagnosed(TypedDict):
+    predictions: Annotated[Table, Field("records of the test fold: every statement's probability, and the truth")]
+    scores: Annotated[Table, Field("area under the ROC curve of every statement, in the validation and the test fold")]
+    auroc: Annotated[float, Field("mean area under the ROC curve in the test fold")]
+    model: Annotated[Checkpoint, Field("the trained classifier")]
+    report: Annotated[Figure, Field("loss over the run, and the area under the ROC curve of every statement")]
 
 
 class Detected(TypedDict):
@@ -181,6 +191,57 @@ def classify(
     }
 
 
+def diagnose(
+    records: Annotated[Path, Field("folder of PTB-XL: records100, ptbxl_database.csv, scp_statements.csv")],
+    *,
+    statements: Annotated[Statements, Field("what to predict: the benchmark's six tasks")] = "super-diag",
+    width: Width = 32,
+    state: State = 8,
+    layers: Layers = 2,
+    epochs: Annotated[int, Field("passes over the records", ge=1)] = 10,
+    learning_rate: Annotated[float, Field("peak", gt=0)] = 0.004,
+    device: Device = "auto",
+    seed: Seed = 0,
+) -> Diagnosed:
+    """Learn what cardiologists state on electrocardiograms from PTB-XL's folds 1 to 8, judged on 9 and 10.
+
+    Any number of statements holds for a record. Those without a record of both kinds in a fold have no score there.
+    """
+    learn, validation, test = (ptb_xl(records, statements, split) for split in ("train", "validation", "test"))
+    if len(learn.statements) < 2:
+        raise InputError("there is one statement only", ", ".join(learn.statements), "Pass the whole of PTB-XL.")
+    model = ChimeraClassifier(
+        d_model=width, d_state=state, n_layers=layers, epochs=epochs, batch_size=64, learning_rate=learning_rate,
+        device=device, random_state=seed,
+    ).fit(learn.values, learn.labels.astype(np.int64))  # fmt: skip
+    chances = model.predict_proba(test.values)
+    names = list(test.statements)
+    areas = np.array([_areas(validation.labels, model.predict_proba(validation.values)), _areas(test.labels, chances)])
+    if np.isnan(areas[1]).all():
+        raise InputError("the test fold cannot be scored", "no statement that some records have", "Pass all of PTB-XL.")
+    auroc = float(np.nanmean(areas[1]))
+    say(f"Mean area under the ROC curve of {len(names)} statements: {auroc:.3f} in the test fold.")
+    scores = {"statement": names, "records to learn from": learn.labels.sum(0)}
+    scores |= {f"AUROC ({part})": each for part, each in zip(("validation", "test"), areas)}
+    columns = {"record": list(test.names)} | {f"P({name})": chances[:, i] for i, name in enumerate(names)}
+    columns |= {f"{name} stated": test.labels[:, i] for i, name in enumerate(names)}
+    return {
+        "predictions": Table(polars.DataFrame(columns)),
+        "scores": Table(polars.DataFrame(scores).fill_nan(None)),
+        "auroc": auroc,
+        "model": model.checkpoint(),
+        "report": figures.statements(model.history_, names, areas[1], learn.labels.mean(0)),
+    }
+
+
+def _areas(labels: ndarray, chances: ndarray) -> list[float]:
+    """Area under the ROC curve of each column; NaN where all or no records have the label."""
+    return [
+        auc(truth.astype(np.float64), found) if 0 < truth.mean() < 1 else np.nan
+        for truth, found in zip(labels.T, chances.T)
+    ]
+
+
 def detect(
     series: Annotated[Series, Field("one row a time, one column a variable", example=synthetic_trace)],
     *,
@@ -243,7 +304,7 @@ def _existing(path: str) -> Path:
 def _examples(path: Path, target: str) -> tuple[list[ndarray], ndarray]:
     """Sequences with a label from a .ts file, or the rows of a table."""
     if path.is_dir():
-        raise InputError("this is a folder", path, "Give a .ts file or a table.")
+        raise InputError("this is a folder", path, "Give a .ts file or a table; for PTB-XL there is the job diagnose.")
     if path.suffix.lower() == ".ts":
         found = ts_file(path)
         if not found.is_class:
@@ -261,4 +322,4 @@ def _examples(path: Path, target: str) -> tuple[list[ndarray], ndarray]:
     return [rows[i, :, None] for i in known], np.array([wanted.values[i] for i in known])
 
 
-JOBS = (forecast, classify, detect)
+JOBS = (forecast, classify, diagnose, detect)
