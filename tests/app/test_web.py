@@ -131,3 +131,23 @@ def test_numbers_that_may_be_left_out_start_empty():
     assert type(controls["width"]).__name__ == "Number"
     assert controls["weight_variance"].value in (None, "")
     assert type(controls["weight_variance"]).__name__ == "Textbox"
+
+
+def test_tables_are_shown_as_rows_and_what_is_missing_is_hidden(tmp_path):
+    pytest.importorskip("gradio")
+    import polars
+
+    from harmonia.core.registry import find
+    from harmonia.core.task import find_job, jobs_in
+    from harmonia.media import Table
+
+    job = find_job(jobs_in(find("mossformer2").module("task")), "separate")
+    outputs = {output.name: output for output in job.outputs}
+    rows = Table(polars.DataFrame({"start_s": polars.Series([0.1] * 300, dtype=polars.Float32)}))
+    _, shown = web._shown(outputs["turns"], rows, tmp_path)
+    assert shown.shape == (web.ROWS_SHOWN, 1)
+    assert shown["start_s"][0] == 0.1  # not 0.10000000149
+    column, *nothing = web._shown(outputs["speaker3"], None, tmp_path)
+    assert not column.visible
+    assert nothing == [None, None]
+    assert [web._kind(output) for output in web._in_order(job.outputs)] == ["audio"] * 3 + ["figure", "table"]

@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,6 @@ from harmonia.app.console import number
 from harmonia.app.page import evidence, introduction
 from harmonia.core.card import FIELDS
 from harmonia.core.errors import Cancelled, HarmoniaError, require
-from harmonia.core.media import Media
 from harmonia.core.progress import watched
 from harmonia.core.registry import Method, methods, search
 from harmonia.core.task import Job, Output, Parameter, jobs_in
@@ -30,6 +29,8 @@ if TYPE_CHECKING:
     import gradio as gr
 
 MAX_UPLOAD = "512mb"
+ROWS_SHOWN = 200
+TEXT_SHOWN = 20_000
 _STYLE = """
 .gradio-container {max-width: 1080px !important; margin: auto}
 .cards {display: grid; grid-template-columns: repeat(auto-fill, minmax(280px, 1fr)); gap: 12px}
@@ -176,8 +177,9 @@ def _form(method: Method, job: Job, visits: Visits) -> None:
         start = gr.Button("Run", variant="primary")
         stop = gr.Button("Stop")
     state = gr.Markdown(min_height=48)
+    outputs = _in_order(job.outputs)
     with gr.Column(visible=False) as results:
-        places = [place for output in job.outputs for place in _places(output)]
+        places = [place for output in outputs for place in _place(output)]
         files = gr.Files(label="all files", interactive=False)
 
     # Gradio fills in a request by its annotation and progress by its default, at their places among the arguments.
@@ -187,15 +189,16 @@ def _form(method: Method, job: Job, visits: Visits) -> None:
         start_time = time.perf_counter()
         try:
             with watched(_Watcher(progress, visits.started(visit))):
-                outputs = job.run(given)
+                found = job.run(given)
                 folder = visits.folder(visit)
-                written = job.save(outputs, folder, _stem(given, job, method.slug))
+                written = job.save(found, folder, _stem(given, job, method.slug))
         except Cancelled:
             raise gr.Error("Stopped.", print_exception=False) from None
         except HarmoniaError as error:
             raise gr.Error(str(error), duration=None, print_exception=False) from error
         done = f"Done in {time.perf_counter() - start_time:.1f} s."
-        return [done, gr.Column(visible=True), *_shown(job, outputs, folder), [str(path) for path in written]]
+        shown = [place for output in outputs for place in _shown(output, found[output.name], folder)]
+        return [done, gr.Column(visible=True), *shown, [str(path) for path in written]]
 
     run.__annotations__ = {"request": gr.Request, "progress": gr.Progress}
     start.click(
@@ -252,36 +255,63 @@ def _control(parameter: Parameter) -> gr.components.Component:
     return gr.Textbox(value=default, label=label, info=info)  # type: ignore[arg-type]
 
 
-def _places(output: Output) -> list[gr.components.Component]:
-    """Where an output is shown: a player for sound, a picture for every medium, a line for a value."""
+def _place(output: Output) -> list[gr.components.Component]:
+    """Where an output is shown, the surrounding column first: it is hidden where there is nothing to show."""
     import gradio as gr
 
     label = output.name.replace("_", " ")
-    if not output.is_media:
-        return [gr.Textbox(label=f"{label}: {output.field.text}" if output.field.text else label, interactive=False)]
-    gr.Markdown(f"#### {label}\n{output.field.text}")
-    places: list[gr.components.Component] = []
-    if output.type.kind == "audio":  # type: ignore[attr-defined]
-        places.append(gr.Audio(show_label=False, interactive=False))
-    places.append(gr.Image(show_label=False, interactive=False, buttons=["download", "fullscreen"]))
-    return places
+    kind = _kind(output)
+    with gr.Column() as column:
+        if kind == "value":
+            return [column, gr.Textbox(label=": ".join(filter(None, [label, output.field.text])), interactive=False)]
+        gr.Markdown(f"#### {label}\n{output.field.text}")
+        places: list[gr.components.Component] = []
+        if kind == "audio":
+            places.append(gr.Audio(show_label=False, interactive=False))
+        if kind == "table":
+            places.append(gr.Dataframe(show_label=False, interactive=False, max_height=400))
+        elif kind == "text":
+            places.append(gr.Textbox(show_label=False, interactive=False, max_lines=20))
+        else:
+            places.append(gr.Image(show_label=False, interactive=False, buttons=["download", "fullscreen"]))
+    return [column, *places]
 
 
-def _shown(job: Job, outputs: Mapping[str, Any], folder: Path) -> list[str | None]:
-    """Values for the places of `_places`, in the same order."""
-    shown: list[str | None] = []
-    for output in job.outputs:
-        value = outputs[output.name]
-        if not output.is_media:
-            shown.append(None if value is None else number(value) if isinstance(value, float) else str(value))
-            continue
-        places: list[str | None] = [None]
-        if isinstance(value, Media):
-            picture = folder / f"{output.name}.shown.png"
-            value.show().savefig(picture)
-            places = [str(picture)]
-        if output.type.kind == "audio":  # type: ignore[attr-defined]
-            sound = next(iter(folder.glob(f"*_{output.name}.wav")), None)
-            places.insert(0, str(sound) if sound else None)
-        shown += places
-    return shown
+def _shown(output: Output, value: Any, folder: Path) -> list[Any]:
+    """Values for the components of `_place`, in the same order."""
+    import gradio as gr
+
+    kind = _kind(output)
+    if value is None:
+        return [gr.Column(visible=False)] + [None] * (2 if kind == "audio" else 1)
+    places: list[Any] = [gr.Column(visible=True)]
+    if kind == "value":
+        return [*places, number(value) if isinstance(value, float) else str(value)]
+    if kind == "table":
+        return [*places, _first_rows(value)]
+    if kind == "text":
+        return [*places, value.text[:TEXT_SHOWN]]
+    if kind == "audio":
+        sound = next(iter(folder.glob(f"*_{output.name}.wav")), None)
+        places.append(str(sound) if sound else None)
+    picture = folder / f"{output.name}.shown.png"
+    value.show().savefig(picture)
+    return [*places, str(picture)]
+
+
+def _first_rows(table: Any) -> Any:
+    """What fits on a page of a `Table`; the files hold all of it."""
+    import polars
+    import polars.selectors as columns
+
+    return table.frame.head(ROWS_SHOWN).with_columns(columns.float().cast(polars.Float64).round_sig_figs(5))
+
+
+def _kind(output: Output) -> str:
+    return output.type.kind if output.is_media else "value"  # type: ignore[attr-defined]
+
+
+def _in_order(outputs: Iterable[Output]) -> list[Output]:
+    """Numbers, sounds and words first, then pictures, then tables."""
+    order = {"value": 0, "audio": 1, "text": 1, "figure": 2}
+    return sorted(outputs, key=lambda output: order.get(_kind(output), 3))
