@@ -37,7 +37,8 @@ class PrivateKDE(PrivateStructure):
         method: ``fourier``, or ``hermite``: the fast Gauss transform, for the Gaussian kernel of at most three columns.
         bounds: (lower, upper) for ``hermite``, from public knowledge; features need none.
         order: Terms an axis of ``hermite``.
-        directions: ``gaussian``, ``orthogonal`` (less error from few features) or ``sorf`` (fast for wide rows).
+        directions: ``gaussian``, ``orthogonal`` (less error from few features) or ``sorf`` (faster for rows of 1000
+            numbers or more).
         distance: Of which the function `kernel` is: ``sqeuclidean``, ``euclidean`` or ``l1``.
         neighbours, noise, secure, post_process, accountant, random_state, unsafe_reproducible: As of
             `PrivateDistanceSum`.

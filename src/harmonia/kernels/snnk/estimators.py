@@ -33,7 +33,7 @@ class BundledSNNKRegressor(RegressorMixin, BundledSNNK):
         n_features: Features of each layer; one number, or one a layer.
         depth: Layers, when one number is given.
         order: Of the arc-cosine kernel: 0 steps, 1 ReLU, 2 squared ReLU.
-        directions: ``orthogonal``; ``gaussian``; ``sorf``: fast for wide rows.
+        directions: ``orthogonal``; ``gaussian``; ``sorf``: faster for rows of 1000 numbers or more.
         bias: Whether layers see a constant.
         standardize: Whether columns get mean 0 and variance 1 (of the first batch, with `partial_fit`).
         alpha: The penalty, or ``"loo"``.

@@ -155,14 +155,11 @@ class ArcCosineFeatures:
         return ArcCosineFeatures(self.directions.to(dtype), offsets, self.order)
 
     def __call__(self, x: Float[Tensor, "*batch inputs"]) -> Float[Tensor, "*batch m"]:
-        z = self.directions(x)
-        if self.offsets is not None:
-            z = z + self.offsets
+        z = self.directions(x, self.offsets)
         scale = math.sqrt(2 / z.shape[-1])
         if self.order == 0:
             return (z > 0).to(z.dtype) * scale
-        rectified = z.relu() * scale
-        return rectified if self.order == 1 else rectified * z.relu()
+        return z.mul_(scale).relu_() if self.order == 1 else z.relu_().square().mul_(scale)
 
 
 @dataclass(frozen=True, eq=False)

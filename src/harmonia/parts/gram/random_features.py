@@ -33,16 +33,22 @@ from harmonia.parts.gram.kernels import (
     Stationary,
 )
 from harmonia.parts.gram.walsh_hadamard import walsh_hadamard
+from harmonia.parts.linear import linear
 
 Directions = Literal["gaussian", "orthogonal", "sorf"]
+
+_CACHED = 1 << 16
+"""Numbers that a structured projection transforms at once on a processor: what it makes of them stays in its cache."""
 
 
 class Projection(ABC):
     """A linear map of the last axis."""
 
     @abstractmethod
-    def __call__(self, x: Float[Tensor, "*batch inputs"]) -> Float[Tensor, "*batch outputs"]:
-        """Project."""
+    def __call__(
+        self, x: Float[Tensor, "*batch inputs"], shift: Float[Tensor, " outputs"] | None = None
+    ) -> Float[Tensor, "*batch outputs"]:
+        """Project, and add a constant; into new memory."""
 
     @abstractmethod
     def scaled(self, factors: Float[Tensor, " outputs"]) -> Projection:
@@ -63,8 +69,10 @@ class DenseProjection(Projection):
 
     weight: Float[Tensor, "outputs inputs"]
 
-    def __call__(self, x: Float[Tensor, "*batch inputs"]) -> Float[Tensor, "*batch outputs"]:
-        return x @ self.weight.T
+    def __call__(
+        self, x: Float[Tensor, "*batch inputs"], shift: Float[Tensor, " outputs"] | None = None
+    ) -> Float[Tensor, "*batch outputs"]:
+        return linear(x, self.weight, shift)
 
     def scaled(self, factors: Float[Tensor, " outputs"]) -> DenseProjection:
         return DenseProjection(self.weight * factors[:, None])
@@ -90,14 +98,23 @@ class StructuredProjection(Projection):
     factors: Float[Tensor, " outputs"]
     inputs: int
 
-    def __call__(self, x: Float[Tensor, "*batch inputs"]) -> Float[Tensor, "*batch outputs"]:
+    def __call__(
+        self, x: Float[Tensor, "*batch inputs"], shift: Float[Tensor, " outputs"] | None = None
+    ) -> Float[Tensor, "*batch outputs"]:
         if x.shape[-1] != self.inputs:
             raise InputError("a projection takes rows of one length", x.shape[-1], f"Pass {self.inputs} numbers a row.")
-        padded = torch.nn.functional.pad(x, (0, self.signs.shape[-1] - self.inputs))[..., None, :]
-        for step in range(3):
-            padded = walsh_hadamard(padded * self.signs[:, step], orthonormal=True)
-        outputs = padded.flatten(-2)[..., : len(self.factors)]
-        return outputs * (math.sqrt(self.signs.shape[-1]) * self.factors)
+        rows = x.reshape(-1, self.inputs)
+        step = max(1, _CACHED // self.signs[:, 0].numel()) if x.device.type == "cpu" else max(1, len(rows))
+        blocks = [self._project(block, shift) for block in rows.split(step)]
+        return (blocks[0] if len(blocks) == 1 else torch.cat(blocks)).view(*x.shape[:-1], len(self.factors))
+
+    def _project(self, rows: Tensor, shift: Tensor | None) -> Tensor:
+        size = self.signs.shape[-1]
+        z = torch.nn.functional.pad(rows[:, None] * self.signs[:, 0, : self.inputs], (0, size - self.inputs))
+        for step in (1, 2):
+            z = walsh_hadamard(z, orthonormal=True) * self.signs[:, step]
+        z = walsh_hadamard(z).flatten(1)[:, : len(self.factors)]
+        return z * self.factors if shift is None else torch.addcmul(shift, z, self.factors)
 
     def scaled(self, factors: Float[Tensor, " outputs"]) -> StructuredProjection:
         return StructuredProjection(self.signs, self.factors * factors, self.inputs)
@@ -236,9 +253,9 @@ class FourierFeatures:
         return cls(frequencies, kernel.lengthscale, shifts)
 
     def __call__(self, x: Float[Tensor, "*batch inputs"]) -> Float[Tensor, "*batch features"]:
-        angles = self.frequencies(x / self.lengthscale)
+        angles = self.frequencies(x / self.lengthscale, self.phases)
         if self.phases is not None:
-            return torch.cos(angles + self.phases) * math.sqrt(2 / angles.shape[-1])
+            return torch.cos(angles) * math.sqrt(2 / angles.shape[-1])
         return torch.cat([angles.cos(), angles.sin()], -1) * angles.shape[-1] ** -0.5
 
 
