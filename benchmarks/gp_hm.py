@@ -1,6 +1,8 @@
-"""Equations with two scales beside DeepXDE's multi-scale Fourier network, and beside the official training loop.
+"""Equations with two scales beside DeepXDE's network with Fourier features, and beside the official training loop.
 
-Networks and the official loop are trained until they come as near as the tolerance of the comparison asks, or stop.
+DeepXDE's multi-scale Fourier network is not in its PyTorch backend; here its features, waves of random frequencies at
+both scales of the example, are a feature transform of DeepXDE's plain network. Each side of a race takes less than a
+minute on one core; how far the network comes by then is the difference that the race reports.
 """
 
 import math
@@ -32,13 +34,14 @@ def two_scales(points, **_):
     return lambda: GPPDESolver(Laplace(), grid, 0.0, max_iter=2).fit(source).predict(test)
 
 
-def deepxde_msffn(points, steps):
+def deepxde_network(points, steps):
     os.environ["DDE_BACKEND"] = "pytorch"
     import deepxde
     import torch
 
     def step():
         deepxde.config.set_random_seed(0)
+        waves = 2 * math.pi * torch.cat([torch.randn(1, 100), 10 * torch.randn(1, 100)], 1)
         line = deepxde.geometry.Interval(0, 1)
 
         def residual(x, u):
@@ -48,7 +51,8 @@ def deepxde_msffn(points, steps):
 
         ends = deepxde.icbc.DirichletBC(line, exact, lambda _, on_boundary: on_boundary)
         data = deepxde.data.PDE(line, residual, ends, points, 2, train_distribution="pseudo", solution=exact)
-        network = deepxde.nn.MsFFN([1, *[100] * 3, 1], "tanh", "Glorot uniform", sigmas=[1, 10])
+        network = deepxde.nn.FNN([400, *[100] * 3, 1], "tanh", "Glorot uniform")
+        network.apply_feature_transform(lambda x: torch.cat([torch.cos(x @ waves), torch.sin(x @ waves)], 1))
         model = deepxde.Model(data, network)
         model.compile("adam", lr=1e-3, loss_weights=[1, 100])
         model.train(iterations=steps, display_every=steps)
@@ -99,22 +103,22 @@ def official_line(points, wave, steps, enough):
 RACES = (
     Race(
         "deepxde",
-        "Poisson in 1-D, sin(2 pi x) + 0.1 sin(50 pi x), 1280 points: the multi-scale Fourier network's own example",
+        "Poisson in 1-D, sin(2 pi x) + 0.1 sin(50 pi x), 320 points: DeepXDE's example of two scales",
         two_scales,
-        deepxde_msffn,
-        {"points": 1280, "steps": 2000},
-        tolerance=0.1,
+        deepxde_network,
+        {"points": 320, "steps": 2000},
+        tolerance=0.15,
         repeats=1,
-        note="a tenth of the example's 20 000 steps of Adam",
+        note="a tenth of the example's 20 000 steps of Adam and a quarter of its points",
     ),
     Race(
         "xuangu-fang/Gaussian-Process-Slover-for-High-Freq-PDE",
         "Poisson in 1-D, sin(20 x) on [0, 2 pi], 120 points, to a relative error of 1e-3",
         our_line,
         official_line,
-        {"points": 120, "wave": 20.0, "steps": 20_000, "enough": 1e-3},
+        {"points": 120, "wave": 20.0, "steps": 5000, "enough": 1e-3},
         tolerance=5e-3,
         repeats=1,
-        note="the official loop, re-implemented in torch, which is given the truth to know when to stop",
+        note="the official loop, re-implemented in torch, which is given the truth to know when to stop: 3400 steps",
     ),
 )

@@ -230,6 +230,17 @@ def test_error_bars_and_the_estimated_error() -> None:
     assert (np.abs(mean - truth) <= 4 * scattered + 1e-9).mean() > 0.95
 
 
+@pytest.mark.parametrize("wave", [40.0, 12.0])
+def test_error_bars_on_a_line_are_of_the_size_of_the_error(wave: float) -> None:
+    solver = GPPDESolver(Laplace(), even(120), 0.3, max_iter=0).fit(lambda x: -(wave**2) * sin(wave * x))
+    x = np.linspace(0.02, 0.98, 200)
+    mean, std = solver.predict(x, return_std=True)
+    truth = np.sin(wave * x) + 0.3 - np.sin(wave) * x
+    error = np.sqrt(np.square(mean - truth).mean())
+    assert 0.1 < np.sqrt(np.square(std).mean()) / error < 30
+    assert solver.predict([0.0, 1.0], return_std=True)[1].max() < std.max()
+
+
 def test_points_and_grids_agree() -> None:
     basis = [AxisBasis(Lags(x), SpectralMixtureKernel1D(4).on(len(x), 1.0), []) for x in even(9, 8, 7)]
     z = torch.randn([b.rank for b in basis], generator=torch.Generator().manual_seed(0), dtype=torch.float64)

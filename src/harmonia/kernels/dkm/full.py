@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -106,11 +107,10 @@ def solve_dkm(
         >>> found.objective > fixed.objective
         True
     """
-    function = gram_kernel(kernel, jitter=1e-6) if isinstance(kernel, str) else kernel
+    function = gram_kernel(kernel, jitter=1e-6) if isinstance(kernel, str) else copy.deepcopy(kernel)
+    function.requires_grad_(False)
     if len(x) != len(y) or not noise > 0:
         raise InputError("rows and noise do not fit", f"{len(x)}, {len(y)}, noise {noise}", "Pass one target a row.")
-    for parameter in function.parameters():
-        parameter.requires_grad_(False)
     first = inner_products(x.double())
     y = y.double()
     likelihood = gaussian_log_likelihood(y, function, torch.tensor(noise, dtype=torch.float64))

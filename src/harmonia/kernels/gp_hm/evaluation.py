@@ -83,46 +83,55 @@ def posterior_on_grid(
 
 
 class Spread:
-    """Variance of the solution: of what the grid does not see of the prior, and of what the residual leaves open.
+    """Variance of the solution: of what the grid does not see of the prior, and of what the equation leaves open.
 
-    The prior's variance given the values on the grid is ``prod k_i(0) - prod |phi_i(x)|^2``. The residual is taken for
-    noise of its own size in the source; draws of such noise go through the solver, and their mean square is added.
+    The first is ``v (prod k_i(0) - prod |phi_i(x)|^2)``, the prior's variance given the values on the grid, with the
+    size of the prior that is most evident of these values, ``v = |z|^2 / n``. The second is the estimated error, with
+    the shape of the solver's answers to noise in the source: nothing where conditions hold, more where the equation
+    lets errors grow. Its size is not that of noise as large as the residual: the residual is orthogonal to all
+    functions of the solver, made of waves that the solution hardly answers to, and noise is not.
 
     Arguments:
         bases: Of the axes.
-        respond: How the solution's z answers to a change of the source.
-        residual: ``N[u] - f`` on the grid.
-        draws: How many; the standard deviation is known to ``1 / sqrt(2 draws)``.
+        z: The solution's coordinates.
+        respond: How they answer to a change of the source.
+        error: Of the solution, relative; estimated.
+        draws: Of noise; the shape is known to ``1 / sqrt(2 draws)``.
         seed: Of the draws.
     """
 
     def __init__(
         self,
         bases: Sequence[AxisBasis],
+        z: Float[Tensor, "..."],
         respond: Callable[[Tensor], Tensor],
-        residual: Float[Tensor, "..."],
+        error: float,
         draws: int = 32,
         seed: int = 0,
     ) -> None:
         self._bases = bases
         generator = torch.Generator().manual_seed(seed)
-        deviation = float(residual.square().mean().sqrt())
-        noise = (torch.randn(residual.shape, generator=generator, dtype=torch.float64) for _ in range(draws))
-        self._draws = [deviation * respond(values) for values in noise]
-        self._prior = prior_variance(bases)
+        shape = tuple(len(basis.lags.x) for basis in bases)
+        answers = [respond(torch.randn(shape, generator=generator, dtype=torch.float64)) for _ in range(draws)]
+        grid = Kronecker(*(basis.on_grid() for basis in bases))
+        square = sum(float(grid.on_grid(answer).square().sum()) for answer in answers) / draws
+        size = error * float(grid.on_grid(z).norm()) / math.sqrt(square) if square else 0.0
+        self._draws = [size * answer for answer in answers]
+        self._share = float(z.square().sum()) / math.prod(shape)
 
     def at_points(self, points: Float[Tensor, "m d"]) -> Float[Tensor, " m"]:
         """Standard deviations at scattered points."""
         order = (0,) * len(self._bases)
-        draws = torch.stack([at_points(self._bases, z, points, order) for z in self._draws])
         seen = [basis.at(points[:, axis]).square().sum(1) for axis, basis in enumerate(self._bases)]
-        unseen = (self._prior - torch.stack(seen).prod(0)).clamp(min=0)
-        return (unseen + draws.square().mean(0)).sqrt()
+        variance = self._share * (prior_variance(self._bases) - torch.stack(seen).prod(0)).clamp(min=0)
+        for z in self._draws:
+            variance += at_points(self._bases, z, points, order).square() / len(self._draws)
+        return variance.sqrt()
 
     def on_grid(self, axes: Sequence[Float[Tensor, "_"]]) -> Float[Tensor, "..."]:
         """The same on a tensor grid."""
         rows = Kronecker(*(basis.at(x) for basis, x in zip(self._bases, axes)))
-        variance = unseen_on_grid(self._bases, rows.factors)
+        variance = self._share * unseen_on_grid(self._bases, rows.factors)
         for z in self._draws:
             variance += rows.on_grid(z).square() / len(self._draws)
         return variance.sqrt()

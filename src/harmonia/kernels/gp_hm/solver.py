@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -18,13 +18,13 @@ from harmonia.core.progress import track
 from harmonia.kernels.gp_hm import evaluation, galerkin, least_squares
 from harmonia.kernels.gp_hm.basis import AxisBasis, Lags
 from harmonia.kernels.gp_hm.boundary import Boundary, Row, rows_of
-from harmonia.kernels.gp_hm.kernel import HIGHEST_ORDER, Component, SpectralMixtureKernel1D
+from harmonia.kernels.gp_hm.inputs import Source, axes_of, kernels_of, scattered, source_on
+from harmonia.kernels.gp_hm.kernel import Component, SpectralMixtureKernel1D
 from harmonia.kernels.gp_hm.learning import Spectra, evidence
 from harmonia.kernels.gp_hm.least_squares import Measurements, Posterior
 from harmonia.kernels.gp_hm.operators import Equation, Laplace, Order, orders_of
 from harmonia.parts.gram import Kronecker
 
-Source = float | Callable[..., Tensor] | np.ndarray | Tensor
 Method = Literal["galerkin", "least-squares"]
 
 _FRACTIONS = (0.08, 0.15, 0.25, 0.4, 0.6)
@@ -32,8 +32,6 @@ _FRACTIONS = (0.08, 0.15, 0.25, 0.4, 0.6)
 
 _UNRESOLVED = 1e-2
 """A relative residual that says that the grid or the prior does not hold the solution."""
-
-POINT_LIMIT = 20_000_000
 
 
 class Step(NamedTuple):
@@ -119,7 +117,7 @@ class GPPDESolver:
         Raises:
             InputError: shapes that do not fit, values that are not finite, a noise that is not positive.
         """
-        points = _scattered(X, len(self.grid))
+        points = scattered(X, len(self.grid))
         values = torch.as_tensor(np.asarray(y, dtype=np.float64)).reshape(-1)
         if len(points) != len(values) or not len(values):
             raise InputError("one value a point", f"{len(values)} values, {len(points)} points", "Pass as many.")
@@ -140,11 +138,11 @@ class GPPDESolver:
         Raises:
             InputError: what does not fit, is not finite, cannot be resolved by the grid, or does not fit into memory.
         """
-        axes = self._axes()
+        axes = axes_of(self.grid)
         orders = orders_of(self.operator, len(axes))
-        kernels = self._kernels(axes, orders)
+        kernels = kernels_of(self.kernel, axes, orders)
         rows = rows_of(self.boundary if boundary_values is None else boundary_values, axes)
-        values = self._source(source, axes)
+        values = source_on(axes, source)
         self._lags = [Lags(x) for x in axes]
         if self.solver not in get_args(Method):
             raise InputError("no such solver", repr(self.solver), f"Use one of {', '.join(get_args(Method))}.")
@@ -236,7 +234,7 @@ class GPPDESolver:
             InputError: not fitted yet, or points that do not fit.
         """
         self._check_fitted()
-        x = _scattered(points, len(self._basis))
+        x = scattered(points, len(self._basis))
         order = self._order(deriv)
         mean = evaluation.at_points(self._basis, self.coef_, x, order).numpy()
         if not return_std:
@@ -276,7 +274,7 @@ class GPPDESolver:
         """Made when first asked for: it costs some dozen solves."""
         if self._spread_ is None:
             assert isinstance(self._solution, galerkin.Solution)
-            self._spread_ = evaluation.Spread(self._basis, self._solution.respond, self._solution.residual)
+            self._spread_ = evaluation.Spread(self._basis, self.coef_, self._solution.respond, self.error_)
         return self._spread_
 
     def _order(self, deriv: int | Order | None) -> Order:
@@ -289,59 +287,6 @@ class GPPDESolver:
     def _check_fitted(self) -> None:
         if not hasattr(self, "_solution"):
             raise InputError("there is no solution yet", "an unfitted solver", "Call fit(source) first.")
-
-    def _axes(self) -> list[Tensor]:
-        if not 1 <= len(self.grid) <= 3:
-            raise InputError("a grid has one to three axes", len(self.grid), "Pass one array of points an axis.")
-        axes = []
-        for number, given in enumerate(self.grid, start=1):
-            if isinstance(given, Tensor) and given.dtype != torch.float64:
-                raise InputError("grids are float64: float32 loses the derivatives", given.dtype, "Call .double().")
-            x = torch.as_tensor(np.asarray(given, dtype=np.float64))
-            if x.ndim != 1 or len(x) < 4:
-                raise InputError(f"axis {number} needs at least four points", tuple(x.shape), "Pass a 1-D array.")
-            if not x.isfinite().all() or not (x.diff() > 0).all():
-                raise InputError(f"the points of axis {number} increase strictly", "others", "Sort them, drop doubles.")
-            axes.append(x)
-        total = math.prod(len(x) for x in axes)
-        if total > POINT_LIMIT or max(len(x) for x in axes) > 5000:
-            got = " x ".join(str(len(x)) for x in axes)
-            mend = f"Take at most 5000 an axis and {POINT_LIMIT:,} in all."
-            raise InputError("the grid is too large", got, mend)
-        return axes
-
-    def _kernels(self, axes: list[Tensor], orders: list[Order]) -> list[SpectralMixtureKernel1D]:
-        given = self.kernel
-        kernels = [given] * len(axes) if isinstance(given, SpectralMixtureKernel1D) else list(given)
-        if len(kernels) != len(axes):
-            raise InputError("one kernel an axis", f"{len(kernels)} for {len(axes)} axes", "Pass one, or one each.")
-        for axis, (kernel, x) in enumerate(zip(kernels, axes)):
-            highest = max(order[axis] for order in orders)
-            if highest > HIGHEST_ORDER[kernel.envelope]:
-                raise InputError(
-                    f"a prior of this smoothness has no derivative of order {highest}",
-                    f"envelope '{kernel.envelope}'",
-                    "Use envelope='gaussian'." if kernel.envelope != "gaussian" else "Lower the order.",
-                )
-            nyquist = float((len(x) - 1) / (2 * (x[-1] - x[0])))
-            scale = kernel.freq_scale
-            if kernel.parameters is None and not isinstance(scale, str) and scale > nyquist:
-                needed = math.ceil(2 * scale * float(x[-1] - x[0])) + 1
-                got = f"{scale:g} where {len(x)} points hold {nyquist:.4g} cycles per unit"
-                raise InputError("'freq_scale' is above what the grid holds", got, f"Take {needed} points or lower it.")
-        return kernels
-
-    def _source(self, source: Source, axes: list[Tensor]) -> Tensor:
-        shape = tuple(len(x) for x in axes)
-        if callable(source):
-            found = torch.as_tensor(source(*torch.meshgrid(*axes, indexing="ij")), dtype=torch.float64).detach()
-        else:
-            found = torch.as_tensor(np.asarray(source, dtype=np.float64))
-        if found.ndim and tuple(found.shape) != shape:
-            raise InputError("the source does not fit the grid", tuple(found.shape), f"Pass the shape {shape}.")
-        if not found.isfinite().all():
-            raise InputError("the source is not finite", "NaN or infinity on the grid", "Check it.")
-        return found.expand(shape).clone()
 
     def _bases(self, kernels: Sequence[SpectralMixtureKernel1D], rows: list[Row]) -> list[AxisBasis]:
         return [
@@ -372,14 +317,3 @@ class GPPDESolver:
         if not tried:
             raise failure
         return min(tried)[2]
-
-
-def _scattered(points: Any, dimensions: int) -> Tensor:
-    """Points as a matrix with one row each."""
-    x = torch.as_tensor(np.asarray(points, dtype=np.float64))
-    x = x.reshape(-1, 1) if dimensions == 1 and x.ndim <= 1 else x
-    if x.ndim != 2 or x.shape[1] != dimensions:
-        raise InputError("points do not fit the grid", tuple(x.shape), f"Pass one row of {dimensions} each.")
-    if not x.isfinite().all():
-        raise InputError("points are finite", "NaN or infinity", "Drop such rows.")
-    return x
