@@ -15,6 +15,7 @@ from harmonia.core.errors import InputError
 from harmonia.networks.gkcl import (
     GaussiansConfig,
     KernelContinualClassifier,
+    RandomBackbone,
     ReplayClassifier,
     VAEConfig,
     learn_stream,
@@ -141,6 +142,42 @@ def test_memories(digits, memory):
     np.testing.assert_array_equal(learn_stream(again, stream).accuracies, result.accuracies)
 
 
+def test_an_encoder_gives_the_features(digits):
+    task = permuted_tasks(*digits, tasks=1)[0]
+    model = KernelContinualClassifier("encoder", memory="generator", generator=SMALL, epochs=2, random_state=0)
+    model.partial_fit(task.x, task.y, "a")
+    assert model.score(task.x_test, task.y_test) > 0.7
+    support, labels = (torch.from_numpy(part) for part in model.generate("a", 5))
+    vae, (head, precise) = model.learner_.memory, (model.tasks_["a"].head, model.learner_.precise("a"))
+    features = vae.encode(support, torch.zeros_like(labels))[0]
+    torch.testing.assert_close(precise.backbone(support.double()).norm(dim=1), torch.ones(len(labels)).double())
+    torch.testing.assert_close(
+        precise.backbone(support.double()).float(), (features / features.norm(dim=1, keepdim=True)).detach()
+    )
+    assert float(head.scale) != 8
+
+
+def test_a_release_is_private_and_still_of_use(digits):
+    x, y = digits
+    features = RandomBackbone(64, 64, 2.0, torch.Generator().manual_seed(0))
+    model = KernelContinualClassifier(features, memory="statistics").partial_fit(x, y, "a").partial_fit(x, 9 - y, "b")
+    before = model.decision_function(x, "a")
+    loose, tight = (model.release(eps, seed=0) for eps in (10.0, 0.1))
+    np.testing.assert_array_equal(model.decision_function(x, "a"), before)
+    assert loose.score(x, y, task_id="a") > 0.6
+    assert tight.score(x, y, task_id="a") < loose.score(x, y, task_id="a")
+    again = model.release(10.0, seed=0)
+    np.testing.assert_array_equal(again.predict(x, "b"), loose.predict(x, "b"))
+    assert not np.allclose(model.release(10.0).decision_function(x, "a"), loose.decision_function(x, "a"))
+    for other in (
+        KernelContinualClassifier(memory="statistics", random_state=0),  # its lengthscale is read from rows
+        KernelContinualClassifier(features, memory="statistics", kernel="rff"),
+        KernelContinualClassifier(features, memory="gaussians", adapt="never"),
+    ):
+        with pytest.raises(InputError, match="no row has shaped"):
+            other.fit(x, y).release(1.0)
+
+
 def test_images_have_a_network_of_their_own():
     x, y = np.random.default_rng(0).random((24, 1, 8, 8)), np.arange(24) % 2
     x[y == 1, :, :4] *= 0.2
@@ -196,6 +233,8 @@ def test_bad_input(digits):
         (lambda: fitted(memory="pictures"), "no such 'memory'"),
         (lambda: fitted(kernel="rbf"), "no such kernel"),
         (lambda: fitted(penalty=-1.0), "not negative"),
+        (lambda: fitted(backbone="decoder"), "no such backbone"),
+        (lambda: fitted(backbone="encoder"), "need the generator"),
         (lambda: fitted(decay=0.0), "positive"),
         (lambda: fitted(memory="generator", generator=SMALL).partial_fit(3 * x, y, "b"), "0 to 3"),
         (lambda: model.forget("a").forget("b").predict(x), "forgotten"),

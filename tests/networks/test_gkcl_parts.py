@@ -13,6 +13,7 @@ from sklearn.kernel_ridge import KernelRidge
 from torch.distributions import Normal, kl_divergence
 
 from harmonia.core.errors import InputError
+from harmonia.kernels.private_kde import Randomness
 from harmonia.networks.gkcl import (
     MLP,
     ClassGaussians,
@@ -29,8 +30,10 @@ from harmonia.networks.gkcl import (
     supervised_contrastive,
 )
 from harmonia.networks.gkcl.head import SupportFit, TaskHead, kernel_of
+from harmonia.networks.gkcl.mixtures import fit_mixture, mixture_divergence
+from harmonia.networks.gkcl.privacy import private_sums
 from harmonia.networks.gkcl.variational import diagonal_kl
-from harmonia.parts.gram import Matern
+from harmonia.parts.gram import Matern, NormalEquations
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -74,6 +77,11 @@ def test_streams_hold_the_same_rows():
     parts = split_classes(x, y, 2, order=[4, 3, 2, 1, 0])
     assert [task.name for task in parts] == ["4, 3", "2, 1, 0"]
     assert sum(len(task.x) + len(task.x_test) for task in parts) == 60
+    with pytest.raises(InputError, match="shape and classes"):
+        permuted_tasks(x, y, 2, test=(x, y + 1))
+    published = split_classes(x.astype(np.float32), y, 2, test=(x[:10], y[:10]))
+    assert (len(published[0].x), len(published[0].x_test)) == (24, 4)
+    assert published[0].x.dtype == np.float32
     with pytest.raises(InputError, match="every class once"):
         split_classes(x, y, 2, order=[0, 1])
     with pytest.raises(InputError, match="images"):
@@ -221,7 +229,7 @@ def test_a_generator_learns_the_moments_of_latents():
     with torch.no_grad():
         mean, log_variance = vae.encode(x, torch.zeros_like(y))
         mean, log_variance = mean[y == 1], log_variance[y == 1]
-        best_mean, best_log = vae.means[0][1], vae.log_variances[0][1]
+        best_mean, best_log = vae.means[0][1, 0], vae.log_variances[0][1, 0]
         best = diagonal_kl(mean, log_variance, best_mean, best_log).mean()
         for step in torch.randn(20, 2, 2, generator=seeded(2)) * 0.1:
             worse = diagonal_kl(mean, log_variance, best_mean + step[0], best_log + step[1]).mean()
@@ -259,6 +267,55 @@ def test_generators_learn_task_after_task(replay):
         vae.forget("first")
 
 
+def test_a_component_is_inferred_exactly():
+    draw = torch.randn(5, 6, 3, generator=seeded(), dtype=torch.float64)
+    mean, log_variance = draw[0], draw[1]
+    means, log_variances = draw[2:4], draw[3:5]
+    weights = torch.tensor([[0.3, 0.7]], dtype=torch.float64).expand(6, 2)
+    found = mixture_divergence(mean, log_variance, weights, means.transpose(0, 1), log_variances.transpose(0, 1))
+    each = torch.stack([diagonal_kl(mean, log_variance, means[j], log_variances[j]) for j in range(2)], 1)
+    shares = torch.linspace(0.0001, 0.9999, 9999, dtype=torch.float64)[:, None]
+    pair = torch.stack([shares, 1 - shares], 2)
+    joint = (pair * (each + pair.log() - weights.log())).sum(2)  # of any posterior over components
+    torch.testing.assert_close(found, joint.min(0).values, atol=1e-4, rtol=1e-4)
+    assert (joint >= found - 1e-9).all()
+    one = (means[:1].transpose(0, 1), log_variances[:1].transpose(0, 1))
+    alone = mixture_divergence(mean, log_variance, torch.ones_like(weights[:, :1]), *one)
+    torch.testing.assert_close(alone, each[:, 0])
+
+
+def test_mixtures_of_latents_are_found():
+    centres = torch.tensor([[3.0, 0.0], [-3.0, 1.0]])
+    labels = (torch.rand(3000, generator=seeded()) < 0.25).long()
+    spread = torch.tensor([[1.0, 0.6], [0.0, 0.5]])
+    mean = centres[labels] + torch.randn(3000, 2, generator=seeded(1)) @ spread
+    variance = torch.full((3000, 2), 0.2)
+    found = fit_mixture(mean, variance, torch.tensor([[1.0, 0.0], [-1.0, 0.0]]), torch.ones(2, 2))
+    torch.testing.assert_close(found.weights, torch.tensor([0.75, 0.25]), atol=0.03, rtol=0)
+    torch.testing.assert_close(found.means, centres, atol=0.15, rtol=0)
+    covariances = found.factors @ found.factors.mT
+    torch.testing.assert_close(covariances[0], spread.T @ spread + 0.2 * torch.eye(2), atol=0.12, rtol=0)
+    alone = fit_mixture(mean, variance, torch.zeros(1, 2), torch.ones(1, 2))
+    torch.testing.assert_close(alone.means[0], mean.mean(0))
+    torch.testing.assert_close(alone.factors[0] @ alone.factors[0].T, mean.T.cov(correction=0) + 0.2 * torch.eye(2))
+
+
+def test_a_class_of_two_kinds_needs_two_components():
+    kinds = torch.rand(200, 1, generator=seeded()).round()
+    x = (0.1 + 0.8 * kinds + 0.02 * torch.randn(200, 4, generator=seeded(1))).clamp(0, 1)
+    between = {}
+    for components in (1, 2):
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            sizes = {"latent": 2, "hidden": 16, "embedding": 2, "components": components}
+            vae = ConditionalPriorVAE((4,), VAEConfig(**sizes, steps=300, learning_rate=1e-2), 0.0)
+            vae.learn("t", x, torch.zeros(200, dtype=torch.long), seeded())
+        made = vae.sample("t", 400, seeded(2)).x.mean(1)
+        between[components] = float(((made > 0.3) & (made < 0.7)).double().mean())
+        assert (vae.nearest_prior("t", x) == 0).all()
+    assert between[2] < 0.5 * between[1]
+
+
 def test_generators_of_images_and_of_any_numbers():
     images, y = torch.rand(8, 1, 8, 8, generator=seeded()), torch.arange(8) % 2
     with torch.random.fork_rng():
@@ -274,3 +331,36 @@ def test_generators_of_images_and_of_any_numbers():
             ConditionalPriorVAE((1, 7, 7), VAEConfig(layers="conv"))
         with pytest.raises(InputError, match="positive"):
             VAEConfig(latent=0)
+
+
+def test_private_sums_hide_a_row():
+    """A row changes the noised numbers by the declared lengths at most; the noise has the calibrated size."""
+    generator = seeded()
+    x = torch.nn.functional.normalize(torch.randn(50, 6, generator=generator, dtype=torch.float64))
+    y = torch.nn.functional.one_hot(torch.arange(50) % 3).double()
+    whole, without = NormalEquations.of(x, y), NormalEquations.of(x[1:], y[1:])
+    assert float((whole.gram - without.gram).square().sum()) <= 1 + 1e-9  # the Frobenius norm of f f^T
+    assert float((whole.cross - without.cross).square().sum()) <= 1 + 1e-9
+    draws = [private_sums(whole, 2.0, 1e-5, Randomness(seed)) for seed in range(300)]
+    noise = torch.stack([noisy.gram - whole.gram for noisy, _ in draws])
+    sigma = float(noise.diagonal(dim1=1, dim2=2).std())
+    torch.testing.assert_close(noise, noise.mT)
+    assert float(noise[:, 0, 1:].std()) == pytest.approx(sigma / math.sqrt(2), rel=0.1)
+    cross = float(torch.stack([noisy.cross - whole.cross for noisy, _ in draws]).std())
+    # Both releases together: a Gaussian mechanism of ratio sqrt(1/sigma^2 + 1/cross^2 + ...) is (2, 1e-5) private.
+    ratio = math.sqrt(1 / sigma**2 + 1 / cross**2)
+
+    def delta(eps):
+        gaussian = torch.distributions.Normal(0.0, 1.0)
+        first, second = (float(gaussian.cdf(torch.tensor(s * ratio / 2 - eps / ratio).double())) for s in (1, -1))
+        return first - math.exp(eps) * second
+
+    assert delta(2.0) < 1.1e-5
+    assert delta(1.6) > 1e-5  # and little of the budget is left over
+    noisy, penalty = draws[0]
+    assert penalty == pytest.approx(sigma * math.sqrt(12), rel=0.1)
+    torch.testing.assert_close(noisy.sum, noisy.cross.sum(1))
+    counts = torch.stack([noisy.energy for noisy, _ in draws]).mean(0)
+    assert float((counts - whole.energy).abs().max()) < 10
+    with pytest.raises(InputError, match="budget"):
+        private_sums(whole, 1e-6, 1e-5, Randomness(0))

@@ -17,7 +17,6 @@ import gzip
 import pickle
 import zipfile
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -138,7 +137,9 @@ def picture_folders(root: str | Path, side: int = 32) -> LabelledPictures:
         parts += [np.stack(pixels) if pixels else empty, np.array([path.parent.name for path in files])]
     if len(np.unique(parts[1])) < 2:
         raise InputError("this folder has no pictures of two classes", root, "Expected <class>/<picture>.")
-    return LabelledPictures(*parts) if len(parts) == 4 else LabelledPictures(*parts, parts[0][:0], parts[1][:0])
+    if len(parts) == 2:
+        parts += [parts[0][:0], parts[1][:0]]
+    return LabelledPictures(*parts)
 
 
 def _idx(folder: Path, name: str, axes: int) -> UInt8[ndarray, "..."]:
@@ -175,7 +176,7 @@ def _pickled(path: Path, *names: str) -> list[ndarray]:
 class _Arrays(pickle.Unpickler):
     """Makes arrays and what the language itself brings; nothing else is looked up, so nothing else can be called."""
 
-    _CALLED: ClassVar[dict[str, Callable[..., Any]]] = {
+    _CALLED: ClassVar[dict[str, Any]] = {
         "ndarray": np.ndarray,
         "dtype": np.dtype,
         "encode": codecs.encode,
@@ -183,7 +184,7 @@ class _Arrays(pickle.Unpickler):
         "_frombuffer": np.empty(0).__reduce_ex__(5)[0],
     }
 
-    def find_class(self, module: str, name: str) -> Callable[..., Any]:
+    def find_class(self, module: str, name: str) -> Any:
         if module.split(".")[0] in ("numpy", "_codecs") and name in self._CALLED:
             return self._CALLED[name]
         raise pickle.UnpicklingError(f"it asks for {module}.{name}")

@@ -6,15 +6,21 @@ from harmonia.kernels.private_kde.classifier import PrivateSimilarityClassifier
 from harmonia.kernels.private_kde.distances import PrivateDistanceSum
 from harmonia.kernels.private_kde.exponentials import ExponentialSum, reciprocal_exponentials, sum_of_exponentials
 from harmonia.kernels.private_kde.kde import PrivateKDE
+from harmonia.kernels.private_kde.mechanism import Blocks, Budget, Mechanism
+from harmonia.kernels.private_kde.noise import Randomness
 from harmonia.kernels.private_kde.similarity import Similarity
 
 __all__ = [
+    "Blocks",
+    "Budget",
     "Charge",
     "ExponentialSum",
+    "Mechanism",
     "PrivacyAccountant",
     "PrivateDistanceSum",
     "PrivateKDE",
     "PrivateSimilarityClassifier",
+    "Randomness",
     "Similarity",
     "Spent",
     "compose",

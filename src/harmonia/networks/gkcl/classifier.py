@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Hashable
 from typing import Any
 
@@ -16,8 +17,11 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from harmonia.core.errors import InputError
+from harmonia.kernels.private_kde import Randomness
+from harmonia.networks.gkcl.backbones import RandomBackbone
 from harmonia.networks.gkcl.head import SupportFit
 from harmonia.networks.gkcl.learner import Learner, LearntTask
+from harmonia.networks.gkcl.privacy import private_sums
 from harmonia.networks.gkcl.recipe import Recipe
 
 
@@ -37,10 +41,12 @@ class KernelContinualClassifier(ClassifierMixin, BaseEstimator):
     ========== ============================================ =========================================================
 
     Arguments:
-        backbone: A module from rows to features (n, d), copied. None: an `MLP`, a `SlimResNet` for rows of shape
-            (channels, height, width), random Fourier features where nothing adapts.
+        backbone: A module from rows to features (n, d), copied. ``encoder``: the generator's latent means, nothing
+            else is trained. None: an `MLP`, a `SlimResNet` for rows of shape (channels, height, width), random Fourier
+            features where nothing adapts.
         kernel: ``linear``, ``laplace``, ``poly``, ``gaussian``, ``rff`` (fixed random Fourier features), ``vrf``
-            (variational ones), or a kernel of `harmonia.parts.gram`.
+            (variational ones), `VariationalBases` that have been trained already, which are copied, or a kernel of
+            `harmonia.parts.gram`.
         memory: See above.
         n_per_class: Rows a class of a coreset, or made up a step while training.
         n_test_per_class: Rows a class made up for predictions; they cost no memory.
@@ -62,7 +68,7 @@ class KernelContinualClassifier(ClassifierMixin, BaseEstimator):
         random_state: Of everything random.
 
     Attributes:
-        learner_: The state: ``backbone``, ``memory`` (None for statistics).
+        learner_: The state: ``backbone`` (None for the encoder), ``memory`` (None for statistics).
         tasks_: `LearntTask` by id.
         classes_: All classes so far.
         memory_bytes_: Bytes kept of past tasks.
@@ -222,6 +228,44 @@ class KernelContinualClassifier(ClassifierMixin, BaseEstimator):
         self._fits = {}
         return self
 
+    def release(self, epsilon: float, delta: float = 1e-6, seed: int | None = None) -> KernelContinualClassifier:
+        """A copy to be given away: its sums carry noise that makes them (epsilon, delta) differentially private.
+
+        No event is more than ``e^epsilon`` times likelier, but for delta, when one row is added to a task or taken
+        away. A task's classes are public; rows of one person in several tasks, or several releases, add up (see
+        `harmonia.kernels.private_kde.compose`). What the copy learns afterwards is not protected.
+
+        Arguments:
+            epsilon, delta: The budget of each task.
+            seed: Makes the noise predictable, for tests; None: the operating system's randomness.
+
+        Raises:
+            InputError: a memory of rows, features that data have shaped or whose length is not bounded, or too small
+                a budget.
+
+        Example:
+            >>> from harmonia.networks.gkcl import RandomBackbone
+            >>> from sklearn.datasets import load_digits
+            >>> X, y = load_digits(return_X_y=True)
+            >>> features = RandomBackbone(64, 64, 2.0, torch.Generator().manual_seed(0))
+            >>> model = KernelContinualClassifier(features, memory="statistics").fit(X / 16, y)
+            >>> bool(model.release(epsilon=8.0, seed=0).score(X / 16, y) > 0.7)
+            True
+        """
+        check_is_fitted(self, "learner_")
+        learner = self.learner_
+        drawn = isinstance(self.backbone, RandomBackbone) and self.adapt in ("auto", "never") and learner.bases is None
+        if learner.memory is not None or not drawn:
+            mend = "Use memory='statistics', kernel='linear' and a RandomBackbone of your own."
+            raise InputError("only sums over features that no row has shaped can be released", self, mend)
+        noise, copied = Randomness(seed), copy.deepcopy(self)
+        for task in copied.tasks_.values():
+            assert task.statistics is not None
+            task.statistics, penalty = private_sums(task.statistics, epsilon, delta, noise)
+            task.head.raw_penalty.data.fill_(penalty)
+        copied._fits = {}
+        return copied
+
     @property
     def memory_bytes_(self) -> int:
         """Bytes kept of past tasks: rows, generator or sums (the symmetric one by its half), in single precision."""
@@ -248,7 +292,7 @@ class KernelContinualClassifier(ClassifierMixin, BaseEstimator):
         fit = self._fits.get(name)
         if fit is None:
             fit = self._fits[name] = self.learner_.classifier(name)
-        backbone, scale = self.learner_.precise.backbone, self.tasks_[name].head.scale.double()
+        backbone, scale = self.learner_.precise(name).backbone, self.tasks_[name].head.scale.double()
         return torch.cat([scale * fit(backbone(rows)) for rows in _tensor(X).double().split(1024)]).numpy()
 
     def _resolve(self, task_id: Hashable) -> Hashable:

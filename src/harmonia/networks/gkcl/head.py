@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from harmonia.core.errors import InputError
+from harmonia.networks.gkcl.variational import VariationalBases
 from harmonia.parts.gram import (
     KernelFunction,
     Laplace,
@@ -33,8 +34,8 @@ FLOOR = 0.01
 """Smallest ridge, so that no kernel matrix is singular."""
 
 
-def kernel_of(kernel: KernelFunction | str) -> KernelFunction:
-    """The kernel of a name, with the constants of the official code; ``rff`` and ``vrf`` are linear in their features.
+def kernel_of(kernel: KernelFunction | VariationalBases | str) -> KernelFunction:
+    """The kernel of a name, with the constants of the official code; random features are compared linearly.
 
     Raises:
         InputError: no such kernel.
@@ -45,6 +46,8 @@ def kernel_of(kernel: KernelFunction | str) -> KernelFunction:
     """
     if isinstance(kernel, KernelFunction):
         return kernel
+    if isinstance(kernel, VariationalBases):
+        return Linear()
     named: dict[str, KernelFunction] = {
         "linear": Linear(),
         "laplace": Laplace(4.0),  # exp(-0.25 |f - f'|_1), called rbf there

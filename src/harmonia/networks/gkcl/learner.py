@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from harmonia.networks.gkcl.head import SupportFit, TaskHead, kernel_of
 from harmonia.networks.gkcl.memory import Coreset, Support
 from harmonia.networks.gkcl.recipe import Recipe
+from harmonia.networks.gkcl.vae import ConditionalPriorVAE, EncoderFeatures
 from harmonia.networks.gkcl.variational import FixedBases, VariationalBases
 from harmonia.parts.gram import Linear, NormalEquations
 
@@ -67,10 +68,13 @@ class Learner:
             torch.manual_seed(seed)
             self.backbone = recipe.make_backbone(x, self.drawing("backbone"))
             self.memory = recipe.make_memory(tuple(x.shape[1:]))
-            with torch.no_grad():
-                width = self.backbone.eval()(x[:2]).shape[1]
+            if self.backbone is None:
+                width = self._generator.config.latent
+            else:
+                with torch.no_grad():
+                    width = self.backbone.eval()(x[:2]).shape[1]
             self.bases = recipe.make_bases(width, self.drawing("bases"))
-        self._precise: Networks | None = None
+        self._precise: dict[Hashable, Networks] = {}
 
     def drawing(self, *purpose: Hashable) -> torch.Generator:
         """A generator of its own for every purpose, so that no use of one changes another."""
@@ -78,14 +82,25 @@ class Learner:
         return torch.Generator().manual_seed(int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> 1))
 
     @property
-    def precise(self) -> Networks:
+    def _generator(self) -> ConditionalPriorVAE:
+        assert isinstance(self.memory, ConditionalPriorVAE)
+        return self.memory
+
+    def networks(self, task_id: Hashable) -> Networks:
+        """Those of a task: the same of all unless the generator's encoder is the backbone."""
+        if self.backbone is not None:
+            return Networks(self.backbone, self.bases)
+        return Networks(EncoderFeatures(self._generator, self._generator.tasks.index(task_id)), self.bases)
+
+    def precise(self, task_id: Hashable = None) -> Networks:
         """The networks in double precision, so that a row's scores do not depend on the rows it came with."""
-        if self._precise is None:
-            self._precise = copy.deepcopy(Networks(self.backbone, self.bases))
-            for network in self._precise:
+        key = task_id if self.backbone is None else None
+        if key not in self._precise:
+            self._precise[key] = copy.deepcopy(self.networks(task_id))
+            for network in self._precise[key]:
                 if network is not None:
                     network.double().eval()
-        return self._precise
+        return self._precise[key]
 
     def learn(self, task_id: Hashable, classes: ndarray, x: Tensor, y: Tensor) -> None:
         """A new task; where sums are the memory also more rows of a known one."""
@@ -98,7 +113,7 @@ class Learner:
             task = self.tasks.setdefault(task_id, LearntTask(classes, TaskHead(self.recipe.penalty, self.recipe.scale)))
             if self.recipe.learns(first):
                 self._train(task_id, task, x[left], y[left], draw)
-                self._precise = None
+                self._precise = {}
         if self.memory is None:
             sums = self.sums(x, y, len(classes))
             task.statistics = sums if task.statistics is None else task.statistics + sums
@@ -110,8 +125,8 @@ class Learner:
     def sums(self, x: Tensor, y: Tensor, classes: int) -> NormalEquations:
         """Sums over rows of features and classes."""
         batches = zip(x.double().split(1024), F.one_hot(y, classes).double().split(1024))
-        features = ((self.precise.backbone(rows), each) for rows, each in batches)
-        return NormalEquations.over((self.precise.embedding(f)(f), each) for f, each in features)
+        features = ((self.precise().backbone(rows), each) for rows, each in batches)
+        return NormalEquations.over((self.precise().embedding(f)(f), each) for f, each in features)
 
     @torch.no_grad()
     def choose_penalty(self, task: LearntTask) -> None:
@@ -142,17 +157,17 @@ class Learner:
                 placed = task.statistics.placed(where, len(together))
                 total = placed if total is None else total + placed
             assert total is not None
-            return SupportFit(Linear(), None, total.solve(penalty)[0], self.precise.embedding(torch.empty(0)))
+            return SupportFit(Linear(), None, total.solve(penalty)[0], self.precise().embedding(torch.empty(0)))
         support = self._support(columns, self.recipe.n_test_per_class, self.drawing("support", *columns))
-        return self._fit(Support(support.x.double(), support.y), len(together), head, self.precise)[0]
+        return self._fit(Support(support.x.double(), support.y), len(together), head, self.precise(task_id))[0]
 
     def _train(self, task_id: Hashable, task: LearntTask, x: Tensor, y: Tensor, draw: torch.Generator) -> None:
         recipe = self.recipe
         modules = nn.ModuleList([m for m in (self.backbone, self.bases, task.head) if m is not None])
         rate = recipe.learning_rate * recipe.decay ** (len(self.tasks) - 1)
-        optimizer = torch.optim.Adam(modules.parameters(), rate)
+        optimizer = torch.optim.Adam(modules.parameters(), rate, fused=True)
         together, columns = self.columns(task_id)
-        networks = Networks(self.backbone, self.bases)
+        networks = self.networks(task_id)
         modules.train()
         for _ in range(recipe.epochs):
             for rows in torch.randperm(len(y), generator=draw).split(recipe.batch_size):
@@ -164,7 +179,7 @@ class Learner:
                 else:
                     support = self._support(columns, recipe.n_per_class, draw)
                 fit, features = self._fit(support, len(together), task.head, networks)
-                queries = self.backbone(x[rows])
+                queries = networks.backbone(x[rows])
                 loss = F.cross_entropy(task.head.scale * fit(queries), columns[task_id][y[rows]])
                 if isinstance(self.bases, VariationalBases):
                     loss = loss + recipe.kl_weight * self.bases.divergence(features, queries)
@@ -193,11 +208,11 @@ class Learner:
         assert self.memory is not None
         order = torch.randperm(len(y), generator=draw)
         real = torch.cat([order[y[order] == label][: self.recipe.n_per_class] for label in y.unique()])
-        made, networks = self.memory.sample(task_id, self.recipe.n_per_class, draw), Networks(self.backbone, self.bases)
+        made, networks = self.memory.sample(task_id, self.recipe.n_per_class, draw), self.networks(task_id)
         rows, shares = order[:500], []
         for support in (made, Support(x[real], y[real])):
             fit, _ = self._fit(support, len(task.classes), task.head, networks)
-            shares.append(float((fit(self.backbone(x[rows])).argmax(1) == y[rows]).double().mean()))
+            shares.append(float((fit(networks.backbone(x[rows])).argmax(1) == y[rows]).double().mean()))
         if shares[0] < 0.5 * shares[1]:
             warnings.warn(
                 f"rows made up of task {task_id!r} classify {shares[0]:.0%} of it rightly, real ones {shares[1]:.0%}; "

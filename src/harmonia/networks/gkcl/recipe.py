@@ -64,7 +64,8 @@ class Recipe:
                 raise InputError(f"'{name}' is not negative", getattr(self, name), "Change it.")
         if not self.n_bases >= 2:
             raise InputError("there are too few random features", self.n_bases, "Give n_bases >= 2.")
-        linear = isinstance(kernel_of(self.kernel), Linear) and self.kernel != "vrf"
+        inferred = self.kernel == "vrf" or isinstance(self.kernel, VariationalBases)
+        linear = isinstance(kernel_of(self.kernel), Linear) and not inferred
         if self.memory == "statistics":
             if self.adapt == "always":
                 mend = "Use 'first' or 'never'."
@@ -72,6 +73,14 @@ class Recipe:
             if not linear:
                 mend = "Use 'linear' or 'rff'; with n_bases random features a Gaussian kernel is near."
                 raise InputError("sums of features are enough for linear kernels only", self.kernel, mend)
+        if isinstance(self.backbone, str):
+            if self.backbone != "encoder":
+                mend = "Pass a module, 'encoder' or None."
+                raise InputError("there is no such backbone", repr(self.backbone), mend)
+            if self.memory != "generator" or not self.task_aware:
+                got = f"memory={self.memory!r}, task_aware={self.task_aware}"
+                mend = "Use memory='generator' and task_aware=True."
+                raise InputError("an encoder's features need the generator, and the task", got, mend)
         wanted = {"generator": VAEConfig, "gaussians": GaussiansConfig}.get(self.memory)
         if self.generator is not None and not (wanted and isinstance(self.generator, wanted)):
             mend = f"Pass a {wanted.__name__}." if wanted else "Leave it out; only generators have one."
@@ -86,8 +95,13 @@ class Recipe:
         """Whether the backbone learns with a task."""
         return not self.frozen and (first or self.adapt != "first")
 
-    def make_backbone(self, x: Tensor, generator: torch.Generator) -> nn.Module:
-        """The network for rows like these; of trained ones the weights come from torch's default generator."""
+    def make_backbone(self, x: Tensor, generator: torch.Generator) -> nn.Module | None:
+        """The network for rows like these; None: the generator's encoder.
+
+        Of networks that are trained the weights come from torch's default generator.
+        """
+        if isinstance(self.backbone, str):
+            return None
         if self.backbone is not None:
             return copy.deepcopy(self.backbone)
         if self.frozen:
@@ -109,6 +123,8 @@ class Recipe:
 
     def make_bases(self, width: int, generator: torch.Generator) -> FixedBases | VariationalBases | None:
         """Random Fourier features between backbone and kernel, if the kernel has any."""
+        if isinstance(self.kernel, VariationalBases):
+            return copy.deepcopy(self.kernel)
         if self.kernel == "rff":
             return FixedBases(width, self.n_bases, generator)
         return VariationalBases(width, self.n_bases, generator) if self.kernel == "vrf" else None

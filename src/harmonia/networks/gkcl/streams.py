@@ -1,4 +1,9 @@
-"""Sequences of tasks: made from one data set, or from the data sets a user has."""
+"""Sequences of tasks made from one data set, such as those of `harmonia.data` that are read from a user's disk:
+
+data = harmonia.data.cifar100("cifar-100-python")
+x, x_test = (pixels / np.float32(255) for pixels in (data.x, data.x_test))
+split_classes(x, data.y, per_task=5, test=(x_test, data.y_test))
+"""
 
 from __future__ import annotations
 
@@ -12,6 +17,8 @@ from scipy import ndimage
 from sklearn.model_selection import train_test_split
 
 from harmonia.core.errors import InputError
+
+Judges = tuple[Any, Any] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +38,9 @@ class Task:
     y_test: ndarray
 
 
-def permuted_tasks(x: Any, y: Any, tasks: int = 8, *, test_size: float = 0.3, split_seed: int = 0) -> tuple[Task, ...]:
+def permuted_tasks(
+    x: Any, y: Any, tasks: int = 8, *, test: Judges = None, test_size: float = 0.3, split_seed: int = 0
+) -> tuple[Task, ...]:
     """The same rows with their inputs in another order in every task; the first as it is.
 
     Task t permutes by numpy's ``RandomState(t)``. All tasks have the same classes and the same split.
@@ -40,6 +49,7 @@ def permuted_tasks(x: Any, y: Any, tasks: int = 8, *, test_size: float = 0.3, sp
         x: Rows, or images, whose pixels are permuted one by one.
         y: Classes.
         tasks: How many.
+        test: Rows to be judged by and their classes, as published; None: some of `x`.
         test_size: Share of the rows kept for judging, the same from every class.
         split_seed: Of the split.
 
@@ -49,7 +59,7 @@ def permuted_tasks(x: Any, y: Any, tasks: int = 8, *, test_size: float = 0.3, sp
         >>> [task.name for task in stream], stream[0].x.shape, stream[0].x_test.shape
         (['permutation 0', 'permutation 1', 'permutation 2'], (1257, 64), (540, 64))
     """
-    base = _split(x, y, "permutation 0", test_size, split_seed)
+    base = _split(x, y, "permutation 0", test, test_size, split_seed)
     size = int(np.prod(base.x.shape[1:]))
     orders = [np.arange(size), *(np.random.RandomState(t).permutation(size) for t in range(1, _count(tasks)))]
 
@@ -69,6 +79,7 @@ def rotated_tasks(
     *,
     step: float = 10.0,
     jitter: float = 10.0,
+    test: Judges = None,
     test_size: float = 0.3,
     seed: int = 0,
 ) -> tuple[Task, ...]:
@@ -80,6 +91,7 @@ def rotated_tasks(
         tasks: How many.
         step: Degrees between tasks; 10 in the papers.
         jitter: Each image of a task is turned by the same random amount less, at most this.
+        test: Images to be judged by and their classes, as published; None: some of these.
         test_size: Share of the rows kept for judging.
         seed: Of the split and of the angles.
 
@@ -89,7 +101,7 @@ def rotated_tasks(
         >>> rotated_tasks(digits.images, digits.target, 2, step=90.0, jitter=0.0)[1].name
         'turned by 90°'
     """
-    base = _split(images, y, "turned by 0°", test_size, seed)
+    base = _split(images, y, "turned by 0°", test, test_size, seed)
     if base.x.ndim < 3:
         raise InputError("only images can be turned", f"rows of shape {base.x.shape[1:]}", "Pass (n, height, width).")
     draw = np.random.default_rng(seed)
@@ -105,7 +117,14 @@ def rotated_tasks(
 
 
 def split_classes(
-    x: Any, y: Any, per_task: int = 2, *, order: Sequence[Any] | None = None, test_size: float = 0.3, seed: int = 0
+    x: Any,
+    y: Any,
+    per_task: int = 2,
+    *,
+    order: Sequence[Any] | None = None,
+    test: Judges = None,
+    test_size: float = 0.3,
+    seed: int = 0,
 ) -> tuple[Task, ...]:
     """A few classes of one data set at a time.
 
@@ -114,6 +133,7 @@ def split_classes(
         y: Classes.
         per_task: Classes of a task; the last task may have fewer, but at least two: it joins the one before.
         order: The order in which classes come; sorted unless given.
+        test: Rows to be judged by and their classes, as published; None: some of `x`.
         test_size: Share of the rows kept for judging, the same from every class.
         seed: Of the split.
 
@@ -125,7 +145,7 @@ def split_classes(
         >>> [task.name for task in split_classes(*load_digits(return_X_y=True), per_task=4)]
         ['0, 1, 2, 3', '4, 5, 6, 7, 8, 9']
     """
-    base = _split(x, y, "all", test_size, seed)
+    base = _split(x, y, "all", test, test_size, seed)
     classes = np.unique(base.y)
     sequence = classes if order is None else np.asarray(order)
     if len(sequence) != len(classes) or not np.array_equal(np.unique(sequence), classes):
@@ -135,9 +155,9 @@ def split_classes(
         groups[-2:] = [np.concatenate(groups[-2:])]
     parts = []
     for group in groups:
-        train, test = np.isin(base.y, group), np.isin(base.y_test, group)
+        learnt, judged = np.isin(base.y, group), np.isin(base.y_test, group)
         name = ", ".join(map(str, group))
-        parts.append(Task(name, base.x[train], base.y[train], base.x_test[test], base.y_test[test]))
+        parts.append(Task(name, base.x[learnt], base.y[learnt], base.x_test[judged], base.y_test[judged]))
     return tuple(parts)
 
 
@@ -147,12 +167,24 @@ def _count(value: int) -> int:
     return value
 
 
-def _split(x: Any, y: Any, name: str, test_size: float, seed: int) -> Task:
-    rows, classes = np.asarray(x, dtype=np.float64), np.asarray(y)
-    if rows.ndim < 2 or classes.ndim != 1 or len(rows) != len(classes) or not np.isfinite(rows).all():
-        got = f"{rows.shape} and {classes.shape}"
-        raise InputError("a stream is made of finite rows with one class each", got, "Pass x (n, ...) and y (n,).")
+def _split(x: Any, y: Any, name: str, test: Judges, test_size: float, seed: int) -> Task:
+    rows, classes = _checked(x, y)
+    if test is not None:
+        judges, truth = _checked(*test)
+        if judges.shape[1:] != rows.shape[1:] or not set(truth.tolist()) <= set(classes.tolist()):
+            got = f"{judges.shape[1:]} and {rows.shape[1:]}"
+            raise InputError("rows to be judged by have the shape and classes of the others", got, "Pass such rows.")
+        return Task(name, rows, classes, judges, truth)
     if np.unique(classes, return_counts=True)[1].min() < 2:
         raise InputError("every class needs a row to learn and one to be judged by", "one row", "Merge or drop it.")
     parts = train_test_split(rows, classes, test_size=test_size, stratify=classes, random_state=seed)
     return Task(name, parts[0], parts[2], parts[1], parts[3])
+
+
+def _checked(x: Any, y: Any) -> tuple[ndarray, ndarray]:
+    rows, classes = np.asarray(x), np.asarray(y)
+    rows = rows if rows.dtype == np.float32 else rows.astype(np.float64)
+    if rows.ndim < 2 or classes.ndim != 1 or len(rows) != len(classes) or not np.isfinite(rows).all():
+        got = f"{rows.shape} and {classes.shape}"
+        raise InputError("a stream is made of finite rows with one class each", got, "Pass x (n, ...) and y (n,).")
+    return rows, classes

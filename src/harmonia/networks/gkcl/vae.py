@@ -12,13 +12,13 @@ kept on past tasks by a frozen copy of itself. There are two ways to do the latt
 
 After a task its priors can be set in closed form: given the encoder, the bound is largest where ``N(m_k, S_k)`` has the
 moments of the aggregate posterior, ``m_k = mean mu``, ``S_k = cov mu + mean sigma^2``. With ``prior="full"`` these
-covariances, and not only their diagonals, are kept and sampled from.
+covariances, and not only their diagonals, are kept and sampled from. Classes of several kinds have a mixture for a
+prior (``components``), see `mixtures`.
 """
 
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -26,18 +26,19 @@ from typing import Literal, get_args
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from harmonia.core.errors import InputError
 from harmonia.networks.gkcl.contrastive import supervised_contrastive
 from harmonia.networks.gkcl.memory import Support, SupportMemory, check_unit_range
-from harmonia.networks.gkcl.variational import diagonal_kl
+from harmonia.networks.gkcl.mixtures import fit_mixture, mixture_divergence
+from harmonia.networks.gkcl.vae_networks import Layers, make_networks
 
 Replay = Literal["distil", "elbo", "none"]
 Prior = Literal["full", "diagonal"]
 
 LOG_VARIANCES = (-6.0, 4.0)
 """Where log variances of priors and posteriors may lie, so that no prior collapses onto a point."""
-
 
 _LEAST_NOISE = 1e-4
 """Of a pixel's variance where that is what fits best."""
@@ -51,7 +52,8 @@ class VAEConfig:
         latent: Numbers a latent.
         hidden: Units of each of the two hidden layers of encoder and decoder; channels of convolutions.
         embedding: Numbers that tell decoder and encoder which task it is; 0: only the prior does.
-        layers: ``mlp``, or ``conv`` for images whose sides are multiples of 4.
+        components: Gaussians in the prior of a class.
+        layers: ``mlp``, or ``conv`` for images.
         output: ``sigmoid`` for values from 0 to 1, ``linear`` for any.
         replay: How past tasks are kept, see the module; ``none`` lets them go.
         prior: ``full``: covariances of the aggregate posterior; ``diagonal``: the learnt prior of the evidence bound.
@@ -70,7 +72,8 @@ class VAEConfig:
     latent: int = 16
     hidden: int = 128
     embedding: int = 16
-    layers: Literal["mlp", "conv"] = "mlp"
+    components: int = 1
+    layers: Layers = "mlp"
     output: Literal["sigmoid", "linear"] = "sigmoid"
     replay: Replay = "distil"
     prior: Prior = "full"
@@ -84,11 +87,11 @@ class VAEConfig:
     temperature: float = 0.1
 
     def __post_init__(self) -> None:
-        sizes = (self.latent, self.hidden, self.steps, self.batch_size, self.replay_per_task)
+        sizes = (self.latent, self.hidden, self.components, self.steps, self.batch_size, self.replay_per_task)
         rates = (self.learning_rate, self.shrink, self.replay_cap, 1.0 if self.noise is None else self.noise)
         if min(sizes) < 1 or self.embedding < 0 or min(rates) <= 0:
             raise InputError("sizes and rates of a generator are positive", self, "Change the configuration.")
-        for value, choices in ((self.replay, Replay), (self.prior, Prior)):
+        for value, choices in ((self.replay, Replay), (self.prior, Prior), (self.layers, Layers)):
             if value not in get_args(choices):
                 raise InputError("a generator has no such choice", repr(value), f"Use {', '.join(get_args(choices))}.")
 
@@ -106,7 +109,9 @@ class ConditionalPriorVAE(nn.Module, SupportMemory):
         contrastive: Weight of the supervised contrastive loss.
 
     Attributes:
-        means, log_variances: One table (classes, latent) a task.
+        weights: One table (classes, components) a task.
+        means, log_variances: One table (classes, components, latent) a task.
+        factors: Cholesky factors of the covariances that are sampled from.
         embeddings: One vector a task.
 
     Example:
@@ -122,8 +127,10 @@ class ConditionalPriorVAE(nn.Module, SupportMemory):
         super().__init__()
         self.shape, self.config, self.contrastive = tuple(shape), config or VAEConfig(), contrastive
         self.tasks: list[Hashable] = []
-        self.encoder, self.decoder = _networks(self.shape, self.config)
-        self.means, self.log_variances, self.embeddings, self.factors = (nn.ParameterList() for _ in range(4))
+        sizes = (self.config.hidden, self.config.latent, self.config.embedding)
+        self.encoder, self.decoder = make_networks(self.shape, self.config.layers, *sizes)
+        self.weights, self.means, self.log_variances, self.factors = (nn.ParameterList() for _ in range(4))
+        self.embeddings = nn.ParameterList()
 
     def encode(
         self, x: Float[Tensor, "n *shape"], tasks: Int64[Tensor, " n"]
@@ -145,8 +152,9 @@ class ConditionalPriorVAE(nn.Module, SupportMemory):
         z = mean + torch.randn_like(mean) * (log_variance / 2).exp()
         squares = (self.decode(z, tasks) - x).flatten(1).square()
         noise = max(float(squares.detach().mean()), _LEAST_NOISE) if self.config.noise is None else self.config.noise
-        prior_mean, prior_log_variance = (self._table(table, tasks, labels) for table in self._tables())
-        divergence = diagonal_kl(mean, log_variance, prior_mean, prior_log_variance.clamp(*LOG_VARIANCES))
+        rows = self._rows(tasks, labels)
+        weights, means, spreads = (torch.cat(list(t))[rows] for t in (self.weights, self.means, self.log_variances))
+        divergence = mixture_divergence(mean, log_variance, weights, means, spreads.clamp(*LOG_VARIANCES))
         return (squares.sum(1) / (2 * noise) + divergence).mean(), mean, noise
 
     def learn(self, task: Hashable, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
@@ -156,23 +164,20 @@ class ConditionalPriorVAE(nn.Module, SupportMemory):
         old = copy.deepcopy(self).eval().requires_grad_(False) if self.tasks else None
         self._add(task, int(y.max()) + 1, generator)
         new = len(self.tasks) - 1
-        kept = [p for i, p in self._owned() if i < new] if self.config.replay == "distil" else []
-        kept_ids = {id(p) for p in (*kept, *self.factors)}
-        learnt = [p for p in self.parameters() if id(p) not in kept_ids]
-        optimizer = torch.optim.Adam(learnt, self.config.learning_rate)
+        optimizer = torch.optim.Adam(self._learnt(), self.config.learning_rate, fused=True)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
             optimizer, self.config.steps, self.config.learning_rate / 20
         )
         self.train()
         for _ in range(self.config.steps):
-            rows = torch.randperm(len(y), generator=generator)[: self.config.batch_size]
+            rows = torch.randint(len(y), (min(len(y), self.config.batch_size),), generator=generator)
             loss = self._loss(x[rows], y[rows], new, old, generator)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
             schedule.step()
         self.eval()
-        self._set_prior(x, y, new)
+        self._set_prior(x, y)
         return torch.ones(len(y), dtype=torch.bool)
 
     @torch.no_grad()
@@ -187,7 +192,7 @@ class ConditionalPriorVAE(nn.Module, SupportMemory):
         """The class whose prior mean is nearest to each row's latent mean: how much the generator itself remembers."""
         index = self.tasks.index(task)
         mean, _ = self.encode(x, torch.full((len(x),), index))
-        return torch.cdist(mean, self.means[index]).argmin(1)
+        return torch.cdist(mean, self.means[index].flatten(0, 1)).argmin(1) // self.config.components
 
     def forget(self, task: Hashable) -> None:
         raise InputError(
@@ -196,11 +201,10 @@ class ConditionalPriorVAE(nn.Module, SupportMemory):
 
     @property
     def nbytes(self) -> int:
-        """Four bytes a parameter, of the encoder too; of covariances their lower triangles."""
-        half = (self.config.latent + 1) / 2 / self.config.latent
-        factors = sum(round(p.numel() * half) for p in self.factors)
-        others = sum(p.numel() for p in self.parameters()) - sum(p.numel() for p in self.factors)
-        return 4 * (others + factors)
+        """Four bytes a parameter, of the encoder too; lower triangles of covariances, weights but for the last one."""
+        latent, classes = self.config.latent, sum(len(table) for table in self.means)
+        components = classes * self.config.components
+        return 4 * (sum(p.numel() for p in self.parameters()) - components * (latent**2 - latent) // 2 - classes)
 
     def _loss(
         self, x: Tensor, y: Tensor, new: int, old: ConditionalPriorVAE | None, generator: torch.Generator
@@ -233,95 +237,65 @@ class ConditionalPriorVAE(nn.Module, SupportMemory):
         return tasks, (torch.rand(count, generator=generator) * sizes).long()
 
     def _draw(self, tasks: Tensor, classes: Tensor, generator: torch.Generator) -> Tensor:
+        rows = self._rows(tasks, classes)
+        component = torch.multinomial(torch.cat(list(self.weights))[rows], 1, generator=generator)[:, 0]
+        means, factors = (torch.cat(list(table))[rows, component] for table in (self.means, self.factors))
         noise = torch.randn(len(tasks), self.config.latent, generator=generator)
-        factors = self._table(list(self.factors), tasks, classes)
-        return self._table(list(self.means), tasks, classes) + self.config.shrink * torch.einsum(
-            "nij,nj->ni", factors, noise
-        )
+        return means + self.config.shrink * torch.einsum("nij,nj->ni", factors, noise)
 
     @torch.no_grad()
-    def _set_prior(self, x: Tensor, y: Tensor, index: int) -> None:
-        mean, log_variance = self.encode(x, torch.full_like(y, index))
-        factors = []
-        for label in range(len(self.means[index])):
-            if self.config.prior == "diagonal":
-                factors.append(torch.diag((self.log_variances[index][label].clamp(*LOG_VARIANCES) / 2).exp()))
-                continue
-            own, spread = mean[y == label], log_variance[y == label].exp().mean(0)
-            centre = own.mean(0)
-            covariance = (own - centre).T @ (own - centre) / len(own) + torch.diag(spread)
-            self.means[index][label] = centre
-            self.log_variances[index][label] = covariance.diagonal().log()
-            factors.append(torch.linalg.cholesky(covariance))
-        self.factors[index].copy_(torch.stack(factors))
+    def _set_prior(self, x: Tensor, y: Tensor) -> None:
+        """Of the newest task, from its rows; diagonal ones of all tasks, as they have been learnt."""
+        if self.config.prior == "diagonal":
+            for learnt, root in zip(self.log_variances, self.factors):
+                root.copy_(torch.diag_embed((learnt.clamp(*LOG_VARIANCES) / 2).exp()))
+            return
+        weights, means, spreads, factors = (t[-1] for t in (self.weights, self.means, self.log_variances, self.factors))
+        mean, log_variance = self.encode(x, torch.full_like(y, len(self.means) - 1))
+        for label in range(len(means)):
+            own = y == label
+            start = (means[label], spreads[label].clamp(*LOG_VARIANCES).exp())
+            found = fit_mixture(mean[own], log_variance[own].exp(), *start)
+            weights[label], means[label], factors[label] = found
+            spreads[label] = found.factors.square().sum(2).log()
 
     def _add(self, task: Hashable, classes: int, generator: torch.Generator) -> None:
-        latent = self.config.latent
+        sizes = (classes, self.config.components, self.config.latent)
         self.tasks.append(task)
-        self.means.append(nn.Parameter(torch.randn(classes, latent, generator=generator)))
-        self.log_variances.append(nn.Parameter(torch.zeros(classes, latent)))
+        self.weights.append(nn.Parameter(torch.full(sizes[:2], 1 / sizes[1]), requires_grad=False))
+        self.means.append(nn.Parameter(torch.randn(sizes, generator=generator)))
+        self.log_variances.append(nn.Parameter(torch.zeros(sizes)))
+        self.factors.append(nn.Parameter(torch.eye(sizes[2]).repeat(*sizes[:2], 1, 1), requires_grad=False))
         self.embeddings.append(nn.Parameter(torch.randn(self.config.embedding, generator=generator)))
-        self.factors.append(nn.Parameter(torch.eye(latent).repeat(classes, 1, 1), requires_grad=False))
 
-    def _owned(self) -> list[tuple[int, nn.Parameter]]:
-        """Parameters that belong to one task, with its number."""
-        lists = (self.means, self.log_variances, self.embeddings)
-        return [(i, parameter) for each in lists for i, parameter in enumerate(each)]
-
-    def _tables(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-        return list(self.means), list(self.log_variances)
+    def _learnt(self) -> list[nn.Parameter]:
+        """What the newest task trains: where outputs are distilled, past tasks keep their priors and embeddings."""
+        tables = (self.means, self.log_variances, self.embeddings)
+        first = -1 if self.config.replay == "distil" else 0
+        own = [parameter for table in tables for parameter in list(table)[first:]]
+        return [*self.encoder.parameters(), *self.decoder.parameters(), *own]
 
     def _embedded(self, tasks: Tensor) -> Tensor:
         return torch.stack(list(self.embeddings))[tasks]
 
-    @staticmethod
-    def _table(tables: Sequence[Tensor], tasks: Tensor, classes: Tensor) -> Tensor:
-        """Entries of tables of different lengths."""
-        starts = torch.tensor([0, *(len(table) for table in tables[:-1])]).cumsum(0)
-        return torch.cat(list(tables))[starts[tasks] + classes]
+    def _rows(self, tasks: Tensor, classes: Tensor) -> Tensor:
+        """Where classes of tasks are in the tables of all tasks, one after another."""
+        starts = torch.tensor([0, *(len(table) for table in list(self.means)[:-1])]).cumsum(0)
+        return starts[tasks] + classes
 
 
-class _Encoder(nn.Module):
-    """Rows and a task's embedding to means and log variances."""
+class EncoderFeatures(nn.Module):
+    """Latent means of rows of one task, of length 1: what the generator has learnt, as features for a kernel.
 
-    def __init__(self, body: nn.Module, width: int, config: VAEConfig) -> None:
+    Arguments:
+        vae: The generator.
+        task: Number of the task.
+    """
+
+    def __init__(self, vae: ConditionalPriorVAE, task: int) -> None:
         super().__init__()
-        self.body = body
-        self.read = nn.Sequential(
-            nn.Linear(width + config.embedding, config.hidden), nn.ReLU(), nn.Linear(config.hidden, 2 * config.latent)
-        )
+        self.vae, self.task = vae, task
 
-    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        return self.read(torch.cat([self.body(x), embedding], 1))
-
-
-def _networks(shape: tuple[int, ...], config: VAEConfig) -> tuple[_Encoder, nn.Module]:
-    hidden, code = config.hidden, config.latent + config.embedding
-    if config.layers == "mlp":
-        size = math.prod(shape)
-        # The task enters beside the pixels: in a permuted task even the first layer has to know of it.
-        encoder = _Encoder(nn.Flatten(), size, config)
-        decoder = nn.Sequential(
-            nn.Linear(code, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, size)
-        )
-        return encoder, decoder
-    if len(shape) != 3 or shape[1] % 4 or shape[2] % 4:
-        raise InputError("a convolutional generator takes images", shape, "Pass (channels, 4 m, 4 n), or layers='mlp'.")
-    channels, height, width = shape
-    body = nn.Sequential(
-        nn.Conv2d(channels, hidden // 2, 4, 2, 1),
-        nn.ReLU(),
-        nn.Conv2d(hidden // 2, hidden, 4, 2, 1),
-        nn.ReLU(),
-        nn.Flatten(),
-    )
-    grid = (hidden, height // 4, width // 4)
-    decoder = nn.Sequential(
-        nn.Linear(code, math.prod(grid)),
-        nn.ReLU(),
-        nn.Unflatten(1, grid),
-        nn.ConvTranspose2d(hidden, hidden // 2, 4, 2, 1),
-        nn.ReLU(),
-        nn.ConvTranspose2d(hidden // 2, channels, 4, 2, 1),
-    )
-    return _Encoder(body, math.prod(grid), config), decoder
+    @torch.no_grad()
+    def forward(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n latent"]:
+        return F.normalize(self.vae.encode(x, torch.full((len(x),), self.task))[0])
