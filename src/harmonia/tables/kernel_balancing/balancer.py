@@ -135,6 +135,7 @@ class KernelBalancer(BaseEstimator):
             self.kernel, self.bandwidth, standardised(user_features, "user"), standardised(item_features, "item")
         )
         self.users_, self.items_, self.base_weights_ = users, items, base
+        self._witness: tuple[ndarray, ndarray] | None = None
         if self.anchors == "all":
             found = balance_functions(self.pairs_, users, items, base, self.ridge)
             self.anchors_ = np.empty((0, 2), dtype=np.int64)
@@ -193,6 +194,7 @@ class KernelBalancer(BaseEstimator):
         generator = np.random.default_rng(self.random_state)
         chosen = generator.choice(len(target), min(self.n_anchors, len(target)), replace=False)
         anchors = population[torch.from_numpy(chosen)]
+        vars(self).pop("pairs_", None)  # what is said of pairs of users and items holds no longer
         self.anchors_, self.base_weights_ = chosen, _checked_weights(base_weights, len(sample))
         self._take(
             balance_moments(
@@ -208,16 +210,18 @@ class KernelBalancer(BaseEstimator):
     def mmd(self) -> tuple[float, float]:
         """Largest imbalance over all functions of norm 1, with the base weights and with `weights_`."""
         check_is_fitted(self, "pairs_")
-        both = (self.base_weights_, self.weights_)
-        before, after = (self.pairs_.mmd(self.users_, self.items_, weights) for weights in both)
+        both = zip((self.base_weights_, self.weights_), self.witness())
+        before, after = (self.pairs_.mmd(self.users_, self.items_, weights, found) for weights, found in both)
         return before, after
 
     def witness(self) -> tuple[Float[ndarray, "users items"], Float[ndarray, "users items"]]:
         """Imbalance of the function at every pair, with the base weights and with `weights_`."""
         check_is_fitted(self, "pairs_")
-        both = (self.base_weights_, self.weights_)
-        before, after = (self.pairs_.witness(self.users_, self.items_, weights) for weights in both)
-        return before, after
+        if self._witness is None:
+            both = (self.base_weights_, self.weights_)
+            before, after = (self.pairs_.witness(self.users_, self.items_, weights) for weights in both)
+            self._witness = before, after
+        return self._witness
 
     def bias_bound(self, errors: Float[ndarray, " n"], n_anchors: int = 300) -> BiasBound:
         """How biased the mean of a model's errors was and is, as far as it can be seen; and what bounds it.

@@ -30,7 +30,7 @@ _GAP = 1e-8
 
 _STEPS, _HALVINGS = 60, 50
 _BLOCK = 16384
-"""Rows whose share of the Hessian is computed at once: no second copy of the features is needed."""
+"""Rows whose share of a sum is computed at once: no further copy of the features is needed."""
 
 _ELASTIC = 1e-4
 """Ridge on the multipliers where no weights satisfy the constraints, so that violations cost their squares."""
@@ -103,7 +103,7 @@ def balance_moments(
     n = len(features)
     base = np.ones(n) if base_weights is None else base_weights / base_weights.mean()
     # In units of its deviation a feature that is nearly constant is as well conditioned as any other.
-    scale = features.std(0)
+    scale = _deviations(features)
     scale = np.where(scale > 0, scale, 1.0)
     centred = features - target
     centred /= scale
@@ -130,6 +130,16 @@ def balance_moments(
         infeasible=np.flatnonzero(~feasible & (np.abs(imbalance) > tol + 1e-6 * scale)),
         steps=steps,
     )
+
+
+def _blocks(n: int) -> list[slice]:
+    return [slice(start, start + _BLOCK) for start in range(0, n, _BLOCK)]
+
+
+def _deviations(features: ndarray) -> Float64[ndarray, " features"]:
+    """Standard deviations of the columns."""
+    mean = features.mean(0)
+    return np.sqrt(sum(np.square(features[rows] - mean).sum(0) for rows in _blocks(len(features))) / len(features))
 
 
 def _check(features: ndarray, target: ndarray, base_weights: ndarray | None, tol: float, ridge: float) -> None:
@@ -223,8 +233,7 @@ class _Dual:
             curvature += np.square(self.tol) * barrier / (root * (barrier + root))
         hessian = -np.outer(point.gradient, point.gradient)
         shares = np.sqrt(point.weights / len(point.weights))
-        for start in range(0, len(shares), _BLOCK):
-            rows = slice(start, start + _BLOCK)
+        for rows in _blocks(len(shares)):
             scaled = self.features[rows] * shares[rows, None]
             hessian += scaled.T @ scaled
         hessian[np.diag_indices_from(hessian)] += curvature

@@ -14,6 +14,7 @@ a few minibatches.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int
@@ -51,10 +52,16 @@ class Factors:
 
     def logits(self, users: Int[ndarray, " n"], items: Int[ndarray, " n"]) -> Float64[ndarray, " n"]:
         """z of some pairs; rows below 0 are unknown users or items, of whom only the mean is assumed."""
-        u, i = np.maximum(users, 0), np.maximum(items, 0)
-        known_u, known_i = users >= 0, items >= 0
-        own = np.einsum("nk,nk->n", self.users[u], self.items[i])
-        return self.mean + known_u * self.user_bias[u] + known_i * self.item_bias[i] + (known_u & known_i) * own
+        u, i = users >= 0, items >= 0
+        if u.all() and i.all():
+            own = np.einsum("nk,nk->n", self.users[users], self.items[items])
+            return self.mean + self.user_bias[users] + self.item_bias[items] + own
+        found = np.full(len(users), self.mean)
+        found[u] += self.user_bias[users[u]]
+        found[i] += self.item_bias[items[i]]
+        both = u & i
+        found[both] += np.einsum("nk,nk->n", self.users[users[both]], self.items[items[both]])
+        return found
 
     def all_logits(self) -> Float64[ndarray, "users items"]:
         """z of all pairs."""
@@ -85,6 +92,18 @@ class Observed:
     def rows(self, chosen: Bool[ndarray, " n"]) -> Observed:
         """Some of the pairs."""
         return Observed(self.users[chosen], self.items[chosen], self.labels[chosen], self.weights[chosen])
+
+    def matrix(self, values: Float64[ndarray, " n"], shape: tuple[int, int]) -> csr_array:
+        """A value at each pair, as a sparse matrix of users and items."""
+        order, items = self._by_user
+        starts = np.concatenate([[0], np.cumsum(np.bincount(self.users, minlength=shape[0]))])
+        return csr_array((values[order], items, starts), shape=shape)
+
+    @cached_property
+    def _by_user(self) -> tuple[Int[ndarray, " n"], Int[ndarray, " n"]]:
+        """The order in which users follow each other, and the items in it: sorted once, not in every iteration."""
+        order = np.lexsort((self.items, self.users))
+        return order, self.items[order]
 
 
 def fit_factors(
@@ -123,7 +142,7 @@ def least_decay(observed: Observed, imputed: Float64[ndarray, "users items"]) ->
     ``<C, P Q^T> <= |C| (|P|^2 + |Q|^2) / 2`` for the spectral norm: with a weaker decay factors can grow for ever.
     """
     corrections = observed.weights * (observed.labels - imputed[observed.users, observed.items]) / len(observed.users)
-    matrix = csr_array((corrections, (observed.users, observed.items)), shape=imputed.shape)
+    matrix = observed.matrix(corrections, imputed.shape)
     if min(imputed.shape) < 3 or not corrections.any():
         return float(np.linalg.norm(matrix.toarray(), 2))
     return float(svds(matrix, k=1, return_singular_vectors=False, random_state=0)[0])
@@ -139,13 +158,13 @@ def loss_and_gradient(
     if imputed is None:
         loss = float(w @ (np.logaddexp(0, z) - observed.labels * z)) / n
         residuals = w * (expit(z) - observed.labels) / n
-        slope: csr_array | ndarray = csr_array((residuals, (u, i)), shape=shape)
+        slope: csr_array | ndarray = observed.matrix(residuals, shape)
     else:
         everywhere, size = factors.all_logits(), shape[0] * shape[1]
         corrections = w * (observed.labels - imputed[u, i]) / n
         loss = float((np.logaddexp(0, everywhere) - imputed * everywhere).sum()) / size - float(corrections @ z)
         slope = (expit(everywhere) - imputed) / size
-        slope -= csr_array((corrections, (u, i)), shape=shape).toarray()
+        slope -= observed.matrix(corrections, shape).toarray()
     flat = factors.flat()
     flat[0] = 0.0  # the mean is free
     by_user, by_item = np.asarray(slope.sum(1)).ravel(), np.asarray(slope.sum(0)).ravel()

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float64
 from numpy import ndarray
-from scipy.sparse.linalg import eigsh
+from scipy.sparse.linalg import eigsh, svds
 
 from harmonia.media import Figure
 from harmonia.media.figure import DIVERGING, INK, MUTED, PALETTE, colour_bar, legend, new_figure
@@ -16,6 +16,9 @@ from harmonia.parts.gram import EigenCache, Kernel, kernel_matrix
 from harmonia.tables.kernel_balancing.balancer import KernelBalancer
 
 _FUNCTIONS = 16
+_DRAWN = 2000
+_SEEN = 800
+"""Rows of a Gram matrix that is decomposed, and of a map, at most."""
 
 
 def principal_imbalance(balancer: KernelBalancer, count: int = _FUNCTIONS) -> list[Float64[ndarray, " functions"]]:
@@ -24,25 +27,33 @@ def principal_imbalance(balancer: KernelBalancer, count: int = _FUNCTIONS) -> li
     Eigenfunctions of a product kernel are products ``v_a(u) w_b(i)``; those of large eigenvalues are smooth.
     """
     pairs = balancer.pairs_
-    users, items = _leading(pairs.user_kernel, pairs.users, count), _leading(pairs.item_kernel, pairs.items, count)
+    users, items = _smoothest(pairs.user_kernel, pairs.users, count), _smoothest(pairs.item_kernel, pairs.items, count)
     values = np.outer(users[0], items[0])
     a, b = np.unravel_index(np.argsort(-values, axis=None)[:count], values.shape)
-    scale = np.sqrt(pairs.shape[0] * pairs.shape[1])  # eigenvectors have length 1, functions mean square 1
     found = []
     for weights in (balancer.base_weights_, balancer.weights_):
         excess = pairs.excess(balancer.users_, balancer.items_, weights)
-        found.append(scale * (users[1].T @ excess @ items[1])[a, b])
+        found.append((users[1].T @ excess @ items[1])[a, b])
     return found
 
 
-def _leading(kernel: Kernel, x: torch.Tensor, count: int) -> tuple[ndarray, ndarray]:
-    """The largest eigenvalues of a Gram matrix, and their eigenvectors."""
-    gram = kernel_matrix(kernel, x)
+def _smoothest(kernel: Kernel, x: torch.Tensor, count: int) -> tuple[ndarray, ndarray]:
+    """The largest eigenvalues of a Gram matrix, and their eigenfunctions at all rows, of mean square 1.
+
+    Of many rows some are drawn, and the eigenfunctions of those continued to all (Nystrom).
+    """
+    drawn = x
+    if len(x) > _DRAWN:
+        drawn = x[torch.from_numpy(np.random.default_rng(0).choice(len(x), _DRAWN, replace=False))]
+    gram = kernel_matrix(kernel, drawn)
     if len(gram) > 4 * count:
         # Always the same start, for the same picture.
-        return eigsh(gram.numpy(), k=count, v0=np.ones(len(gram)))
-    cache = EigenCache(gram)
-    return cache.values.numpy(), cache.vectors.numpy()
+        values, vectors = eigsh(gram.numpy(), k=count, v0=np.ones(len(gram)))
+    else:
+        cache = EigenCache(gram)
+        values, vectors = cache.values.numpy(), cache.vectors.numpy()
+    functions = vectors if drawn is x else kernel(x, drawn).numpy() @ vectors
+    return values, functions / np.sqrt(np.square(functions).mean(0))
 
 
 def balance_figure(balancer: KernelBalancer) -> Figure:
@@ -84,9 +95,14 @@ def balance_figure(balancer: KernelBalancer) -> Figure:
 
 
 def _order(values: ndarray) -> tuple[ndarray, ndarray]:
-    """Rows and columns sorted by the leading pattern of a map."""
-    rows, _, columns = np.linalg.svd(values, full_matrices=False)
-    return np.argsort(rows[:, 0]), np.argsort(columns[0])
+    """Rows and columns sorted by the leading pattern of a map; evenly spaced ones where they are more than is seen."""
+    if min(values.shape) < 3:
+        rows, _, columns = np.linalg.svd(values, full_matrices=False)
+    else:
+        rows, _, columns = svds(values, k=1, v0=np.ones(min(values.shape)))
+    orders = np.argsort(rows[:, 0]), np.argsort(columns[0])
+    first, second = (order[np.linspace(0, len(order) - 1, min(len(order), _SEEN)).astype(int)] for order in orders)
+    return first, second
 
 
 def ratings_figure(

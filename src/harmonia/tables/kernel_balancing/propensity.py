@@ -50,4 +50,4 @@ def naive_bayes_weights(
         if users is None or items is None:
             raise InputError("the official share observed needs indices", "none", "Pass users and items.")
         size = int(users.max()) * int(items.max())
-    return (at_random / (counts / len(ratings) * len(ratings) / size))[code]
+    return (at_random * size / counts)[code]

@@ -32,6 +32,8 @@ _NAMES = {
     "rating": ("rating", "ratings", "score", "value", "stars", "watch_ratio", "label"),
 }
 _EXPOSURE = "exposure"
+_DISTINCT = 0.9
+"""Share of items with a name of their own from which on a column of words names them."""
 
 Described = dict[str, Float64[ndarray, " features"]]
 
@@ -46,6 +48,7 @@ class RatingTable:
         at_random: Which were shown at random, by a column ``exposure`` that says "random".
         user_features, item_features: Numbers for each name, from columns that are the same in all rows of a user, or
             of an item; None if there are none.
+        titles: What items are called, by a column of words that has another one for nearly every item.
     """
 
     pairs: ndarray
@@ -53,6 +56,7 @@ class RatingTable:
     at_random: ndarray
     user_features: Described | None = None
     item_features: Described | None = None
+    titles: dict[str, str] | None = None
 
     @classmethod
     def of(cls, table: Table, user: str = "", item: str = "", rating: str = "") -> RatingTable:
@@ -74,7 +78,7 @@ class RatingTable:
         if _EXPOSURE in table.names:
             at_random = (table.column(_EXPOSURE).cast(polars.String) == "random").fill_null(False).to_numpy()
         features = [_describing(table, name, {*names, _EXPOSURE}) for name in names[:2]]
-        return cls(pairs, values, at_random, *features)
+        return cls(pairs, values, at_random, *features, _titles(table, names[1], names))
 
 
 def described(table: Table, of: str) -> Described:
@@ -114,6 +118,16 @@ def _describing(table: Table, key: str, others: set[str]) -> Described | None:
         return None
     say(f"Columns that describe each {key}: {', '.join(constant)}.")
     return dict(zip(once[key].cast(polars.String).to_list(), inputs))
+
+
+def _titles(table: Table, key: str, others: list[str]) -> dict[str, str] | None:
+    for name, kind in table.frame.schema.items():
+        if kind == polars.String and name not in others:
+            words = polars.col(name).fill_null("")
+            items = table.frame.group_by(key).agg(words.first(), words.n_unique().alias("_different"))
+            if items["_different"].max() == 1 and items[name].n_unique() > _DISTINCT * len(items):
+                return dict(zip(items[key].cast(polars.String).to_list(), items[name].to_list()))
+    return None
 
 
 def _find(table: Table, given: str, of: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Annotated, Literal, NamedTuple, TypedDict
 
 import numpy as np
@@ -81,7 +82,12 @@ def recommend(
     bounds = (float(min([*y, *values])), float(max([*y, *values])))
     balancer = KernelBalancer(anchors=anchors, n_anchors=n_anchors, ridge=ridge, random_state=seed)
     model = DebiasedMF(loss, balancer=balancer, rating_range=bounds, random_state=seed)
-    model.set_params(propensity_prior=_prior(y, values[correct])).fit(x, y, **side)
+    model.set_params(propensity_prior=_prior(y, values[correct]))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        model.fit(x, y, **side)
+    for each in caught:
+        say(f"Note: {each.message}")
     assert model.balancer_ is not None
     weights, fitted = model.weights_, model.balancer_
     names = np.stack([model.user_ids_[model.users_], model.item_ids_[model.items_]], 1)
@@ -95,7 +101,7 @@ def recommend(
     say(f"Mean rating {once.mean():.3f} as rated; {mean:.3f} estimated for all pairs.")
     say(f"{fitted.ess_:,.0f} effective ratings of {len(weights):,}; weight decay {model.weight_decay_:g}.")
     return {
-        "recommendations": Table(_recommendations(model, top)),
+        "recommendations": Table(_recommendations(model, top, table.titles)),
         "weights": Table(
             polars.DataFrame(
                 {
@@ -177,7 +183,7 @@ def _scores(
     return found
 
 
-def _recommendations(model: DebiasedMF, top: int) -> polars.DataFrame:
+def _recommendations(model: DebiasedMF, top: int, titles: dict[str, str] | None) -> polars.DataFrame:
     frames = []
     for user in track(model.user_ids_, "Recommending"):
         best = model.recommend(user, top)
@@ -187,6 +193,8 @@ def _recommendations(model: DebiasedMF, top: int) -> polars.DataFrame:
             "item": [str(name) for name, _ in best],
             "expected_rating": [value for _, value in best],
         }
+        if titles is not None:
+            columns["title"] = [titles.get(str(name), "") for name, _ in best]
         frames.append(polars.DataFrame(columns, schema_overrides={"user": polars.String, "item": polars.String}))
     return polars.concat(frames)
 
