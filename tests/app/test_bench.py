@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import sys
 import textwrap
 
@@ -75,8 +76,11 @@ def test_a_peer_in_its_own_environment(file, tmp_path, monkeypatch):
     assert bench._environment(apart) == str(made / "bin" / "python")
 
 
-def test_difference():
-    assert bench._difference(np.ones(3), np.ones(3)) == 0
-    assert bench._difference(np.ones(3), np.ones(4)) == float("inf")
-    assert bench._difference(np.array([1.0, 2.2]), np.array([1.0, 2.0])) == pytest.approx(0.1)
-    assert bench._difference(None, np.ones(1)) is None
+def test_outputs_are_compared(file):
+    plain, scored = race(file), dataclasses.replace(race(file), scores=True)
+    assert bench._compared(plain, np.ones(3), np.ones(3)) == (0, "largest difference 0.0e+00")
+    assert bench._compared(plain, np.ones(3), np.ones(4))[0] == float("inf")
+    assert bench._compared(plain, np.array([1.0, 2.2]), np.array([1.0, 2.0]))[0] == pytest.approx(0.1)
+    assert bench._compared(plain, None, np.ones(1)) == (None, "")
+    assert bench._compared(scored, np.array([0.9]), np.array([0.8])) == (0, "scores 0.9 beside 0.8")
+    assert bench._compared(scored, np.array([0.7]), np.array([0.8]))[0] == pytest.approx(0.125)

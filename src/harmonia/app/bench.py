@@ -54,6 +54,7 @@ class Race:
         tolerance: Largest difference of the outputs, relative to the largest of theirs, that counts as agreement.
         requirements: Packages of the peer's own environment; empty when it lives in ours.
         repeats: Timed turns, when the command line's number is too many for this workload.
+        scores: The outputs are scores, higher ones better: ours agree where they are no lower, up to the tolerance.
     """
 
     peer: str
@@ -66,6 +67,7 @@ class Race:
     requirements: tuple[str, ...] = ()
     repeats: int | None = None
     note: str = ""
+    scores: bool = False
 
 
 def bench(slugs: Sequence[str], repeats: int, only: str, keep: bool) -> None:
@@ -110,7 +112,7 @@ def run_race(race: Race, file: Path, repeats: int) -> RaceResult:
         ours = _Side(sys.executable, file, race.ours, race, Path(folder) / "ours.npy")
         theirs = _Side(python, file, race.theirs, race, Path(folder) / "theirs.npy")
         try:
-            difference = _difference(ours.output(), theirs.output())
+            difference, compared = _compared(race, ours.output(), theirs.output())
             turns = [(ours.turn(), theirs.turn()) for _ in range(race.repeats or repeats)]
         finally:
             ours.close()
@@ -120,7 +122,7 @@ def run_race(race: Race, file: Path, repeats: int) -> RaceResult:
     seconds = [statistics.median(side["seconds"] for side in sides) for sides in zip(*turns)]
     notes = [
         f"{seconds[0]:.3g} s beside {seconds[1]:.3g} s, median of {len(turns)} turns",
-        "" if difference is None else f"largest difference {difference:.1e}",
+        compared,
         race.note,
     ]
     return RaceResult(
@@ -170,13 +172,18 @@ class _Side:
         self._process.wait(timeout=60)
 
 
-def _difference(ours: np.ndarray | None, theirs: np.ndarray | None) -> float | None:
+def _compared(race: Race, ours: np.ndarray | None, theirs: np.ndarray | None) -> tuple[float | None, str]:
+    """How far the outputs are apart, relative to the largest of theirs, and the words for it."""
     if ours is None or theirs is None:
-        return None
+        return None, ""
     if ours.shape != theirs.shape:
-        return float("inf")
+        return float("inf"), f"outputs of shapes {ours.shape} and {theirs.shape}"
     scale = float(np.max(np.abs(theirs))) or 1.0
-    return float(np.max(np.abs(ours - theirs))) / scale
+    if race.scores:
+        pairs = (", ".join(f"{score:.4g}" for score in side.flat) for side in (ours, theirs))
+        return float(np.max(theirs - ours, initial=0.0)) / scale, "scores {} beside {}".format(*pairs)
+    difference = float(np.max(np.abs(ours - theirs))) / scale
+    return difference, f"largest difference {difference:.1e}"
 
 
 def _environment(race: Race) -> str:
