@@ -122,7 +122,6 @@ def test_equations_by_name(name: str) -> None:
         ("a: [1", "neither TOML, JSON nor YAML"),
         ('equation = "u_xx"', "does not state a problem"),
         (LINE + 'colour = "red"', "does not state a problem"),
-        (LINE, "needs boundary conditions"),
         (LINE + 'exact = "v"', "unknown name"),
         (LINE + 'exact = "x"\nvariables = ["u"]', "single letters"),
         (LINE.replace("60", "2") + 'exact = "x"', "between 4 and 5000"),
@@ -169,6 +168,16 @@ def test_the_job_fits_measurements_and_draws_planes() -> None:
     np.testing.assert_allclose(frame["u"], truth, atol=0.02)
     with pytest.raises(InputError, match="lack a column"):
         task.solve(text, measurements=Table(polars.DataFrame({"x": [0.1], "u": [0.0]})))
+
+
+def test_measurements_do_where_no_condition_is_known() -> None:
+    text = Text('equation = "u_xx + 900*u"\ndomain = [[0, 1]]\npoints = [60]\nmax_frequency = 8\n')
+    x = np.random.default_rng(0).uniform(size=12)
+    table = Table(polars.DataFrame({"station": ["a"] * 12, "x": x, "u": np.sin(30 * x + 1)}))
+    frame = task.solve(text, measurements=table, iterations=0)["values"].frame
+    np.testing.assert_allclose(frame["u"], np.sin(30 * frame["x"].to_numpy() + 1), atol=0.02)
+    with pytest.raises(InputError, match="needs boundary conditions"):
+        task.solve(text)
 
 
 def test_the_job_shows_the_middle_plane_of_a_box() -> None:

@@ -77,18 +77,23 @@ def solve(
     stand in for boundary conditions that are unknown.
     """
     stated = read_problem(problem.text)
+    if stated.boundary == {} and measurements is None:
+        mend = "Add [boundary], an exact solution, or measurements."
+        raise InputError("a problem needs boundary conditions", "none", mend)
     say(f"{stated.title}: {' x '.join(str(len(x)) for x in stated.axes)} points.")
     kernels = [
         SpectralMixtureKernel1D(components, envelope, "auto" if stated.frequency is None else stated.frequency[axis])
         for axis in range(len(stated.axes))
     ]
     solver = GPPDESolver(stated.equation, stated.axes, stated.boundary, kernels, max_iter=iterations)
+    observed: np.ndarray | None = None
     if measurements is not None:
         missing = set(stated.variables) - set(measurements.names)
         if missing or "u" not in measurements.names:
             wanted = ", ".join([*stated.variables, "u"])
             raise InputError("measurements lack a column", ", ".join(measurements.names), f"Columns are: {wanted}.")
-        solver.observe(measurements.numeric(stated.variables), measurements.numeric(["u"])[:, 0], noise)
+        observed = measurements.numeric([*stated.variables, "u"])
+        solver.observe(observed[:, :-1], observed[:, -1], noise)
     solver.fit(stated.source)
     mean, std = solver.predict_grid(), solver.std_grid()
     mesh = torch.meshgrid(*stated.axes, indexing="ij")
@@ -102,8 +107,7 @@ def solve(
         true = float(np.linalg.norm(mean - exact) / (np.linalg.norm(exact) or 1.0))
         lines.append(f"true relative error: {true:.2e}")
     for name, kernel in zip(stated.variables, solver.kernels_):
-        found = ", ".join(f"{peak:.4g}" for peak in kernel.peaks()[:3])
-        lines.append(f"frequencies along {name}: {f'{found} cycles per unit' if found else 'a broad band'}")
+        lines.append(f"frequencies along {name}, in cycles per unit: {figures.frequencies(kernel)}")
     for line in lines[1:]:
         say(f"{line[0].upper()}{line[1:]}.")
     columns = {name: x.reshape(-1).numpy() for name, x in zip(stated.variables, mesh)}
@@ -115,7 +119,7 @@ def solve(
         "report": Text("\n".join(lines) + "\n"),
         "residual": solver.relative_residual_,
         "error": solver.error_,
-        "solution": _picture(stated, solver, exact is not None),
+        "solution": _picture(stated, solver, observed),
         "spectrum": figures.spectrum_figure(
             stated.variables,
             solver.kernels_,
@@ -125,7 +129,7 @@ def solve(
     }
 
 
-def _picture(stated: Stated, solver: GPPDESolver, known: bool) -> Figure:
+def _picture(stated: Stated, solver: GPPDESolver, observed: np.ndarray | None) -> Figure:
     """The solution on a finer grid; of three dimensions the plane in the middle of the last."""
     dimensions = len(stated.axes)
     count = _LINE if dimensions == 1 else _PLANE
@@ -136,14 +140,15 @@ def _picture(stated: Stated, solver: GPPDESolver, known: bool) -> Figure:
     mean = solver.predict_grid(axes).reshape(shape)
     std = solver.std_grid(axes).reshape(shape)
     exact = None
-    if known and stated.exact is not None:
+    if stated.exact is not None:
         exact = stated.exact(*torch.meshgrid(*axes, indexing="ij")).numpy().reshape(shape)
     title = f"{stated.title}: estimated relative error {solver.error_:.1e}"
     if exact is not None:
         title += f", true {np.linalg.norm(mean - exact) / (np.linalg.norm(exact) or 1.0):.1e}"
     where = f" at {stated.variables[2]} = {float(middle[0]):.3g}" if middle else ""
     names = stated.variables[:2]
-    return figures.solution_figure(title, names, [x.numpy() for x in shown], mean, std, exact, where)
+    measured = None if middle else observed
+    return figures.solution_figure(title, names, [x.numpy() for x in shown], mean, std, exact, where, measured)
 
 
 JOBS = (solve,)
