@@ -14,6 +14,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from harmonia.core.errors import InputError
 from harmonia.kernels.snnk import FourierSeries, ReluFeatures, Split, UniversalFeatures, UniversalRandomFeatures
+from harmonia.kernels.snnk.power_series import power_series
 from harmonia.parts.gram import ArcCosine
 
 
@@ -25,21 +26,28 @@ def unit_rows(seed, n, d, length=1.0):
     return length * torch.nn.functional.normalize(normal(seed, n, d))
 
 
-@parametrize_with_checks([UniversalRandomFeatures(n_features=8, normalize="row", random_state=0)])
+@parametrize_with_checks(
+    [
+        UniversalRandomFeatures(n_features=1024, normalize="row", random_state=0),
+        UniversalRandomFeatures(n_features=256, method="maclaurin", radius=1.0, normalize="row", random_state=0),
+    ]
+)
 def test_scikit_learn_conformance(estimator, check):
     check(estimator)
 
 
+@pytest.mark.filterwarnings("ignore:features of such long rows")  # their noise is what is looked at
 @pytest.mark.parametrize("f", ["sin", "cos", "gelu", "tanh"])
-@pytest.mark.parametrize("split", ["symmetric", "one-sided", "adaptive"])
+@pytest.mark.parametrize("split", ["symmetric", "one-sided", "adaptive", "powers"])
 def test_estimates_have_the_right_mean(f, split):
     x, w, b = unit_rows(0, 4, 6).numpy(), unit_rows(1, 3, 6).numpy(), np.array([0.2, -0.1, 0.0])
     exact = {"sin": np.sin, "cos": np.cos, "tanh": np.tanh}.get(f) or (
         lambda z: torch.nn.functional.gelu(torch.from_numpy(z)).numpy()
     )
     found = []
+    options = {"method": "maclaurin"} if split == "powers" else {"split": split}
     for seed in range(40):
-        phi = UniversalRandomFeatures(f, 512, radius=1.3, split=split, orthogonal=seed % 2 == 0, random_state=seed)
+        phi = UniversalRandomFeatures(f, 512, radius=1.3, orthogonal=seed % 2 == 0, random_state=seed, **options)
         phi.fit(x, weights=w)
         found.append(phi.transform(x) @ phi.transform_weights(w, b).T)
     mean, error = np.mean(found, 0), np.std(found, 0) / 40**0.5
@@ -83,6 +91,38 @@ def test_the_best_split_is_no_worse(seed, scale):
         assert best <= other.log_second_moments(x, w, 1.0).logsumexp((0, 1)) + 1e-9
 
 
+@pytest.mark.filterwarnings("ignore:features of such long rows")  # their noise is what is looked at
+def test_activations_vary_less_as_powers_than_as_waves():
+    """At unit rows, where they are nearly polynomials of low degree; the prediction is the noise that is found."""
+    x, w = unit_rows(0, 60, 16).numpy(), unit_rows(1, 30, 16).numpy()
+    exact, noise = np.tanh(x @ w.T), {}
+    for method in ("fourier", "maclaurin"):
+        options = {"method": method, "radius": 1.0, "tolerance": None}
+        found = [UniversalRandomFeatures("tanh", 512, random_state=s, **options).fit(x) for s in range(5)]
+        errors = [phi.transform(x) @ phi.transform_weights(w).T - exact for phi in found]
+        noise[method] = np.sqrt(np.mean(np.square(errors)))
+    assert noise["maclaurin"] < noise["fourier"]
+    assert noise["maclaurin"] == pytest.approx(np.sqrt(np.square(found[0].predicted_std(x, w)).mean()), rel=0.25)
+
+
+@given(coefficients=st.lists(st.integers(-4, 4), min_size=1, max_size=6), radius=st.floats(0.3, 4))
+@settings(max_examples=20, deadline=None)
+def test_polynomials_are_their_own_power_series(coefficients, radius):
+    f = np.polynomial.Polynomial(coefficients)
+    found = power_series(lambda z: torch.from_numpy(f(z.numpy())), radius, tolerance=1e-10)
+    z = np.linspace(-radius, radius, 9)
+    np.testing.assert_allclose(np.polynomial.Polynomial(found)(z), f(z), atol=1e-7 * (1 + abs(f(z)).max()))
+
+
+def test_float32_features_are_those_of_float64():
+    """Exponents are taken in float64, where they neither overflow nor lose digits."""
+    x = unit_rows(0, 5, 6, 4.0)
+    features = UniversalFeatures.draw(FourierSeries.of("cos"), 6, 64, generator=torch.Generator().manual_seed(0))
+    exact, single = features(x), features.to(torch.float32)(x.float())
+    assert single.dtype == torch.float32
+    torch.testing.assert_close(single.double(), exact, rtol=1e-4, atol=1e-5 * float(exact.abs().max()))
+
+
 def test_predicted_deviation_bounds_the_error():
     """Of waves; the real part has about half of the squared modulus."""
     x, w = unit_rows(0, 6, 8, 0.7).numpy(), unit_rows(1, 5, 8, 0.7).numpy()
@@ -119,6 +159,7 @@ def test_relu_features_have_the_arc_cosine_mean_and_offsets_are_a_constant_input
     assert ((estimate - exact).abs() < 0.02 * exact.max()).all()
 
 
+@pytest.mark.filterwarnings("ignore:features of such long rows")  # their noise is what is looked at
 def test_a_constant_is_one_more_column():
     x = unit_rows(0, 10, 4).numpy()
     phi = UniversalRandomFeatures("gelu", 64, radius=1.0, random_state=0).fit(x)
@@ -141,6 +182,10 @@ def test_bad_input():
         ({"f": lambda z: z * float("nan"), "radius": 1.0}, "finite"),
         ({"n_features": 0}, "pairs"),
         ({"split": "half"}, "no such split"),
+        ({"method": "taylor"}, "no such method"),
+        ({"method": "maclaurin"}, "range of its argument"),
+        ({"method": "maclaurin", "f": "relu", "radius": 3.0, "tolerance": 1e-6}, "short power series"),
+        ({"method": "maclaurin", "f": torch.log, "radius": 1.0}, "finite"),
         ({"normalize": "columns"}, "normalisation"),
     ):
         with pytest.raises(InputError, match=match):

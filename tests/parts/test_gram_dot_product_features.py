@@ -17,6 +17,7 @@ from harmonia.parts.gram import (
     best_spread,
     exponential_features,
     log_second_moment,
+    scaled_exponential_features,
 )
 
 
@@ -107,3 +108,26 @@ def test_bad_input():
     for wrong in ([0.0, 0.0], [float("nan")]):
         with pytest.raises(InputError, match="power series"):
             MaclaurinFeatures.draw(wrong, 2, 4, generator=generator)
+
+
+def test_maclaurin_features_have_the_predicted_second_moment():
+    """Of single features, each with a degree of its own."""
+    generator = torch.Generator().manual_seed(0)
+    x, w = torch.randn(3, 4, generator=generator).double() / 2, torch.randn(2, 4, generator=generator).double() / 2
+    phi = MaclaurinFeatures.draw([0.5, -1.0, 0.7, 0.2], 4, 400_000, generator=generator)
+    products = (phi(x)[:, None] * phi.of_weights(w)) * 400_000
+    squares = products.square()
+    error = squares.std(-1) / 400_000**0.5
+    assert ((squares.mean(-1) - phi.second_moment(x, w)).abs() < 5 * error).all()
+
+
+def test_scaled_features_are_the_features_and_do_not_overflow_in_float32():
+    g, x = normal(0, 16, 8), normal(1, 5, 8)
+    phi, log_scale = scaled_exponential_features(x, g, 0.5, 0.2)
+    torch.testing.assert_close(phi * log_scale.exp(), exponential_features(x, g, 0.5, 0.2))
+    long = 500 * x[:, :1] * torch.eye(8, dtype=torch.float64)[0]
+    phi, log_scale = scaled_exponential_features(long.float(), g.float(), 0.5)
+    assert (phi.amax(-1) == 1).all()
+    exact, exact_scale = scaled_exponential_features(long, g, 0.5)
+    torch.testing.assert_close(phi.double(), exact, rtol=0.05, atol=1e-3)
+    torch.testing.assert_close(log_scale.double(), exact_scale, rtol=1e-4, atol=0)

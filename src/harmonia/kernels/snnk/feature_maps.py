@@ -243,17 +243,25 @@ class UniversalFeatures(FeatureMap):
     def forward(self, x: Float[Tensor, "*batch inputs"]) -> Float[Tensor, "*batch m"]:
         """Phi of every row."""
         z = self._complex(x, self.split.factors[0])
-        return self._real(z.real, z.imag, 1.0)
+        return self._real(z.real, z.imag, 1.0).to(x.dtype)
 
     def of_weights(self, weight: Float[Tensor, "o inputs"], bias: Float[Tensor, " o"] | None) -> Float[Tensor, "o m"]:
         """Psi: the wave's other part, times its amplitude and ``e^{i omega b}``."""
         z = self._complex(weight, self.split.factors[1]) * torch.view_as_complex(self.amplitudes)
         if bias is not None:
             z = z * torch.exp(1j * bias[:, None] * self.frequencies)
-        return self._real(z.real, -z.imag, float(self.get_buffer("constant")))
+        return self._real(z.real, -z.imag, float(self.get_buffer("constant"))).to(weight.dtype)
+
+    def std(self, x: Float[Tensor, "n inputs"], w: Float[Tensor, "o inputs"]) -> Float[Tensor, "n o"]:
+        """Root mean square of each estimate's noise: at most this, for independent directions."""
+        # The real part has half of the squared modulus where the phase is even, and never more than all of it.
+        return (self.log_second_moment(x, w) / 2).exp() * len(self.projection) ** -0.5
 
     def _complex(self, x: Tensor, factor: complex) -> Tensor:
-        return exponential_features(x, self.projection, factor * self.frequencies.sqrt(), self.spreads)
+        # In float64: the exponents of long rows overflow, and lose their digits, in float32.
+        return exponential_features(
+            x.double(), self.projection.double(), factor * self.frequencies.double().sqrt(), self.spreads.double()
+        )
 
     def _real(self, real: Tensor, imaginary: Tensor, constant: float) -> Tensor:
         features = torch.cat([real, imaginary], -1) * len(self.projection) ** -0.5

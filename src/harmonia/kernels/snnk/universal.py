@@ -17,7 +17,8 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from harmonia.core.errors import InputError
 from harmonia.kernels.snnk.feature_maps import Split, UniversalFeatures
-from harmonia.kernels.snnk.fourier_series import FourierSeries
+from harmonia.kernels.snnk.fourier_series import FourierSeries, as_function
+from harmonia.kernels.snnk.power_series import PowerSeriesFeatures, power_series
 
 
 class UniversalRandomFeatures(TransformerMixin, BaseEstimator):
@@ -30,16 +31,19 @@ class UniversalRandomFeatures(TransformerMixin, BaseEstimator):
     Arguments:
         f: A name in `FUNCTIONS`, a function of tensors, or a `FourierSeries`.
         n_features: Numbers a row, even; one more where f has a mean.
-        radius: Largest ``|w . x + b|``; sines and cosines need none.
+        method: ``"fourier"``: waves; ``"maclaurin"``: powers, as products of random signs, which vary less where f is
+            nearly a polynomial of low degree, and far more where it is not.
+        radius: Largest ``|w . x + b|``; sines and cosines as waves need none.
         orthogonal: Directions are orthogonal in blocks.
-        split: ``"symmetric"``, ``"one-sided"``, or ``"adaptive"``: chosen with spreads by `fit` from rows and weights.
+        split: Of waves: ``"symmetric"``, ``"one-sided"``, or ``"adaptive"``: chosen with spreads by `fit` from rows and
+            weights.
         normalize: ``"row"``: rows and weights get length 1; ``"dim"``: both are divided by ``inputs ** 0.25``; None.
         tolerance: Largest relative error of the series; None: waves are traded for less variance.
         random_state: Seed.
 
     Attributes:
-        series_: The sum of waves.
-        features_: The `UniversalFeatures`.
+        series_: The sum of waves, or coefficients of powers.
+        features_: The `UniversalFeatures` or `PowerSeriesFeatures`.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -55,6 +59,7 @@ class UniversalRandomFeatures(TransformerMixin, BaseEstimator):
         f="cos",
         n_features=256,
         *,
+        method="fourier",
         radius=None,
         orthogonal=True,
         split="symmetric",
@@ -64,6 +69,7 @@ class UniversalRandomFeatures(TransformerMixin, BaseEstimator):
     ):
         self.f = f
         self.n_features = n_features
+        self.method = method
         self.radius = radius
         self.orthogonal = orthogonal
         self.split = split
@@ -85,6 +91,8 @@ class UniversalRandomFeatures(TransformerMixin, BaseEstimator):
         """
         if self.normalize not in (None, "row", "dim"):
             raise InputError("no such normalisation", repr(self.normalize), "Use 'row', 'dim' or None.")
+        if self.method not in ("fourier", "maclaurin"):
+            raise InputError("no such method", repr(self.method), "Use 'fourier' or 'maclaurin'.")
         if self.split not in ("symmetric", "one-sided", "adaptive"):
             raise InputError("no such split", repr(self.split), "Use 'symmetric', 'one-sided' or 'adaptive'.")
         x = self._scaled(validate_data(self, X, dtype=np.float64))
@@ -97,13 +105,21 @@ class UniversalRandomFeatures(TransformerMixin, BaseEstimator):
         x = x[:256]
         product = float(x.norm(dim=1).mean() * w.norm(dim=1).mean())
         radius = math.nan if self.radius is None else float(self.radius)
+        draw = self._waves if self.method == "fourier" else self._powers
+        self.features_ = draw(x, w, product, radius, generator)
+        self._warn(x, w)
+        return self
+
+    def _waves(
+        self, x: torch.Tensor, w: torch.Tensor, product: float, radius: float, generator: torch.Generator
+    ) -> UniversalFeatures:
         if self.tolerance is None:
             options: dict[str, Any] = {"features": self.n_features}
         else:
             options = {"tolerance": float(self.tolerance)}
-        self.series_ = FourierSeries.of(self.f, radius, product=product, **options)
         adaptive = self.split == "adaptive"
-        self.features_ = UniversalFeatures.draw(
+        self.series_ = FourierSeries.of(self.f, radius, product=product, **options)
+        return UniversalFeatures.draw(
             self.series_,
             x.shape[1],
             int(self.n_features),
@@ -113,8 +129,15 @@ class UniversalRandomFeatures(TransformerMixin, BaseEstimator):
             product=product,
             sample=(x, w) if adaptive else None,
         )
-        self._warn(x, w)
-        return self
+
+    def _powers(
+        self, x: torch.Tensor, w: torch.Tensor, product: float, radius: float, generator: torch.Generator
+    ) -> PowerSeriesFeatures:
+        tolerance = 0.01 if self.tolerance is None else float(self.tolerance)
+        self.series_ = power_series(self.f, radius, tolerance=tolerance)
+        return PowerSeriesFeatures.draw(
+            self.series_, x.shape[1], int(self.n_features), generator=generator, product=product
+        )
 
     def transform(self, X: Any) -> Float64[ndarray, "n m"]:
         """Phi of rows."""
@@ -136,18 +159,14 @@ class UniversalRandomFeatures(TransformerMixin, BaseEstimator):
     def predicted_std(self, X: Any, W: Any) -> Float64[ndarray, "n o"]:
         """Standard deviation of each estimate of f, before it is made: at most this, for independent directions.
 
-        From the exact second moment of every wave's features.
+        From the exact second moment of every feature.
         """
         x = self._scaled(validate_data(self, X, dtype=np.float64, reset=False))
-        return self._std(x, self._scaled(self._weights(W))).numpy()
-
-    def _std(self, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
-        # The real part has half of the squared modulus where the phase is even, and never more than all of it.
-        return (self.features_.log_second_moment(x, w) / 2).exp() * len(self.features_.projection) ** -0.5
+        return self.features_.std(x, self._scaled(self._weights(W))).numpy()
 
     def _warn(self, x: torch.Tensor, w: torch.Tensor) -> None:
-        error = float(self._std(x, w).square().mean().sqrt())
-        size = float(self.series_(x @ w.T).square().mean().sqrt())
+        error = float(self.features_.std(x, w).square().mean().sqrt())
+        size = float(as_function(self.f)(x @ w.T).square().mean().sqrt())
         if error > size:
             warnings.warn(
                 "features of such long rows say little: an estimate is off by about "

@@ -9,6 +9,7 @@ from harmonia.parts.gram.dot_product_features import (
     best_spread,
     exponential_features,
     log_second_moment,
+    scaled_exponential_features,
 )
 from harmonia.parts.gram.eigen import EigenCache, SpectralFilter
 from harmonia.parts.gram.gpytorch import as_gpytorch
@@ -122,6 +123,7 @@ __all__ = [
     "quadratic_form",
     "radius_quantile",
     "ritz_pairs",
+    "scaled_exponential_features",
     "squared_distances",
     "tiles",
     "walsh_hadamard",

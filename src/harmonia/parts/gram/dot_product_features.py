@@ -52,13 +52,39 @@ def exponential_features(
         >>> bool((product.mean() - torch.exp(torch.tensor(0.13j))).abs() < 0.01)
         True
     """
+    return _exponents(x, directions, factor, spread).exp()
+
+
+def scaled_exponential_features(
+    x: Float[Tensor, "*batch inputs"],
+    directions: Float[Tensor, "m inputs"],
+    factor: float = 1.0,
+    spread: Number = 0.0,
+) -> tuple[Float[Tensor, "*batch m"], Float[Tensor, "*batch 1"]]:
+    """`exponential_features` of a real factor over the largest of each row, and the logarithm of what they were over.
+
+    They do not overflow, also in float32: of long rows a product is ``phi . psi exp(log scale + log scale')``, and in
+    quotients, as of attention, the scales cancel.
+
+    Example:
+        >>> g = torch.randn(4, 2, generator=torch.Generator().manual_seed(0))
+        >>> phi, log_scale = scaled_exponential_features(torch.tensor([300.0, 0.0]), g, 1.0, 0.1)
+        >>> float(phi.max()), bool(log_scale.isfinite().all())
+        (1.0, True)
+    """
+    exponents = _exponents(x, directions, factor, spread)
+    largest = exponents.amax(-1, keepdim=True)
+    return (exponents - largest).exp(), largest
+
+
+def _exponents(x: Tensor, directions: Tensor, factor: Number, spread: Number) -> Tensor:
     m = torch.as_tensor(spread, dtype=directions.dtype, device=directions.device)
     turned = factor.is_complex() if isinstance(factor, Tensor) else isinstance(factor, complex)
     dtype = directions.dtype.to_complex() if turned else directions.dtype
     scale = torch.as_tensor(factor, dtype=dtype, device=directions.device)
     volume = directions.shape[1] / 4 * (1 + 4 * m).log() - m * directions.square().sum(1)
     along = (1 + 4 * m).sqrt() * scale * (x @ directions.T)
-    return (volume + along - scale.square() / 2 * x.square().sum(-1, keepdim=True)).exp()
+    return volume + along - scale.square() / 2 * x.square().sum(-1, keepdim=True)
 
 
 def log_second_moment(
@@ -229,3 +255,17 @@ class MaclaurinFeatures:
     def of_weights(self, w: Float[Tensor, "o inputs"]) -> Float[Tensor, "o m"]:
         """Features of the other argument."""
         return self.sign * self(w)
+
+    def second_moment(self, x: Float[Tensor, "n inputs"], w: Float[Tensor, "o inputs"]) -> Float[Tensor, "n o"]:
+        """Mean of the square of one feature's product, times m squared, of every pair, averaged over the drawn degrees.
+
+        For signs ``E (s . x)^2 (s . w)^2 = |x|^2 |w|^2 + 2 (x . w)^2 - 2 sum_i x_i^2 w_i^2``.
+        """
+        x, w = x.to(self.signs), w.to(self.signs)
+        squares, others = x.square(), w.square()
+        factor = torch.outer(squares.sum(1), others.sum(1)) + 2 * (x @ w.T).square() - 2 * squares @ others.T
+        moment = torch.zeros_like(factor)
+        for degree in self.degrees.unique().tolist():
+            weights = (self.scale[self.degrees == degree].square() * len(self.scale)).square()
+            moment += factor**degree * weights.sum() / len(self.scale)
+        return moment
