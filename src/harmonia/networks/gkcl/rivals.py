@@ -105,7 +105,7 @@ class ReplayClassifier:
         assert self.network is not None
         past_x, past_y = (torch.cat(part) for part in zip(*old)) if old else (x[:0], y[:0])
         rate = self.learning_rate * self.decay ** len(self.tasks)
-        optimizer = torch.optim.Adam(self.network.parameters(), rate)
+        optimizer = torch.optim.Adam(self.network.parameters(), rate, fused=True)
         for _ in range(self.epochs):
             for rows in torch.randperm(len(y), generator=draw).split(self.batch_size):
                 again = torch.randint(max(1, len(past_y)), (self.batch_size if len(past_y) else 0,), generator=draw)

@@ -19,9 +19,10 @@ prior (``components``), see `mixtures`.
 from __future__ import annotations
 
 import copy
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from itertools import repeat
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from jaxtyping import Float, Int64
@@ -43,6 +44,9 @@ LOG_VARIANCES = (-6.0, 4.0)
 _LEAST_NOISE = 1e-4
 """Of a pixel's variance where that is what fits best."""
 
+_AHEAD = 16
+"""Steps for which past tasks are made up at once."""
+
 
 @dataclass(frozen=True)
 class VAEConfig:
@@ -63,7 +67,7 @@ class VAEConfig:
         shrink: Standard deviations are multiplied by it when sampling.
         steps: Of training on a task, however many rows it has.
         batch_size: Rows a step.
-        replay_per_task: Latents a past task and step, at most `replay_cap` batches in all.
+        replay_per_task: Latents a past task and step, at most `replay_cap` batches in all; of tasks at random.
         replay_cap: See above.
         learning_rate: Of Adam.
         temperature: Of the contrastive loss.
@@ -98,6 +102,15 @@ class VAEConfig:
     def build(self, shape: tuple[int, ...], contrastive: float) -> ConditionalPriorVAE:
         """The generator for rows of a shape, with random weights from the default generator."""
         return ConditionalPriorVAE(shape, self, contrastive)
+
+
+class _Replay(NamedTuple):
+    """Latents of past tasks and what a frozen generator makes of them."""
+
+    z: Tensor
+    tasks: Tensor
+    classes: Tensor
+    x: Tensor
 
 
 class ConditionalPriorVAE(nn.Module, SupportMemory):
@@ -161,17 +174,18 @@ class ConditionalPriorVAE(nn.Module, SupportMemory):
         """Train on a task while keeping the past ones; random numbers also come from torch's default generator."""
         if self.config.output == "sigmoid":
             check_unit_range(x)
-        old = copy.deepcopy(self).eval().requires_grad_(False) if self.tasks else None
+        replays: Iterable[_Replay | None] = repeat(None)
+        if self.tasks and self.config.replay != "none":
+            replays = copy.deepcopy(self).eval().requires_grad_(False)._replays(generator)
         self._add(task, int(y.max()) + 1, generator)
-        new = len(self.tasks) - 1
         optimizer = torch.optim.Adam(self._learnt(), self.config.learning_rate, fused=True)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
             optimizer, self.config.steps, self.config.learning_rate / 20
         )
         self.train()
-        for _ in range(self.config.steps):
+        for replay, _ in zip(replays, range(self.config.steps)):
             rows = torch.randint(len(y), (min(len(y), self.config.batch_size),), generator=generator)
-            loss = self._loss(x[rows], y[rows], new, old, generator)
+            loss = self._loss(x[rows], y[rows], replay)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -206,20 +220,15 @@ class ConditionalPriorVAE(nn.Module, SupportMemory):
         components = classes * self.config.components
         return 4 * (sum(p.numel() for p in self.parameters()) - components * (latent**2 - latent) // 2 - classes)
 
-    def _loss(
-        self, x: Tensor, y: Tensor, new: int, old: ConditionalPriorVAE | None, generator: torch.Generator
-    ) -> Tensor:
+    def _loss(self, x: Tensor, y: Tensor, replay: _Replay | None) -> Tensor:
+        new = len(self.tasks) - 1
         tasks, labels = torch.full_like(y, new), y
-        past = classes = y[:0]
-        if old is not None and self.config.replay != "none":
-            past, classes = self._past(new, generator)
-            z = old._draw(past, classes, generator)
-            truth = old.decode(z, past)
-            if self.config.replay == "elbo":
-                x, tasks, labels = torch.cat([x, truth]), torch.cat([tasks, past]), torch.cat([y, classes])
+        if replay is not None and self.config.replay == "elbo":
+            pairs = ((x, replay.x), (tasks, replay.tasks), (labels, replay.classes))
+            x, tasks, labels = (torch.cat(pair) for pair in pairs)
         loss, mean, noise = self.bound(x, tasks, labels)
-        if self.config.replay == "distil" and len(past):
-            squares = (self.decode(z, past) - truth).flatten(1).square().sum(1)
+        if replay is not None and self.config.replay == "distil":
+            squares = (self.decode(replay.z, replay.tasks) - replay.x).flatten(1).square().sum(1)
             loss = loss + new * squares.mean() / (2 * noise)  # each past task weighs as much as the new one
         if self.contrastive:
             most = max(len(table) for table in self.means)
@@ -228,13 +237,17 @@ class ConditionalPriorVAE(nn.Module, SupportMemory):
             )
         return loss
 
-    def _past(self, new: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Tasks and classes to replay: the same number of each task, or random tasks where that were too many."""
+    def _replays(self, generator: torch.Generator) -> Iterator[_Replay]:
+        """What is replayed in every step, made up for many steps at once: of each task the same number on average."""
         most = round(self.config.replay_cap * self.config.batch_size)
-        count = min(most, new * self.config.replay_per_task)
-        tasks = torch.randint(new, (count,), generator=generator)
-        sizes = torch.tensor([len(table) for table in self.means])[tasks]
-        return tasks, (torch.rand(count, generator=generator) * sizes).long()
+        count = min(most, len(self.tasks) * self.config.replay_per_task)
+        sizes = torch.tensor([len(table) for table in self.means])
+        while True:
+            tasks = torch.randint(len(sizes), (_AHEAD * count,), generator=generator)
+            classes = (torch.rand(len(tasks), generator=generator) * sizes[tasks]).long()
+            z = self._draw(tasks, classes, generator)
+            parts = (z, tasks, classes, self.decode(z, tasks))
+            yield from map(_Replay._make, zip(*(part.split(count) for part in parts)))
 
     def _draw(self, tasks: Tensor, classes: Tensor, generator: torch.Generator) -> Tensor:
         rows = self._rows(tasks, classes)
