@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import approx_fprime, minimize
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 
 from harmonia.core.errors import InputError
 from harmonia.parts.gram import Matern, SquaredExponential, mean_embedding, mmd_squared
@@ -169,7 +170,9 @@ class TestPairs:
         np.testing.assert_allclose(found.ravel(), witness, atol=1e-13)
         signed = -np.ones(len(gram)) / len(gram)
         np.add.at(signed, rows, weights / len(rows))
-        assert pairs.mmd(truth.users, truth.items, weights) ** 2 == pytest.approx(signed @ gram @ signed, rel=1e-9)
+        mmd = pairs.mmd(truth.users, truth.items, weights)
+        assert pairs.mmd(truth.users, truth.items, weights, found) == mmd
+        assert mmd**2 == pytest.approx(signed @ gram @ signed, rel=1e-9)
 
     def test_mmd_is_that_of_the_two_samples(self, truth):
         kernel = SquaredExponential(2.0)
@@ -342,6 +345,12 @@ class TestBalancer:
         assert float(after) < 0.05 * float(mmd_squared(kernel, x, y))
         at = y[torch.from_numpy(model.anchors_)]
         assert len(mean_embedding(kernel, y, at)) == 50
+
+    def test_two_samples_leave_nothing_said_of_pairs_before(self, truth):
+        model = fitted(truth, n_anchors=5)
+        model.balance(truth.user_features, truth.user_features)
+        with pytest.raises(NotFittedError):
+            model.mmd()
 
     def test_few_effective_ratings_are_warned_of(self, truth):
         base = np.r_[1e6, np.ones(len(truth.users) - 1)]

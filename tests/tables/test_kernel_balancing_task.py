@@ -8,13 +8,15 @@ import sys
 import numpy as np
 import polars
 import pytest
+import torch
 
 from harmonia.core.claim import HOLDS, claims_in
 from harmonia.core.errors import InputError
 from harmonia.core.registry import find
 from harmonia.core.task import find_job, jobs_in
 from harmonia.media import Table
-from harmonia.tables.kernel_balancing import KernelBalancer, claim, semi_synthetic, task
+from harmonia.parts.gram import SquaredExponential
+from harmonia.tables.kernel_balancing import KernelBalancer, claim, figures, semi_synthetic, task
 from harmonia.tables.kernel_balancing.figures import principal_imbalance
 from harmonia.tables.kernel_balancing.rating_table import RatingTable, described
 from harmonia.tables.kernel_balancing.semi_synthetic import demo_ratings
@@ -115,6 +117,37 @@ def test_columns_are_found():
     plain = RatingTable.of(Table(polars.DataFrame({"x": ["a", "b"], "y": [3, 4], "z": [0.5, 0.6]})))
     np.testing.assert_array_equal(plain.values, [0.5, 0.6])
     assert not plain.at_random.any()
+
+
+def test_items_are_named_by_a_column_of_titles():
+    rows = {"user": ["a", "b", "a"], "item": [7, 7, 8], "rating": [1.0, 2.0, 3.0], "genre": ["x", "x", "x"]}
+    frame = polars.DataFrame({**rows, "title": ["Seven", "Seven", None]})
+    assert RatingTable.of(Table(frame)).titles == {"7": "Seven", "8": ""}
+    changed = frame.with_columns(title=polars.Series(["Seven", "Sieben", "Eight"]))
+    assert RatingTable.of(Table(changed)).titles is None  # one item, two titles
+    assert RatingTable.of(Table(frame.drop("title"))).titles is None  # a genre is no name
+
+
+def test_eigenfunctions_of_drawn_rows_are_continued_to_all(monkeypatch):
+    """Most rows are drawn, so that eigenvalues, by rows, and eigenfunctions hardly change."""
+    x = torch.from_numpy(np.random.default_rng(0).standard_normal((150, 1)))
+    values, functions = figures._smoothest(SquaredExponential(), x, 3)
+    monkeypatch.setattr(figures, "_DRAWN", 140)
+    drawn, continued = figures._smoothest(SquaredExponential(), x, 3)
+    np.testing.assert_allclose(drawn / 140, values / 150, rtol=0.1)
+    assert np.abs((functions * continued).mean(0)).min() > 0.99
+
+
+def test_maps_show_the_first_pattern_in_order(monkeypatch):
+    random = np.random.default_rng(0)
+    rows, columns = random.standard_normal(40), random.standard_normal(30)
+    for many, expected in ((800, (40, 30)), (10, (10, 10))):
+        monkeypatch.setattr(figures, "_SEEN", many)
+        order = figures._order(np.outer(rows, columns))
+        assert (len(order[0]), len(order[1])) == expected
+        for values, chosen in zip((rows, columns), order):
+            steps = np.diff(values[chosen])
+            assert (steps > 0).all() or (steps < 0).all()
 
 
 def bad(**columns):

@@ -76,7 +76,8 @@ def ptb_xl(root: str | Path, statements: Statements = "super-diag", split: Split
     if not rows:
         got = f"{len(stated)} records, {len(names)} statements of the kind '{statements}'"
         raise InputError(f"the {split} folds hold no record with such a statement", got, "Pass the whole of PTB-XL.")
-    values, leads = [], ()
+    values: list[ndarray] = []
+    leads: tuple[str, ...] = ()
     for row in track(rows, f"Records for {split}"):
         read, _, leads = wfdb_record(folder / records[2][row])
         values.append(read.astype(np.float32))

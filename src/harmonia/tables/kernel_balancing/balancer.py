@@ -194,7 +194,7 @@ class KernelBalancer(BaseEstimator):
         generator = np.random.default_rng(self.random_state)
         chosen = generator.choice(len(target), min(self.n_anchors, len(target)), replace=False)
         anchors = population[torch.from_numpy(chosen)]
-        vars(self).pop("pairs_", None)  # what is said of pairs of users and items holds no longer
+        self.__dict__.pop("pairs_", None)  # what is said of pairs of users and items holds no longer
         self.anchors_, self.base_weights_ = chosen, _checked_weights(base_weights, len(sample))
         self._take(
             balance_moments(

@@ -83,9 +83,8 @@ def balance_figure(balancer: KernelBalancer) -> Figure:
     limit = float(np.abs(maps[0]).max())
     names = ("Rated too often or too rarely: unweighted", "balanced, in the same colours")
     for axes, values, name in zip((left, right), maps, names):
-        picture = axes.imshow(
-            values[np.ix_(left_order, right_order)], cmap=DIVERGING, vmin=-limit, vmax=limit, aspect="auto"
-        )
+        shown, extent = values[np.ix_(left_order, right_order)], (0, values.shape[1], values.shape[0], 0)
+        picture = axes.imshow(shown, cmap=DIVERGING, vmin=-limit, vmax=limit, aspect="auto", extent=extent)
         axes.grid(False)
         axes.set_title(name)
         axes.set_xlabel("items")

@@ -77,8 +77,8 @@ class RatingTable:
         at_random = np.zeros(len(values), dtype=bool)
         if _EXPOSURE in table.names:
             at_random = (table.column(_EXPOSURE).cast(polars.String) == "random").fill_null(False).to_numpy()
-        features = [_describing(table, name, {*names, _EXPOSURE}) for name in names[:2]]
-        return cls(pairs, values, at_random, *features, _titles(table, names[1], names))
+        by_user, by_item = (_describing(table, name, {*names, _EXPOSURE}) for name in names[:2])
+        return cls(pairs, values, at_random, by_user, by_item, _titles(table, names[1], names))
 
 
 def described(table: Table, of: str) -> Described:
