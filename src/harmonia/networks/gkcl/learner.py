@@ -113,7 +113,7 @@ class Learner:
             task = self.tasks.setdefault(task_id, LearntTask(classes, TaskHead(self.recipe.penalty, self.recipe.scale)))
             if self.recipe.learns(first):
                 self._train(task_id, task, x[left], y[left], draw)
-                self._precise = {}
+        self._precise = {}
         if self.memory is None:
             sums = self.sums(x, y, len(classes))
             task.statistics = sums if task.statistics is None else task.statistics + sums

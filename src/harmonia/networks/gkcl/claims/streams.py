@@ -26,7 +26,7 @@ ROW_BYTES, CLASSES = 64, 80
 """Bytes of a stored row, and classes of all tasks together."""
 
 FOLDER = "HARMONIA_CIFAR100"
-PICTURES = VAEConfig(latent=128, hidden=128, layers="conv", steps=3000)
+PICTURES = VAEConfig(latent=64, hidden=128, layers="conv", steps=3000)
 
 _PAPER = "permuted digits here, SplitCIFAR100 there"
 
@@ -42,7 +42,7 @@ def _forgetting(result: StreamResult) -> float:
 def _mean(results: tuple[StreamResult, ...], of: Callable[[StreamResult], float]) -> tuple[float, float]:
     """Mean over seeds and its standard error."""
     values = np.array([of(result) for result in results])
-    return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
+    return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
 
 
 def _say(name: str, results: tuple[StreamResult, ...]) -> str:
@@ -210,21 +210,43 @@ def distilled(seed: int) -> Measured:
 
 
 @claim(
-    "Other features, priors and kernels do as well as the defaults",
-    place="KCL, ablation of kernels; variants of the generator",
-    unit="average accuracy of the best variant, permuted digits",
+    "Other kernels do as well as the linear one",
+    place="KCL, ablation of kernels",
+    unit="average accuracy of the best other kernel, permuted digits",
     better="higher",
     tier="full",
 )
-def variants(seed: int) -> Measured:
+def kernels(seed: int) -> Measured:
     found = {name: generated(seed, kernel=name) for name in ("rff", "laplace")}
-    found["two components a class"] = generated(seed, config=VAEConfig(components=2))
-    found["features of the encoder"] = _run(
-        lambda k: KernelContinualClassifier("encoder", memory="generator", random_state=k), seed
-    )
     note = "; ".join([_say("linear", generated(seed)), *(_say(name, results) for name, results in found.items())])
     best = max(_mean(results, _average)[0] for results in found.values())
     return Measured(best, _mean(generated(seed), _average)[0], note)
+
+
+@claim(
+    "The encoder's own features do as well as those of a network",
+    place="choice of features in the generative form",
+    unit="average accuracy, permuted digits, 8 tasks",
+    better="higher",
+    tier="full",
+)
+def encoder_features(seed: int) -> Measured:
+    results = _run(lambda k: KernelContinualClassifier("encoder", memory="generator", random_state=k), seed)
+    note = f"{_say('encoder', results)}; {_say('network', generated(seed))}"
+    return Measured(_mean(results, _average)[0], _mean(generated(seed), _average)[0], note)
+
+
+@claim(
+    "Two Gaussians a class are a better prior than one",
+    place="variant of the generator in the released code",
+    unit="average accuracy, permuted digits, 8 tasks",
+    better="higher",
+    tier="full",
+)
+def mixtures(seed: int) -> Measured:
+    results = generated(seed, config=VAEConfig(components=2))
+    note = f"{_say('two', results)}; {_say('one', generated(seed))}"
+    return Measured(_mean(results, _average)[0], _mean(generated(seed), _average)[0], note)
 
 
 @claim(
@@ -243,9 +265,9 @@ def split_cifar(seed: int) -> Measured | None:
     data = cifar100(folder)
     x, x_test = (pixels / np.float32(255) for pixels in (data.x, data.x_test))
     stream = split_classes(x, data.y, 5, test=(x_test, data.y_test))
-    made = KernelContinualClassifier(memory="generator", generator=PICTURES, random_state=seed)
-    results = {"generator": learn_stream(made, stream)}
-    n = max(1, round(results["generator"].memory_bytes / (100 * x[0].size)))
-    results[f"{n} a class"] = learn_stream(KernelContinualClassifier(n_per_class=n, random_state=seed), stream)
-    ours, theirs = (100 * result.metrics.average for result in results.values())
-    return Measured(ours - theirs, note="; ".join(_say(name, (result,)) for name, result in results.items()))
+    made = learn_stream(KernelContinualClassifier(memory="generator", generator=PICTURES, random_state=seed), stream)
+    n = max(1, round(made.memory_bytes / (100 * x[0].size)))
+    kept = learn_stream(KernelContinualClassifier(n_per_class=n, random_state=seed), stream)
+    listed = (f"A={_average(result):.3f} {result.memory_bytes:,} bytes" for result in (made, kept))
+    note = f"one seed; generator and {n} stored rows a class: {'; '.join(listed)}"
+    return Measured(100 * (_average(made) - _average(kept)), note=note)
