@@ -31,8 +31,8 @@ DataMap = Callable[[Tensor], Tensor]
 MOST_QUBITS = {"cpu": 20, "cuda": 24}
 """More are refused: 2^20 amplitudes of one row are 16 MiB."""
 
-_CACHED = 1 << 15
-"""Amplitudes that a processor works on at once: they and their phases stay in its cache."""
+_AT_ONCE = 1 << 17
+"""Amplitudes that a processor works on at once: few calls, and little memory besides the states themselves."""
 
 
 class Rotations(NamedTuple):
@@ -135,7 +135,7 @@ class PauliFeatureMap:
             InputError: another number of features, or states that do not fit into memory.
         """
         self._check(x)
-        rows = max(1, _CACHED // self.dimension)
+        rows = max(1, _AT_ONCE // self.dimension)
         if x.ndim == 2 and len(x) > rows and x.device.type == "cpu":
             return torch.cat([self._state(block) for block in x.split(rows)])
         return self._state(x)
