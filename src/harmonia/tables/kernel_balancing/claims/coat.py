@@ -160,6 +160,7 @@ _MODELS = {
 def tuned_gain(seed: int) -> Measured | None:
     """It does not: uniform weights, biases and a decay chosen by cross-validation beat all released variants.
 
+    AUC with seed 0: uniform .769, balanced .763, worst case .762, doubly robust .755, beside .73 to .75 as released.
     Much of the published gain is one of loss scale: inverse propensities multiply the loss by 12.5, and with the
     released weight decay an unweighted loss is regularised to death (`uniform_times` shows it).
     """
