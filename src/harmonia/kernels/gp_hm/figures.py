@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
@@ -49,8 +50,9 @@ def solution_figure(
     shown = left.imshow(mean.T, origin="lower", extent=extent, aspect="auto", cmap=DIVERGING, vmin=-most, vmax=most)
     colour_bar(left, shown, "u")
     if measured is not None:
-        look = {"c": measured[:, -1], "cmap": DIVERGING, "vmin": -most, "vmax": most, "edgecolors": INK}
-        left.scatter(*measured[:, :2].T, s=18, lw=0.7, label="measured", **look)
+        across, up, values = measured[:, 0], measured[:, 1], measured[:, -1]
+        look: dict[str, Any] = {"cmap": DIVERGING, "vmin": -most, "vmax": most, "edgecolors": INK}
+        left.scatter(across, up, c=values, s=18, lw=0.7, label="measured", **look)
         legend(left, loc="upper right", bbox_to_anchor=(1.0, 1.1))
     left.set_title(f"solution{where}")
     floor = max(float(error.max()) * 1e-6, 1e-16)
