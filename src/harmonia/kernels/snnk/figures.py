@@ -99,24 +99,24 @@ def kernel_figure(
     std: Float64[ndarray, " n"],
     errors: Mapping[str, tuple[Sequence[int], Sequence[float], Sequence[float]]],
     name: str,
-    features: int,
+    told: str,
 ) -> Figure:
-    """A function with its estimate, and the error by features of every split: measured and predicted."""
+    """A function with its estimate, and the error by features of every way: measured and predicted."""
     figure, (left, right) = new_figure(1, 2, title=f"{name} by random features", width=10.5, height=4.4)
     left.fill_between(z, mean - std, mean + std, color=PALETTE[0], alpha=0.2, lw=0, label="± one deviation")
-    left.plot(z, mean, color=PALETTE[0], label=f"mean estimate, {features} features")
+    left.plot(z, mean, color=PALETTE[0], label=f"mean estimate: {told}")
     left.plot(z, exact, color=INK, ls="--", lw=1.2, label=f"{name}(z)")
     left.set(xlabel="z = w · x", ylabel=f"{name}(z)")
     legend(left)
-    for colour, (split, (counts, measured, predicted)) in zip(PALETTE, errors.items()):
-        right.plot(counts, measured, "o-", color=colour, ms=5, label=f"{split} split")
+    for colour, (way, (counts, measured, predicted)) in zip(PALETTE, errors.items()):
+        right.plot(counts, measured, "o-", color=colour, ms=5, label=way)
         right.plot(counts, predicted, ":", color=colour)
     right.plot([], [], ":", color=INK, label="bound known before")
     right.set(xscale="log", yscale="log", xlabel="features", ylabel="root mean square error")
     right.set_xticks(counts, [str(count) for count in counts])
     right.minorticks_off()
     tops = [max(measured) for _, measured, _ in errors.values()]
-    right.set_ylim(top=3 * max(tops))
+    right.set_ylim(top=8 * max(tops))
     legend(right)
     return Figure(figure)
 

@@ -79,8 +79,7 @@ class PowerSeriesFeatures:
         product: float,
     ) -> PowerSeriesFeatures:
         """Random features, for pairs with about this ``|x| |w|``."""
-        options = {"generator": generator, "radius": product}
-        return cls(MaclaurinFeatures.draw(coefficients, inputs + 1, features, **options))
+        return cls(MaclaurinFeatures.draw(coefficients, inputs + 1, features, generator=generator, radius=product))
 
     def __call__(self, x: Float64[Tensor, "n inputs"]) -> Float64[Tensor, "n m"]:
         return self.maclaurin(torch.nn.functional.pad(x, (0, 1), value=1.0))

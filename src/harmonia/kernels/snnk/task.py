@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Annotated, Literal, TypedDict
+from typing import Annotated, Any, Literal, TypedDict
 
 import numpy as np
 import polars
@@ -20,7 +20,7 @@ from harmonia.kernels.snnk import figures
 from harmonia.kernels.snnk.comparison import ONE, TWO, WIDTHS, Split, Trial, trials
 from harmonia.kernels.snnk.compression import compress as compressed
 from harmonia.kernels.snnk.estimators import BundledSNNKClassifier, BundledSNNKRegressor
-from harmonia.kernels.snnk.fourier_series import FUNCTIONS
+from harmonia.kernels.snnk.fourier_series import FUNCTIONS, FourierSeries
 from harmonia.kernels.snnk.universal import UniversalRandomFeatures
 from harmonia.media import Figure, Table
 from harmonia.parts.features import Features, Target
@@ -198,7 +198,7 @@ class _Data:
 
 class Estimated(TypedDict):
     estimates: Annotated[Table, Field("z, the function, mean and deviation of the estimate")]
-    error: Annotated[float, Field("root mean square error of one estimate, adaptive split")]
+    error: Annotated[float, Field("root mean square error of one estimate, in the best way")]
     kernel: Annotated[Figure, Field("the function with its estimate, and error by features")]
 
 
@@ -219,35 +219,41 @@ def kernel(
     z = length * z
     exact = FUNCTIONS[function](torch.from_numpy(z)).numpy()
 
-    def estimates(split: str, count: int) -> tuple[ndarray, float]:
+    ways: dict[str, dict[str, Any]] = {
+        "powers": {"method": "maclaurin", "tolerance": 0.05},
+        "waves, adaptive split": {"split": "adaptive", "tolerance": None},
+        "waves, symmetric split": {"split": "symmetric", "tolerance": None},
+        "waves, one-sided split": {"split": "one-sided", "tolerance": None},
+    }
+
+    def estimates(way: str, count: int) -> tuple[ndarray, float]:
         found, bound = [], 0.0
         for draw in range(draws):
-            phi = UniversalRandomFeatures(
-                function, count, radius=1.05 * length, split=split, tolerance=None, random_state=seed + draw
-            )
+            phi = UniversalRandomFeatures(function, count, radius=1.05 * length, random_state=seed + draw, **ways[way])
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # the picture shows the error
                 phi.fit(x, weights=w)
             found.append(phi.transform(x) @ phi.transform_weights(w)[0])
-            bound = float(np.sqrt((phi.predicted_std(x, w) ** 2).mean() + phi.series_.error**2))
+            cut = phi.series_.error if isinstance(phi.series_, FourierSeries) else 0.0
+            bound = float(np.sqrt((phi.predicted_std(x, w) ** 2).mean() + cut**2))
         return np.array(found), bound
 
     counts = [count for count in (32, 128, 512, 2048) if count != features] + [features]
     counts.sort()
-    errors = {}
-    for split in track(("adaptive", "symmetric", "one-sided"), "Splits"):
-        pairs = [estimates(split, count) for count in counts]
+    errors, mine = {}, {}
+    for way in track(tuple(ways), "Ways"):
+        pairs = [estimates(way, count) for count in counts]
         measured = [float(np.sqrt(((found - exact) ** 2).mean())) for found, _ in pairs]
-        errors[split] = (counts, measured, [bound for _, bound in pairs])
-        if split == "adaptive":
-            mine = pairs[counts.index(features)][0]
-            error = measured[counts.index(features)]
-    mean, std = mine.mean(0), mine.std(0)
-    say(f"Error of one estimate with {features} features: {error:.3g}, size of {function}: {np.abs(exact).max():.3g}.")
+        errors[way] = (counts, measured, [bound for _, bound in pairs])
+        mine[way] = pairs[counts.index(features)][0]
+    error, best = min((errors[way][1][counts.index(features)], way) for way in ways)
+    mean, std = mine[best].mean(0), mine[best].std(0)
+    say(f"Least error of an estimate with {features} features, by {best}: {error:.3g}.")
+    say(f"Size of {function}: {np.abs(exact).max():.3g}.")
     return {
         "estimates": Table(polars.DataFrame({"z": z, function: exact, "mean": mean, "deviation": std})),
         "error": error,
-        "kernel": figures.kernel_figure(z, exact, mean, std, errors, function, features),
+        "kernel": figures.kernel_figure(z, exact, mean, std, errors, function, f"{features} features, {best}"),
     }
 
 

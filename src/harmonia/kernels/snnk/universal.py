@@ -54,6 +54,9 @@ class UniversalRandomFeatures(TransformerMixin, BaseEstimator):
         True
     """
 
+    series_: FourierSeries | ndarray
+    features_: UniversalFeatures | PowerSeriesFeatures
+
     def __init__(  # untyped: scikit-learn's constructors take anything, and `fit` checks
         self,
         f="cos",
@@ -118,9 +121,9 @@ class UniversalRandomFeatures(TransformerMixin, BaseEstimator):
         else:
             options = {"tolerance": float(self.tolerance)}
         adaptive = self.split == "adaptive"
-        self.series_ = FourierSeries.of(self.f, radius, product=product, **options)
+        series = self.series_ = FourierSeries.of(self.f, radius, product=product, **options)
         return UniversalFeatures.draw(
-            self.series_,
+            series,
             x.shape[1],
             int(self.n_features),
             generator=generator,
@@ -134,9 +137,9 @@ class UniversalRandomFeatures(TransformerMixin, BaseEstimator):
         self, x: torch.Tensor, w: torch.Tensor, product: float, radius: float, generator: torch.Generator
     ) -> PowerSeriesFeatures:
         tolerance = 0.01 if self.tolerance is None else float(self.tolerance)
-        self.series_ = power_series(self.f, radius, tolerance=tolerance)
+        coefficients = self.series_ = power_series(self.f, radius, tolerance=tolerance)
         return PowerSeriesFeatures.draw(
-            self.series_, x.shape[1], int(self.n_features), generator=generator, product=product
+            coefficients, x.shape[1], int(self.n_features), generator=generator, product=product
         )
 
     def transform(self, X: Any) -> Float64[ndarray, "n m"]:
