@@ -1,10 +1,18 @@
 """Private classification beside private gradient descent and private logistic regression; queries beside exact ones.
 
 All sides get the same 25,000 jittered digits and the same epsilon; what is compared before timing is their accuracy.
-diffprivlib needs an older scikit-learn and lives in an environment of its own.
+diffprivlib needs an older scikit-learn and lives in an environment of its own. LSQ-RFF is a repository and no package:
+its races are run when HARMONIA_LSQ names a folder with its `lsq.py` (github.com/talwagner/lsq); their outputs are
+errors beside the exact sums, from as many features at the same epsilon.
 """
 
+import os
+import sys
+
 import numpy as np
+
+LSQ = os.environ.get("HARMONIA_LSQ", "")
+"""A folder with LSQ's module, if there is one."""
 
 PINNED = (
     "diffprivlib==0.6.6",
@@ -84,6 +92,68 @@ def queries_theirs(n, q, d):
     return lambda: np.concatenate([rbf_kernel(part, x, gamma=1.0).mean(1) for part in np.array_split(y, 20)])
 
 
+def exact(x, y):
+    from sklearn.metrics.pairwise import rbf_kernel
+
+    return rbf_kernel(y, x, gamma=1.0).mean(1)
+
+
+def release_ours(n, d, features, eps):
+    from harmonia.kernels.private_kde import PrivateKDE
+
+    x, y = rows_and_queries(n, 50, d)
+    truth = exact(x, y)
+
+    def step():
+        model = PrivateKDE(bandwidth=1.0, eps=eps, n_features=features, random_state=0).fit(x)
+        return np.array([-np.abs(model.score_samples(y) - truth).mean()])
+
+    return step
+
+
+def release_lsq(n, d, features, eps):
+    sys.path.append(LSQ)
+    from lsq import LSQ_RFF
+
+    x, y = rows_and_queries(n, 50, d)
+    truth = exact(x, y)
+
+    def step():
+        model = LSQ_RFF(x, d, features)
+        model.sanitize(eps)
+        return np.array([-np.abs(model.private_kde(y) - truth).mean()])
+
+    return step
+
+
+def answer_ours(n, q, d, features, eps):
+    from harmonia.kernels.private_kde import PrivateKDE
+
+    x, y = rows_and_queries(n, q, d)
+    model = PrivateKDE(bandwidth=1.0, eps=eps, n_features=features, random_state=0).fit(x)
+    truth = exact(x, y[:50])
+
+    def step():
+        return np.array([-np.abs(model.score_samples(y)[:50] - truth).mean()])
+
+    return step
+
+
+def answer_lsq(n, q, d, features, eps):
+    sys.path.append(LSQ)
+    from lsq import LSQ_RFF
+
+    x, y = rows_and_queries(n, q, d)
+    model = LSQ_RFF(x, d, features)
+    model.sanitize(eps)
+    truth = exact(x, y[:50])
+
+    def step():
+        return np.array([-np.abs(model.private_kde(y)[:50] - truth).mean()])
+
+    return step
+
+
 try:
     from harmonia.app.bench import Race
 except ImportError:  # the peer's own environment
@@ -119,3 +189,27 @@ else:
             repeats=3,
         ),
     )
+    if LSQ:
+        RACES += (
+            Race(
+                "talwagner/lsq",
+                "release of 100,000 rows of 64 columns at epsilon 1, 1000 features; outputs are errors",
+                release_ours,
+                release_lsq,
+                {"n": 100_000, "d": 64, "features": 1000, "eps": 1.0},
+                tolerance=0.5,
+                repeats=3,
+                scores=True,
+                note="our noise is exact and on a grid, theirs floating-point",
+            ),
+            Race(
+                "talwagner/lsq",
+                "20,000 queries of 64 columns to a release of 100,000 rows, 1000 features; outputs are errors",
+                answer_ours,
+                answer_lsq,
+                {"n": 100_000, "q": 20_000, "d": 64, "features": 1000, "eps": 1.0},
+                tolerance=0.5,
+                repeats=3,
+                scores=True,
+            ),
+        )

@@ -424,6 +424,7 @@ def test_wrong_files_are_refused(rows, tmp_path):
         (PrivateKDE(method="hermite"), "bounds are missing"),
         (PrivateKDE(method="hermite", bounds=1.0, bandwidth=1e-4), "too many cells"),
         (PrivateKDE("laplace", method="hermite"), "Gaussian kernel"),
+        (PrivateKDE("inverse-l1", project_dim=2), "not l1"),
         (PrivateKDE(accountant=PrivacyAccountant(eps=0.5)), "budget does not allow"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

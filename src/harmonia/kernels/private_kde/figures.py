@@ -30,7 +30,7 @@ def map_figure(
         shown = each.imshow(
             values.T, origin="lower", extent=extent, cmap=SEQUENTIAL, vmin=low, vmax=high, aspect="auto"
         )
-        each.set(title=name, xlabel=names[0], ylabel=names[1])
+        each.set(title=name if len(maps) > 1 else "", xlabel=names[0], ylabel=names[1])
     colour_bar(axes[-1], shown, quantity)
     return Figure(figure)
 
@@ -59,10 +59,10 @@ def expected_figure(
 ) -> Figure:
     """Error to expect by epsilon, known before anything is released."""
     figure, [axes] = new_figure(title=f"Error to expect from about {rows:,.0f} rows", height=3.8)
-    for colour, (name, values) in zip(PALETTE, noise.items()):
-        axes.plot(eps, values, color=colour, lw=2, label=name)
+    for colour, style, (name, values) in zip(PALETTE, ("-", "--"), noise.items()):
+        axes.plot(eps, values, color=colour, lw=2, ls=style, label=name)
     if sampling:
-        axes.axhline(sampling, color=MUTED, ls="--", lw=1.2, label="most that random features add")
+        axes.axhline(sampling, color=MUTED, ls="-.", lw=1.2, label="most that random features add")
     axes.axvline(chosen, color=INK, lw=1, ls=":", label=f"chosen: epsilon {chosen:g}")
     axes.set(xscale="log", yscale="log", xlabel="epsilon: less is more private", ylabel=f"error of {quantity}")
     _plain_ticks(axes)

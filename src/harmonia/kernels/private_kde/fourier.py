@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from harmonia.core.errors import InputError
 from harmonia.kernels.private_kde.mechanism import COUNT_COST, ROUNDING, Blocks
 from harmonia.kernels.private_kde.similarity import Similarity
 from harmonia.kernels.private_kde.sketch import Sketch, chunks
@@ -50,10 +51,17 @@ class FourierSketch(Sketch):
         directions: Directions = "gaussian",
         seed: int = 0,
     ) -> FourierSketch:
-        """Random features of a kernel; with `project_dim` of rows projected to so many numbers."""
+        """Random features of a kernel; with `project_dim` of rows projected to so many numbers.
+
+        Raises:
+            InputError: a projection for a kernel of the l1 distance, which random projections do not keep.
+        """
         generator = torch.Generator().manual_seed(seed)
         project: Projection | None = None
         if project_dim is not None:
+            if similarity.distance == "l1":
+                mend = "Leave project_dim out, or use a kernel of the Euclidean distance."
+                raise InputError("random projections keep Euclidean distances, not l1", project_dim, mend)
             project = johnson_lindenstrauss(inputs, project_dim, generator=generator)
             inputs = project_dim
         count = features // 2
