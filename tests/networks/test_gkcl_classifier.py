@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -11,13 +13,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from harmonia.core.errors import InputError
+from harmonia.core.errors import InputError, MissingDependency
 from harmonia.networks.gkcl import (
     GaussiansConfig,
     KernelContinualClassifier,
     RandomBackbone,
     ReplayClassifier,
     VAEConfig,
+    avalanche_strategy,
     learn_stream,
     permuted_tasks,
     split_classes,
@@ -251,3 +254,9 @@ def test_a_poor_generator_is_told_of(digits):
     poor = VAEConfig(latent=1, hidden=2, embedding=1, steps=1, learning_rate=1e-6)
     with pytest.warns(UserWarning, match="train the generator longer"):
         KernelContinualClassifier(memory="generator", generator=poor, epochs=2, random_state=0).partial_fit(x, y)
+
+
+def test_a_missing_avalanche_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "avalanche", None)
+    with pytest.raises(MissingDependency, match=r"harmonia\[avalanche\]"):
+        avalanche_strategy(KernelContinualClassifier(), 10)

@@ -316,6 +316,22 @@ def test_a_class_of_two_kinds_needs_two_components():
     assert between[2] < 0.5 * between[1]
 
 
+def test_learnt_priors_are_what_is_drawn_from():
+    """Where past tasks are learnt again their priors move on, and so does what is made up of them."""
+    x, y = rows(30)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        config = VAEConfig(latent=2, hidden=8, embedding=2, steps=20, replay="elbo", prior="diagonal")
+        vae = ConditionalPriorVAE((6,), config)
+        vae.learn("first", x, y, seeded())
+        before = vae.log_variances[0].detach().clone()
+        vae.learn("second", 1 - x, y, seeded())
+    assert not torch.allclose(before, vae.log_variances[0])
+    z = vae._draw(torch.zeros(20_000, dtype=torch.long), torch.ones(20_000, dtype=torch.long), seeded()).detach()
+    torch.testing.assert_close(z.std(0), (vae.log_variances[0][1, 0].detach() / 2).exp(), atol=0, rtol=0.03)
+    torch.testing.assert_close(z.mean(0), vae.means[0][1, 0].detach(), atol=0.04, rtol=0)
+
+
 def test_generators_of_images_and_of_any_numbers():
     images, y = torch.rand(8, 1, 8, 8, generator=seeded()), torch.arange(8) % 2
     with torch.random.fork_rng():
