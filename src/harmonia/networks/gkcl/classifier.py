@@ -232,8 +232,9 @@ class KernelContinualClassifier(ClassifierMixin, BaseEstimator):
         """A copy to be given away: its sums carry noise that makes them (epsilon, delta) differentially private.
 
         No event is more than ``e^epsilon`` times likelier, but for delta, when one row is added to a task or taken
-        away. A task's classes are public; rows of one person in several tasks, or several releases, add up (see
-        `harmonia.kernels.private_kde.compose`). What the copy learns afterwards is not protected.
+        away. A task's classes are public, and so must be the backbone's lengthscale; rows of one person in several
+        tasks, or several releases, add up (see `harmonia.kernels.private_kde.compose`). What the copy learns
+        afterwards is not protected.
 
         Arguments:
             epsilon, delta: The budget of each task.
