@@ -34,7 +34,7 @@ def tradeoff_figure(trials: Sequence[Trial], score: str) -> Figure:
         scores = [one.score for one in some]
         axes[0].plot([one.parameters for one in some], scores, label=name, ms=5, lw=1.6, **style)
         axes[1].plot([one.seconds for one in some], scores, ms=5, lw=1.6, **style)
-    for each, label in zip(axes, ("trainable parameters", "seconds to fit")):
+    for each, label in zip(axes, ("trainable parameters", "processor seconds to fit")):
         each.set(xscale="log", xlabel=label, ylim=(floor, None))
     axes[0].set_ylabel(f"{score} on rows left out")
     handles, labels = axes[0].get_legend_handles_labels()
