@@ -32,7 +32,7 @@ from harmonia.kernels.private_kde import (
 from harmonia.kernels.private_kde.fourier import FourierSketch
 from harmonia.kernels.private_kde.haar import HaarSketch
 from harmonia.kernels.private_kde.hermite import HermiteSketch
-from harmonia.kernels.private_kde.noise import Randomness, continuous, draw
+from harmonia.parts.privacy.noise import Randomness, continuous, draw
 
 REPRODUCIBLE = {"random_state": 0, "unsafe_reproducible": True}
 FREE = {"eps": math.inf, "secure": False, "random_state": 0}

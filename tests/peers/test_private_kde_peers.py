@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from harmonia.kernels.private_kde.accounting import epsilon_of_rho, gaussian_ratio
+from harmonia.parts.privacy.accounting import epsilon_of_rho, gaussian_ratio
 
 pytestmark = pytest.mark.peer
 

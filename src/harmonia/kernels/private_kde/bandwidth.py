@@ -9,9 +9,9 @@ import numpy as np
 from sklearn.utils.validation import check_array
 
 from harmonia.core.errors import InputError
-from harmonia.kernels.private_kde.accounting import PrivacyAccountant
 from harmonia.kernels.private_kde.distances import PrivateDistanceSum
 from harmonia.kernels.private_kde.moments import MomentSketch
+from harmonia.parts.privacy.accounting import PrivacyAccountant
 
 
 def check_bandwidth(bandwidth: Any) -> float:

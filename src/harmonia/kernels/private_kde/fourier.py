@@ -17,10 +17,10 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from harmonia.core.errors import InputError
-from harmonia.kernels.private_kde.mechanism import COUNT_COST, ROUNDING, Blocks
 from harmonia.kernels.private_kde.similarity import Similarity
 from harmonia.kernels.private_kde.sketch import Sketch, chunks
 from harmonia.parts.gram import DenseProjection, Directions, Projection, StructuredProjection, johnson_lindenstrauss
+from harmonia.parts.privacy.mechanism import COUNT_COST, ROUNDING, Blocks
 
 
 class FourierSketch(Sketch):

@@ -28,8 +28,8 @@ from jaxtyping import Float64
 from scipy.fft import irfft, rfft
 
 from harmonia.core.errors import InputError
-from harmonia.kernels.private_kde.mechanism import Blocks
 from harmonia.kernels.private_kde.sketch import Sketch, chunks
+from harmonia.parts.privacy.mechanism import Blocks
 
 Profile = Callable[[np.ndarray], np.ndarray]
 

@@ -19,8 +19,8 @@ from jaxtyping import Float64
 from scipy.special import eval_hermite, factorial
 
 from harmonia.core.errors import InputError
-from harmonia.kernels.private_kde.mechanism import COUNT_COST, ROUNDING, Blocks
 from harmonia.kernels.private_kde.sketch import Sketch, chunks
+from harmonia.parts.privacy.mechanism import COUNT_COST, ROUNDING, Blocks
 
 MOST_NUMBERS = 1 << 24
 

@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Float64
 
 from harmonia.kernels.private_kde.domain import Domain
-from harmonia.kernels.private_kde.mechanism import COUNT_COST, ROUNDING, Blocks, column_sums
 from harmonia.kernels.private_kde.sketch import Sketch, chunks
+from harmonia.parts.privacy.mechanism import COUNT_COST, ROUNDING, Blocks, column_sums
 
 
 class MomentSketch(Sketch):

@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Float64
 
 from harmonia.kernels.private_kde.haar import cell_counts
-from harmonia.kernels.private_kde.mechanism import Blocks
 from harmonia.kernels.private_kde.sketch import Sketch, chunks
+from harmonia.parts.privacy.mechanism import Blocks
 
 
 class ShellSketch(Sketch):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from harmonia.kernels.private_kde.mechanism import Blocks
+from harmonia.parts.privacy.mechanism import Blocks
 
 _CHUNK_NUMBERS = 1 << 21
 """Numbers of an intermediate array."""

@@ -13,8 +13,8 @@ import numpy as np
 
 from harmonia.core.errors import InputError
 from harmonia.core.media import whole_file
-from harmonia.kernels.private_kde.accounting import Charge, PrivacyAccountant
-from harmonia.kernels.private_kde.mechanism import Budget, Mechanism
+from harmonia.parts.privacy.accounting import Charge, PrivacyAccountant
+from harmonia.parts.privacy.mechanism import Budget, Mechanism
 
 FORMAT = "harmonia private sketch 1"
 

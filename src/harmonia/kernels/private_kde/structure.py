@@ -14,11 +14,11 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from harmonia.core.errors import InputError
-from harmonia.kernels.private_kde.accounting import PrivacyAccountant, Spent
-from harmonia.kernels.private_kde.mechanism import Budget, Mechanism
-from harmonia.kernels.private_kde.noise import Randomness
 from harmonia.kernels.private_kde.sketch import Sketch
 from harmonia.kernels.private_kde.storage import read_sketch, refuse_unreleased, write_sketch
+from harmonia.parts.privacy.accounting import PrivacyAccountant, Spent
+from harmonia.parts.privacy.mechanism import Budget, Mechanism
+from harmonia.parts.privacy.noise import Randomness
 
 
 class ExpectedError(NamedTuple):

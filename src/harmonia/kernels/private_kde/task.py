@@ -19,10 +19,10 @@ from harmonia.kernels.private_kde import figures, prior
 from harmonia.kernels.private_kde.classifier import PrivateSimilarityClassifier
 from harmonia.kernels.private_kde.distances import PrivateDistanceSum
 from harmonia.kernels.private_kde.kde import PrivateKDE
-from harmonia.kernels.private_kde.mechanism import Budget, Mechanism
 from harmonia.kernels.private_kde.similarity import Similarity
 from harmonia.media import Figure, Table
 from harmonia.parts.features import Target
+from harmonia.parts.privacy.mechanism import Budget, Mechanism
 
 Measure = Literal["gaussian", "exponential", "laplace", "cauchy", "inverse", "inverse-l1", "l1", "l2", "sqeuclidean"]
 DISTANCES = ("l1", "l2", "sqeuclidean")

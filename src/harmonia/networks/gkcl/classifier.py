@@ -17,12 +17,12 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from harmonia.core.errors import InputError
-from harmonia.kernels.private_kde import Randomness
 from harmonia.networks.gkcl.backbones import RandomBackbone
 from harmonia.networks.gkcl.head import SupportFit
 from harmonia.networks.gkcl.learner import Learner, LearntTask
 from harmonia.networks.gkcl.privacy import private_sums
 from harmonia.networks.gkcl.recipe import Recipe
+from harmonia.parts.privacy import Randomness
 
 
 class KernelContinualClassifier(ClassifierMixin, BaseEstimator):
@@ -233,7 +233,7 @@ class KernelContinualClassifier(ClassifierMixin, BaseEstimator):
 
         No event is more than ``e^epsilon`` times likelier, but for delta, when one row is added to a task or taken
         away. A task's classes are public, and so must be the backbone's lengthscale; rows of one person in several
-        tasks, or several releases, add up (see `harmonia.kernels.private_kde.compose`). What the copy learns
+        tasks, or several releases, add up (see `harmonia.parts.privacy.compose`). What the copy learns
         afterwards is not protected.
 
         Arguments:

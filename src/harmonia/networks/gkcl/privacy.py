@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from harmonia.core.errors import InputError
-from harmonia.kernels.private_kde import Blocks, Budget, Mechanism, Randomness
 from harmonia.parts.gram import NormalEquations
+from harmonia.parts.privacy import Blocks, Budget, Mechanism, Randomness
 
 _SLACK = 1e-3
 """By how much lengths are declared larger than they are: for the rounding of sums to the grid of the noise."""

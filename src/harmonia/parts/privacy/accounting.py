@@ -20,7 +20,7 @@ from scipy.optimize import brentq, minimize_scalar
 from scipy.special import log_ndtr
 
 from harmonia.core.errors import InputError
-from harmonia.kernels.private_kde.noise import NoiseKind, rounding_distance
+from harmonia.parts.privacy.noise import NoiseKind, rounding_distance
 
 Neighbours = Literal["add-remove", "replace-one"]
 

@@ -17,8 +17,8 @@ import numpy as np
 from jaxtyping import Float64, Int
 
 from harmonia.core.errors import InputError
-from harmonia.kernels.private_kde.accounting import Charge, Neighbours, calibrated_ratio, check_budget
-from harmonia.kernels.private_kde.noise import STEPS, NoiseKind, Randomness, continuous, draw
+from harmonia.parts.privacy.accounting import Charge, Neighbours, calibrated_ratio, check_budget
+from harmonia.parts.privacy.noise import STEPS, NoiseKind, Randomness, continuous, draw
 
 Choice = Literal["auto", "laplace", "gaussian"]
 
