@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -17,6 +19,7 @@ KINDS = {
     "companion": {"selective": False, "transition": "companion"},
     "one way": {"bidirectional": False},
     "Mamba's hold": {"hold": "euler"},
+    "bounded": {"bounded": True},
 }
 SMALL = {"d_model": 6, "d_state": 3, "n_layers": 2, "dropout": 0.0}
 
@@ -72,6 +75,22 @@ def test_parameters_have_a_gradient():
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in found.parameters())
 
 
+@pytest.mark.parametrize(("bounded", "power"), [(True, 1), (False, 3)], ids=["bounded", "as in Mamba"])
+def test_outputs_grow_like_their_input(bounded, power):
+    found, x = layer(bounded=bounded), values(1, 3, 8, 4)
+    with torch.no_grad():
+        sizes = [float(found(scale * x).norm()) for scale in (1e3, 1e4)]
+    # Steps grow too, and with them what a scan forgets: a little less than the cube.
+    assert math.log10(sizes[1] / sizes[0]) == pytest.approx(power, abs=0.05 if bounded else 0.5)
+
+
+def test_small_inputs_are_read_as_they_are():
+    plain, bounded = layer(), layer(bounded=True)
+    x = 1e-4 * values(1, 3, 8, 4)
+    with torch.no_grad():
+        torch.testing.assert_close(bounded(x), plain(x), rtol=1e-7, atol=0)
+
+
 def test_impossible_layers():
     with pytest.raises(InputError, match="companion"):
         SSM2d(2, 2, transition="companion")
@@ -82,7 +101,7 @@ def test_impossible_layers():
 
 
 def test_the_stream_is_the_same_in_pieces():
-    for options in ({}, {"coupled": False}, {"seasonal": False}, {"patch": 3}, {"conv": 1}):
+    for options in ({}, {"coupled": False}, {"seasonal": False}, {"patch": 3}, {"conv": 1}, {"variates": 4}):
         found, x = model(**options), values(2, 12, 4)
         with torch.no_grad():
             first, state = found.run(x[:, :6])
@@ -132,6 +151,24 @@ def test_what_was_not_seen_does_not_count_in_the_scan():
         plain, gap = found.streams(x).total(), found.streams(x * seen, seen).total()
         torch.testing.assert_close(gap[:, :, :4], plain[:, :, :4])
         assert not torch.allclose(gap[:, :, 4:], plain[:, :, 4:])
+
+
+def test_embeddings_tell_variables_apart():
+    """Without coupling and without embeddings, a class is the same whatever the order of the variables."""
+    x = values(2, 10, 3)
+    for variates in (0, 3):
+        found = model(classes=4, coupled=False, variates=variates)
+        with torch.no_grad():
+            same = torch.allclose(found.classify(x), found.classify(x.flip(2)))
+            assert same == (variates == 0)
+            if variates:  # it is a bias: moved into that of the embedding, one for all is none
+                found.variate.fill_(0.3)
+                plain = model(classes=4, coupled=False)
+                plain.load_state_dict({k: v for k, v in found.state_dict().items() if k != "variate"})
+                plain.embed.bias += 0.3
+                torch.testing.assert_close(plain.classify(x), found.classify(x))
+    with pytest.raises(InputError, match="3 variables"):
+        found.classify(values(2, 10, 4))
 
 
 def test_padding_changes_no_class():

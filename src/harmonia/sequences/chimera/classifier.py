@@ -46,6 +46,8 @@ class ChimeraClassifier(ClassifierMixin, SequenceInput, BaseEstimator):
         transition: ``diag`` (2-D Mamba) or ``scalar`` (2-D Mamba-2).
         coupled: Whether channels know of each other before the end.
         seasonal: Whether there is a seasonal head beside the trend head.
+        variate_embedding: Whether each channel has a learned embedding of its own. Without, nothing but their order
+            tells channels apart.
         epochs: Passes over the data.
         batch_size: Sequences a step.
         learning_rate: Peak.
@@ -79,6 +81,7 @@ class ChimeraClassifier(ClassifierMixin, SequenceInput, BaseEstimator):
         transition="diag",
         coupled=True,
         seasonal=True,
+        variate_embedding=True,
         epochs=30,
         batch_size=16,
         learning_rate=4e-3,
@@ -95,6 +98,7 @@ class ChimeraClassifier(ClassifierMixin, SequenceInput, BaseEstimator):
         self.transition = transition
         self.coupled = coupled
         self.seasonal = seasonal
+        self.variate_embedding = variate_embedding
         self.epochs = epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
@@ -132,6 +136,7 @@ class ChimeraClassifier(ClassifierMixin, SequenceInput, BaseEstimator):
             bidirectional=sequences.channels > 1,
             seasonal=self.seasonal,
             classes=len(self.classes_),
+            variates=sequences.channels if self.variate_embedding and sequences.channels > 1 else 0,
         )
         self.scaler_ = Scaler.of(sequences)
         values = Sequences(self._scaled(sequences.values, sequences.lengths), sequences.lengths)
@@ -223,7 +228,8 @@ class ChimeraClassifier(ClassifierMixin, SequenceInput, BaseEstimator):
         """
         model, described = unpack(path, "ChimeraClassifier")
         known = cls._get_param_names()
-        found = cls(**{name: value for name, value in vars(model.config).items() if name in known})
+        given = {name: value for name, value in vars(model.config).items() if name in known}
+        found = cls(**given, variate_embedding=model.config.variates > 0)
         found.model_, found.history_ = model, ()
         found.classes_, found.several_ = np.array(described["classes"]), described["several"]
         found.scaler_ = Scaler(*(np.array(described["scaler"][name]) for name in ("mean", "spread")))

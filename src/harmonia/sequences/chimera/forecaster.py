@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -72,6 +73,7 @@ class ChimeraForecaster(PointForecaster):
         dropout: Probability.
         coupled: Whether variables know of each other.
         seasonal: Whether there is a seasonal head.
+        variate_embedding: Whether each variable has a learned embedding of its own.
         transition: ``diag`` (2-D Mamba) or ``scalar`` (2-D Mamba-2).
         normalise: ``window``, ``series``, or ``auto``: ``window``, unless the linear rule predicts the last
             part clearly better by the other.
@@ -119,6 +121,7 @@ class ChimeraForecaster(PointForecaster):
         dropout: float = 0.1,
         coupled: bool = True,
         seasonal: bool = True,
+        variate_embedding: bool = False,
         transition: Literal["diag", "scalar"] = "diag",
         normalise: Any = "auto",
         variable_order: Any = "given",
@@ -155,6 +158,7 @@ class ChimeraForecaster(PointForecaster):
             lookback=self.lookback,
         )
         self.mode, self.normalise, self.variable_order, self.nan = mode, normalise, variable_order, nan
+        self.variate_embedding = variate_embedding
         self.steps, self.batch_size, self.learning_rate, self.weight_decay = (
             steps, batch_size, learning_rate, weight_decay
         )  # fmt: skip
@@ -181,7 +185,8 @@ class ChimeraForecaster(PointForecaster):
         late = Late(series, self.lookback, self.horizon)
         apart = self.mode == "direct" and late.leaves(2)
         self.scale_ = Scale.of(series, self.normalise, late).ordered(self.order_)
-        model = new_model(self.config, self.random_state)
+        variates = len(self.names_) if self.variate_embedding else 0
+        model = new_model(replace(self.config, variates=variates), self.random_state)
         self._solve_linear(model, late.early(series) if apart else series)
         model.linear.requires_grad_(False)
         # Values, and whether each was seen, side by side in the same windows.

@@ -46,13 +46,15 @@ class ChimeraConfig:
         bidirectional: Whether to sweep over variables in both orders.
         selective: Whether steps and weights depend on the input.
         transition: ``diag``, ``scalar`` or ``companion``.
-        coupling: ``stable`` or ``paper``.
+        coupling: ``stable`` or ``paper``; the stable one also bounds what steps and weights read, see `Sweep`.
         seasonal: Whether there is a seasonal head beside the trend head.
         coupled: Whether variables know of each other; without, every variable is a series by itself.
         horizon: Values a forecast has; 0 without one.
         lookback: Values of a window that is forecast from.
         recent: Last steps of the grid that a forecast is read from.
         classes: Classes; 0 without.
+        variates: Variables that the network tells apart by a learned embedding each; 0: any number of them, and which
+            is which shows in their values and neighbours alone.
 
     Raises:
         InputError: sizes that are not positive, or a window that is no whole number of patches.
@@ -74,6 +76,7 @@ class ChimeraConfig:
     lookback: int = 0
     recent: int = 8
     classes: int = 0
+    variates: int = 0
 
     def __post_init__(self) -> None:
         for name in ("d_model", "d_state", "n_layers", "patch", "conv", "recent"):
@@ -147,6 +150,7 @@ class ChimeraBlock(nn.Module):
             "selective": config.selective,
             "transition": config.transition,
             "coupling": config.coupling,
+            "bounded": config.coupling == "stable",
         }
         self.trend = SSM2d(width, config.d_state, step_t=SLOW, **options)
         self.season = SSM2d(width, config.d_state, step_t=FAST, **options) if config.seasonal else None
@@ -210,6 +214,9 @@ class ChimeraModel(nn.Module):
         super().__init__()
         self.config = config
         self.embed = nn.Linear(config.patch, config.d_model)
+        if config.variates:  # a bias of each variable's own, which starts where that of all does
+            bound = config.patch**-0.5
+            self.variate = nn.Parameter(torch.empty(config.variates, 1, config.d_model).uniform_(-bound, bound))
         self.blocks = nn.ModuleList(ChimeraBlock(config) for _ in range(config.n_layers))
         self.next = nn.Linear(config.d_model, config.patch)
         if config.horizon:
@@ -233,7 +240,7 @@ class ChimeraModel(nn.Module):
             window: Values, normalised; zeros where they were not seen.
             seen: Which were; a step of the grid counts as seen where any of its values was.
         """
-        start = self.embed(self._patches(window))
+        start = self._embedded(window)
         cells = None if seen is None else self._patches(seen).any(-1)
         if not self.config.coupled:  # every variable is a grid of one row
             start = start.flatten(0, 1).unsqueeze(1)
@@ -246,6 +253,15 @@ class ChimeraModel(nn.Module):
         return Streams(
             *(each if self.config.coupled else each.view(len(window), -1, *each.shape[2:]) for each in found)
         )
+
+    def _embedded(self, window: Tensor) -> Tensor:
+        stream: Tensor = self.embed(self._patches(window))
+        if not self.config.variates:
+            return stream
+        if stream.shape[1] != self.config.variates:
+            mend = "Pass these, or use a network without variates."
+            raise InputError(f"the network knows {self.config.variates} variables", stream.shape[1], mend)
+        return stream + self.variate
 
     def _patches(self, window: Tensor) -> Tensor:
         return window.transpose(1, 2).unflatten(-1, (-1, self.config.patch))
@@ -286,7 +302,7 @@ class ChimeraModel(nn.Module):
         self, window: Float[Tensor, "batch time variables"], state: tuple[BlockState, ...] | None = None
     ) -> tuple[Float[Tensor, "batch time variables"], tuple[BlockState, ...]]:
         """As `following`, from a state on; and the state after it, whose size does not grow with time."""
-        stream = self.embed(self._patches(window))
+        stream = self._embedded(window)
         if not self.config.coupled:
             stream = stream.flatten(0, 1).unsqueeze(1)
         states = []
@@ -337,8 +353,8 @@ def _rows(u: Tensor) -> Tensor:
 
 
 def parameter_groups(model: nn.Module, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
-    """For an optimizer: rates, steps, couplings, direct terms, norms and biases are not decayed."""
-    plain = ("_log", "couple2", "couple3", "bias", "bias_t", "bias_v", ".D", "gamma", "constants")
+    """For an optimizer: rates, steps, couplings, direct terms, norms, biases and embeddings are not decayed."""
+    plain = ("_log", "couple2", "couple3", "bias", "bias_t", "bias_v", ".D", "gamma", "constants", "variate")
     decayed = [p for name, p in model.named_parameters() if not name.endswith(plain)]
     others = [p for name, p in model.named_parameters() if name.endswith(plain)]
     return [

@@ -40,6 +40,8 @@ class Sweep(nn.Module):
             ``companion`` along time (autoregressions; not selective).
         coupling: See `selective_scan_2d`.
         hold: Likewise.
+        bounded: Whether steps and weights read ``x / sqrt(1 + mean(x^2))`` instead of x. Outputs then grow like their
+            input, no more like its cube, which heads behind one another would raise to the ninth power and beyond.
 
     Raises:
         InputError: a companion matrix that should depend on the input.
@@ -56,6 +58,7 @@ class Sweep(nn.Module):
         transition: Transition = "diag",
         coupling: Coupling = "stable",
         hold: Hold = "zoh",
+        bounded: bool = False,
     ) -> None:
         super().__init__()
         if transition == "companion" and selective:
@@ -63,7 +66,7 @@ class Sweep(nn.Module):
                 "a companion matrix does not depend on the input", "selective=True", "Use selective=False."
             )
         self.d_state, self.selective, self.transition = d_state, selective, transition
-        self.coupling, self.hold = coupling, hold
+        self.coupling, self.hold, self.bounded = coupling, hold, bounded
         rates = 1 if transition == "scalar" else d_state
         initial = torch.log(torch.arange(1.0, rates + 1)).repeat(d_model, 1)
         self.A1_log, self.A4_log = (nn.Parameter(initial.clone()) for _ in range(2))
@@ -143,6 +146,8 @@ class Sweep(nn.Module):
     def _per_cell(self, x: Tensor, seen: Tensor | None) -> tuple[Tensor, ...]:
         """Steps along time and across variables, and the four weights, of every cell."""
         if self.selective:
+            if self.bounded:
+                x = x * torch.rsqrt(1 + x.square().mean(-1, keepdim=True))
             low_t, low_v = self.low(x).chunk(2, -1)
             delta_t = F.softplus(self.steps_t(low_t) + self.bias_t)
             delta_v = F.softplus(self.steps_v(low_v) + self.bias_v)
