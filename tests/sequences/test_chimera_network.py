@@ -153,27 +153,29 @@ def test_what_was_not_seen_does_not_count_in_the_scan():
         assert not torch.allclose(gap[:, :, 4:], plain[:, :, 4:])
 
 
-def test_embeddings_tell_variables_apart():
-    """Without coupling and without embeddings, a class is the same whatever the order of the variables."""
+def test_variables_are_told_apart_by_what_is_their_own():
+    """Without coupling and embeddings, a class is the same whatever the order of the variables."""
     x = values(2, 10, 3)
     for variates in (0, 3):
         found = model(classes=4, coupled=False, variates=variates)
         with torch.no_grad():
-            same = torch.allclose(found.classify(x), found.classify(x.flip(2)))
-            assert same == (variates == 0)
-            if variates:  # it is a bias: moved into that of the embedding, one for all is none
-                found.variate.fill_(0.3)
-                plain = model(classes=4, coupled=False)
-                plain.load_state_dict({k: v for k, v in found.state_dict().items() if k != "variate"})
-                plain.embed.bias += 0.3
-                torch.testing.assert_close(plain.classify(x), found.classify(x))
+            assert torch.allclose(found.classify(x), found.classify(x.flip(2))) == (variates == 0)
     with pytest.raises(InputError, match="3 variables"):
         found.classify(values(2, 10, 4))
 
 
+def test_one_embedding_for_all_is_a_bias():
+    found, plain, x = model(variates=3), model(), values(2, 10, 3)
+    with torch.no_grad():
+        found.variate.fill_(0.3)
+        plain.load_state_dict({name: each for name, each in found.state_dict().items() if name != "variate"})
+        plain.embed.bias += 0.3
+        torch.testing.assert_close(plain.following(x), found.following(x))
+
+
 def test_padding_changes_no_class():
-    for patch in (1, 4):
-        found, x = model(classes=3, patch=patch), values(2, 11, 3)
+    for options in ({"patch": 1}, {"patch": 4}, {"variates": 3}):
+        found, x = model(classes=3, **options), values(2, 11, 3)
         lengths = torch.tensor([11, 7])
         padded = torch.cat([x, torch.zeros(2, 6, 3, dtype=torch.float64)], 1)
         padded[1, 7:] = 0

@@ -32,10 +32,10 @@ STEPS = 64
 class ChimeraClassifier(ClassifierMixin, SequenceInput, BaseEstimator):
     """Classify sequences of many channels by two-dimensional selective state spaces.
 
-    Chimera (arXiv 2406.04320): states run along time and across channels at once; the mean over time, then channels
-    weighted by attention, decide. Takes ``(n, time)``, ``(n, time, channels)`` or a list of arrays of any lengths;
-    inputs are standardised by channel. Labels are one class a sequence, or a matrix of zeros and ones ``(n, labels)``
-    where a sequence has any number of them.
+    Chimera (arXiv 2406.04320): states run along time and across channels at once; the means over time of all channels
+    decide. Takes ``(n, time)``, ``(n, time, channels)`` or a list of arrays of any lengths; inputs are standardised by
+    channel. Labels are one class a sequence, or a matrix of zeros and ones ``(n, labels)`` where a sequence has any
+    number of them.
 
     Arguments:
         d_model: Channels of the network.
@@ -46,8 +46,8 @@ class ChimeraClassifier(ClassifierMixin, SequenceInput, BaseEstimator):
         transition: ``diag`` (2-D Mamba) or ``scalar`` (2-D Mamba-2).
         coupled: Whether channels know of each other before the end.
         seasonal: Whether there is a seasonal head beside the trend head.
-        variate_embedding: Whether each channel has a learned embedding of its own. Without, nothing but their order
-            tells channels apart.
+        variate_embedding: Whether each channel has a learned embedding, and weights in the decision, of its own.
+            Without, their order alone tells channels apart, and attention weighs them.
         epochs: Passes over the data.
         batch_size: Sequences a step.
         learning_rate: Peak.

@@ -53,8 +53,8 @@ class ChimeraConfig:
         lookback: Values of a window that is forecast from.
         recent: Last steps of the grid that a forecast is read from.
         classes: Classes; 0 without.
-        variates: Variables that the network tells apart by a learned embedding each; 0: any number of them, and which
-            is which shows in their values and neighbours alone.
+        variates: Variables that the network tells apart, by a learned embedding each and weights of their own in the
+            class; 0: any number of them, and which is which shows in their values and neighbours alone.
 
     Raises:
         InputError: sizes that are not positive, or a window that is no whole number of patches.
@@ -226,8 +226,8 @@ class ChimeraModel(nn.Module):
             self.gains: Tensor
             self.register_buffer("gains", torch.ones(2))
         if config.classes:
-            self.attend = nn.Linear(config.d_model, 1)
-            self.decide = nn.Linear(config.d_model, config.classes)
+            self.attend = None if config.variates else nn.Linear(config.d_model, 1)
+            self.decide = nn.Linear(max(1, config.variates) * config.d_model, config.classes)
 
     # ------------------------------------------------------------------------------------------------- the stream
 
@@ -329,7 +329,7 @@ class ChimeraModel(nn.Module):
     def classify(
         self, values: Float[Tensor, "batch time variables"], lengths: Int64[Tensor, " batch"] | None = None
     ) -> Float[Tensor, "batch classes"]:
-        """Logits: the mean over time, then variables weighted by attention.
+        """Logits: the mean over time, then variables side by side where they are told apart, or weighted by attention.
 
         Arguments:
             values: Sequences, zeros behind shorter ones.
@@ -342,8 +342,8 @@ class ChimeraModel(nn.Module):
         counts = stream.new_full((len(values),), steps) if lengths is None else (lengths / patch).ceil().to(stream)
         inside = torch.arange(steps, device=stream.device) < counts[:, None]
         mean = (stream * inside[:, None, :, None]).sum(2) / counts[:, None, None]
-        share = torch.softmax(self.attend(mean), 1)
-        found: Tensor = self.decide((share * mean).sum(1))
+        read = mean.flatten(1) if self.attend is None else (torch.softmax(self.attend(mean), 1) * mean).sum(1)
+        found: Tensor = self.decide(read)
         return found
 
 
