@@ -13,7 +13,6 @@ from sklearn.kernel_ridge import KernelRidge
 from torch.distributions import Normal, kl_divergence
 
 from harmonia.core.errors import InputError
-from harmonia.kernels.private_kde import Randomness
 from harmonia.networks.gkcl import (
     MLP,
     ClassGaussians,
@@ -34,6 +33,7 @@ from harmonia.networks.gkcl.mixtures import fit_mixture, mixture_divergence
 from harmonia.networks.gkcl.privacy import private_sums
 from harmonia.networks.gkcl.variational import diagonal_kl
 from harmonia.parts.gram import Matern, NormalEquations
+from harmonia.parts.privacy import Randomness
 
 
 def seeded(seed: int = 0) -> torch.Generator:

@@ -113,7 +113,7 @@ def electrocardiograms(root, count=40, length=64):
 
 
 def test_diagnose_electrocardiograms(tmp_path):
-    options = {"statements": "rhythm", "epochs": 40, "learning_rate": 0.03, **TINY}
+    options = {"statements": "rhythm", "epochs": 80, "learning_rate": 0.03, **TINY}  # a step an epoch
     outputs = JOBS["diagnose"].run({"records": electrocardiograms(tmp_path), **options})
     scores = outputs["scores"].frame
     assert scores["statement"].to_list() == ["AFIB", "PACE", "SR"]
