@@ -1,5 +1,7 @@
 """The theory beside what a user of torch would do: simulate networks, and differentiate them one by one."""
 
+from harmonia.app.bench import Race
+
 
 def theory(width, depth, activation):
     """The critical initialisation of the activation, then all layers."""
@@ -91,34 +93,29 @@ def differentiated(width, depth, nets):
     return step
 
 
-try:
-    from harmonia.app.bench import Race
-except ImportError:  # the peer's own environment
-    RACES = ()
-else:
-    RACES = (
-        *(
-            Race(
-                "torch",
-                f"K and V in layer {depth} of {activation} networks of width 128, beside 10,000 networks by torch",
-                theory,
-                simulation,
-                {"width": 128, "depth": depth, "activation": activation},
-                tolerance=0.1,
-                threads=1,
-                repeats=3,
-                note="outputs agree to the simulation's own error and to 1/width; ours finds the initialisation too",
-            )
-            for depth, activation in ((4, "gelu"), (4, "tanh"))
-        ),
+RACES = (
+    *(
         Race(
             "torch",
-            "tangent kernels of 1,000 tanh networks of width and depth 32 and 4, beside torch.func Jacobians",
-            sampled,
-            differentiated,
-            {"width": 32, "depth": 4, "nets": 1000},
+            f"K and V in layer {depth} of {activation} networks of width 128, beside 10,000 networks by torch",
+            theory,
+            simulation,
+            {"width": 128, "depth": depth, "activation": activation},
             tolerance=0.1,
+            threads=1,
             repeats=3,
-            note="random networks on both sides: outputs agree to sampling error",
-        ),
-    )
+            note="outputs agree to the simulation's own error and to 1/width; ours finds the initialisation too",
+        )
+        for depth, activation in ((4, "gelu"), (4, "tanh"))
+    ),
+    Race(
+        "torch",
+        "tangent kernels of 1,000 tanh networks of width and depth 32 and 4, beside torch.func Jacobians",
+        sampled,
+        differentiated,
+        {"width": 32, "depth": 4, "nets": 1000},
+        tolerance=0.1,
+        repeats=3,
+        note="random networks on both sides: outputs agree to sampling error",
+    ),
+)

@@ -8,6 +8,8 @@ the regression inside of every training step beside the official code's way, an 
 
 import numpy as np
 
+from harmonia.app.bench import Race
+
 AVALANCHE = ("avalanche-lib==0.6.0",)
 EPOCHS, BATCH = 15, 32
 
@@ -23,39 +25,31 @@ def digits(tasks):
     return [(parts[0][:, order], parts[2], parts[1][:, order], parts[3]) for order in orders]
 
 
-def learn(make, stream):
-    """Accuracy on all tasks after the last one."""
-    model = make()
-    for t, (x, y, _, _) in enumerate(stream):
-        model.partial_fit(x, y, task_id=t)
-    return float(np.mean([np.mean(model.predict(x, task_id=t) == y) for t, (_, _, x, y) in enumerate(stream)]))
-
-
 def our_generator(tasks):
-    from harmonia.networks.gkcl import KernelContinualClassifier
-
-    stream = digits(tasks)
-    return lambda: print_score(
-        "generator", learn(lambda: KernelContinualClassifier(memory="generator", random_state=0), stream)
-    )
+    return ours(tasks, "generator")
 
 
 def our_gaussians(tasks):
-    from harmonia.networks.gkcl import KernelContinualClassifier
-
-    stream = digits(tasks)
-    return lambda: print_score(
-        "gaussians", learn(lambda: KernelContinualClassifier(memory="gaussians", random_state=0), stream)
-    )
+    return ours(tasks, "gaussians")
 
 
 def our_sums(tasks):
+    return ours(tasks, "statistics")
+
+
+def ours(tasks, memory):
     from harmonia.networks.gkcl import KernelContinualClassifier
 
     stream = digits(tasks)
-    return lambda: print_score(
-        "sums", learn(lambda: KernelContinualClassifier(memory="statistics", random_state=0), stream)
-    )
+
+    def step():
+        model = KernelContinualClassifier(memory=memory, random_state=0)
+        for t, (x, y, _, _) in enumerate(stream):
+            model.partial_fit(x, y, task_id=t)
+        scores = [np.mean(model.predict(x, task_id=t) == y) for t, (_, _, x, y) in enumerate(stream)]
+        print_score(f"ours, {memory}", float(np.mean(scores)))
+
+    return step
 
 
 def print_score(name, accuracy):
@@ -175,59 +169,32 @@ def matrices(rows, classes):
     return kernel, torch.eye(classes, dtype=torch.float64)[torch.arange(rows) % classes]
 
 
-try:
-    from harmonia.app.bench import Race
-except ImportError:  # the peer's own environment
-    RACES = ()
-else:
-    RACES = (
+RACES = (
+    *(
         Race(
             "avalanche-lib",
-            "learn 8 permutations of digits: our generator, its generative replay",
-            our_generator,
-            avalanche_generative,
+            f"learn 8 permutations of digits: {workload}",
+            ours,
+            theirs,
             {"tasks": 8},
             threads=1,
             requirements=AVALANCHE,
             repeats=1,
-        ),
-        Race(
-            "avalanche-lib",
-            "learn 8 permutations of digits: our generator, its replay of rows of the same bytes",
-            our_generator,
-            avalanche_replay,
-            {"tasks": 8},
-            threads=1,
-            requirements=AVALANCHE,
-            repeats=1,
-        ),
-        Race(
-            "avalanche-lib",
-            "learn 8 permutations of digits: our Gaussians in closed form, its generative replay",
-            our_gaussians,
-            avalanche_generative,
-            {"tasks": 8},
-            threads=1,
-            requirements=AVALANCHE,
-            repeats=1,
-        ),
-        Race(
-            "avalanche-lib",
-            "learn 8 permutations of digits: our sums, its replay of rows",
-            our_sums,
-            avalanche_replay,
-            {"tasks": 8},
-            threads=1,
-            requirements=AVALANCHE,
-            repeats=1,
-        ),
-        Race(
-            "torch",
-            "regression on 400 rows of support and its gradient, beside the official code's inverse",
-            our_solve,
-            inverse,
-            {"rows": 400, "classes": 10},
-            tolerance=1e-9,
-            threads=1,
-        ),
-    )
+        )
+        for workload, ours, theirs in (
+            ("our generator, its generative replay", our_generator, avalanche_generative),
+            ("our generator, its replay of rows of the same bytes", our_generator, avalanche_replay),
+            ("our Gaussians in closed form, its generative replay", our_gaussians, avalanche_generative),
+            ("our sums, its replay of rows", our_sums, avalanche_replay),
+        )
+    ),
+    Race(
+        "torch",
+        "regression on 400 rows of support and its gradient, beside the official code's inverse",
+        our_solve,
+        inverse,
+        {"rows": 400, "classes": 10},
+        tolerance=1e-9,
+        threads=1,
+    ),
+)

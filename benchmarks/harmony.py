@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from harmonia.app.bench import Race
+
 DAY = 144
 
 
@@ -93,41 +95,36 @@ def scoringrules_crps(draws, points):
     return lambda: np.asarray(scoringrules.crps_ensemble(observed, values, m_axis=0, estimator="qd"))
 
 
-try:
-    from harmonia.app.bench import Race
-except ImportError:  # the peer's own environment
-    RACES = ()
-else:
-    RACES = (
-        Race(
-            "statsforecast",
-            "median and 90% interval of twelve ten-minute steps for 50 workloads with 7 days of history",
-            our_intervals,
-            statsforecast_intervals,
-            {"count": 50, "days": 7},
-            requirements=("statsforecast==2.1.1",),
-            repeats=3,
-            note="ours was trained beforehand; MSTL is fitted to each series at each forecast, as it is used",
-        ),
-        Race(
-            "statsforecast",
-            "1,000 workloads in a cycle of the service over HTTP; the peer forecasts only",
-            our_cycle,
-            statsforecast_intervals,
-            {"count": 1000, "days": 7},
-            threads=1,
-            requirements=("statsforecast==2.1.1",),
-            repeats=1,
-            note="ours reads Prometheus, forecasts, decides, keeps its state and answers; it must take less than 60 s",
-        ),
-        Race(
-            "scoringrules",
-            "CRPS of 512 samples at 20,000 points",
-            our_crps,
-            scoringrules_crps,
-            {"draws": 512, "points": 20_000},
-            tolerance=1e-9,
-            requirements=("scoringrules==0.10.0", "numba"),
-            repeats=3,
-        ),
-    )
+RACES = (
+    Race(
+        "statsforecast",
+        "median and 90% interval of twelve ten-minute steps for 50 workloads with 7 days of history",
+        our_intervals,
+        statsforecast_intervals,
+        {"count": 50, "days": 7},
+        requirements=("statsforecast==2.1.1",),
+        repeats=3,
+        note="ours was trained beforehand; MSTL is fitted to each series at each forecast, as it is used",
+    ),
+    Race(
+        "statsforecast",
+        "1,000 workloads in a cycle of the service over HTTP; the peer forecasts only",
+        our_cycle,
+        statsforecast_intervals,
+        {"count": 1000, "days": 7},
+        threads=1,
+        requirements=("statsforecast==2.1.1",),
+        repeats=1,
+        note="ours reads Prometheus, forecasts, decides, keeps its state and answers; it must take less than 60 s",
+    ),
+    Race(
+        "scoringrules",
+        "CRPS of 512 samples at 20,000 points",
+        our_crps,
+        scoringrules_crps,
+        {"draws": 512, "points": 20_000},
+        tolerance=1e-9,
+        requirements=("scoringrules==0.10.0", "numba"),
+        repeats=3,
+    ),
+)

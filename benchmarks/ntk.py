@@ -9,6 +9,8 @@ import types
 
 import numpy as np
 
+from harmonia.app.bench import Race
+
 PINNED = (
     "--no-deps",
     "neural-tangents==0.6.5",
@@ -166,72 +168,67 @@ def empirical_theirs(n, width):
     return step
 
 
-try:
-    from harmonia.app.bench import Race
-except ImportError:  # the peer's own environment
-    RACES = ()
-else:
-    RACES = (
-        *(
-            Race(
-                "neural-tangents",
-                f"NNGP and NTK of {depth} hidden {activation} layers, 4000 x 4000 inputs of 784 numbers, float32",
-                dense_ours,
-                dense_theirs,
-                {"n": 4000, "depth": depth, "activation": activation},
-                tolerance=2e-4,
-                requirements=PINNED,
-                repeats=3,
-            )
-            for depth, activation in ((3, "relu"), (20, "relu"), (3, "erf"), (3, "gelu"))
-        ),
+RACES = (
+    *(
         Race(
             "neural-tangents",
-            "NNGP and NTK of 3 hidden tanh layers (theirs by quadrature of degree 25), 500 x 500, float32",
+            f"NNGP and NTK of {depth} hidden {activation} layers, 4000 x 4000 inputs of 784 numbers, float32",
             dense_ours,
             dense_theirs,
-            {"n": 500, "depth": 3, "activation": "tanh"},
-            tolerance=1e-2,
-            requirements=PINNED,
-            repeats=2,
-        ),
-        Race(
-            "neural-tangents",
-            "NNGP and NTK of 5 convolutions 3 x 3 and Flatten, 256 x 256 images of 28 x 28, float32",
-            convolution_ours,
-            convolution_theirs,
-            {"n": 256, "depth": 5, "pool": False},
+            {"n": 4000, "depth": depth, "activation": activation},
             tolerance=2e-4,
             requirements=PINNED,
-            repeats=2,
-        ),
+            repeats=3,
+        )
+        for depth, activation in ((3, "relu"), (20, "relu"), (3, "erf"), (3, "gelu"))
+    ),
+    Race(
+        "neural-tangents",
+        "NNGP and NTK of 3 hidden tanh layers (theirs by quadrature of degree 25), 500 x 500, float32",
+        dense_ours,
+        dense_theirs,
+        {"n": 500, "depth": 3, "activation": "tanh"},
+        tolerance=1e-2,
+        requirements=PINNED,
+        repeats=2,
+    ),
+    Race(
+        "neural-tangents",
+        "NNGP and NTK of 5 convolutions 3 x 3 and Flatten, 256 x 256 images of 28 x 28, float32",
+        convolution_ours,
+        convolution_theirs,
+        {"n": 256, "depth": 5, "pool": False},
+        tolerance=2e-4,
+        requirements=PINNED,
+        repeats=2,
+    ),
+    Race(
+        "neural-tangents",
+        "NNGP and NTK of 5 convolutions 3 x 3 and global pooling, 8 x 8 images of 28 x 28, float32",
+        convolution_ours,
+        convolution_theirs,
+        {"n": 8, "depth": 5, "pool": True},
+        tolerance=2e-4,
+        requirements=PINNED,
+        repeats=2,
+    ),
+    Race(
+        "scikit-ntk",
+        "NTK of 3 hidden ReLU layers, 2000 x 2000 inputs of 100 numbers, float64",
+        sklearn_ours,
+        sklearn_theirs,
+        {"n": 2000, "depth": 3},
+        tolerance=1e-6,
+    ),
+    *(
         Race(
-            "neural-tangents",
-            "NNGP and NTK of 5 convolutions 3 x 3 and global pooling, 8 x 8 images of 28 x 28, float32",
-            convolution_ours,
-            convolution_theirs,
-            {"n": 8, "depth": 5, "pool": True},
-            tolerance=2e-4,
-            requirements=PINNED,
-            repeats=2,
-        ),
-        Race(
-            "scikit-ntk",
-            "NTK of 3 hidden ReLU layers, 2000 x 2000 inputs of 100 numbers, float64",
-            sklearn_ours,
-            sklearn_theirs,
-            {"n": 2000, "depth": 3},
-            tolerance=1e-6,
-        ),
-        *(
-            Race(
-                "torch",
-                f"empirical NTK of a perceptron 784-{width}-{width}-10, {n} inputs, beside torch.func, float32",
-                empirical_ours,
-                empirical_theirs,
-                {"n": n, "width": width},
-                tolerance=1e-4,
-            )
-            for n, width in ((64, 256), (100, 512), (60, 1024))
-        ),
-    )
+            "torch",
+            f"empirical NTK of a perceptron 784-{width}-{width}-10, {n} inputs, beside torch.func, float32",
+            empirical_ours,
+            empirical_theirs,
+            {"n": n, "width": width},
+            tolerance=1e-4,
+        )
+        for n, width in ((64, 256), (100, 512), (60, 1024))
+    ),
+)

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from harmonia.app.bench import Race
+
 
 def pairs(n):
     """A Gram matrix of the denoising regression on three Gaussians, with its labels and new inputs."""
@@ -86,28 +88,23 @@ def table_theirs(rows, epochs):
     return step
 
 
-try:
-    from harmonia.app.bench import Race
-except ImportError:  # a peer's own environment
-    RACES = ()
-else:
-    RACES = (
-        Race(
-            "scikit-learn",
-            "KernelRidge at 60 penalties, one Gram matrix of 3000 noisy pairs, predictions at 500 points, float64",
-            path_ours,
-            path_theirs,
-            {"n": 3000},
-            tolerance=1e-6,
-            repeats=2,
-        ),
-        Race(
-            "ctgan",
-            "fit 5000 rows of ISLP's Default (theirs: 300 epochs, the default) and sample as many",
-            table_ours,
-            table_theirs,
-            {"rows": 5000, "epochs": 300},
-            repeats=1,
-            note="what the rows are worth is in the claims",
-        ),
-    )
+RACES = (
+    Race(
+        "scikit-learn",
+        "KernelRidge at 60 penalties, one Gram matrix of 3000 noisy pairs, predictions at 500 points, float64",
+        path_ours,
+        path_theirs,
+        {"n": 3000},
+        tolerance=1e-6,
+        repeats=2,
+    ),
+    Race(
+        "ctgan",
+        "fit 5000 rows of ISLP's Default (theirs: 300 epochs, the default) and sample as many",
+        table_ours,
+        table_theirs,
+        {"rows": 5000, "epochs": 300},
+        repeats=1,
+        note="what the rows are worth is in the claims",
+    ),
+)

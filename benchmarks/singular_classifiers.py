@@ -9,6 +9,8 @@ import types
 
 import numpy as np
 
+from harmonia.app.bench import Race
+
 PINNED = (
     "--no-deps",
     "neural-tangents==0.6.5",
@@ -102,44 +104,39 @@ def deep_theirs(n, depth):
     return lambda: np.log(np.asarray(jax.block_until_ready(kernel(x, None, get="ntk"))[:64]))
 
 
-try:
-    from harmonia.app.bench import Race
-except ImportError:  # the peer's own environment
-    RACES = ()
-else:
-    RACES = (
-        *(
-            Race(
-                "scikit-learn",
-                f"probabilities of 2000 points by {kernel} weights of 20000 points, d = 3, beside weighted neighbours",
-                classify_ours,
-                classify_theirs,
-                {"n": 20_000, "m": 2000, "d": 3, "activation": activation},
-                tolerance=1e-7,
-                repeats=3,
-            )
-            for activation, kernel in (("hilbert", "power-law"), ("optimal", "the optimal network's"))
-        ),
+RACES = (
+    *(
         Race(
             "scikit-learn",
-            "nearest neighbours of 2000 points among 20000, d = 3, as a limit of depth, beside a k-d tree",
-            nearest_ours,
-            nearest_theirs,
-            {"n": 20_000, "m": 2000, "d": 3},
-            tolerance=0.0,
-        ),
-        *(
-            Race(
-                "neural-tangents",
-                f"tangent kernel of depth {depth}, cubic activation, 2000 x 2000 inputs on S^3, logarithms, float64",
-                deep_ours,
-                deep_theirs,
-                {"n": 2000, "depth": depth},
-                tolerance=1e-6,
-                requirements=PINNED,
-                repeats=2,
-                note=note,
-            )
-            for depth, note in ((20, ""), (100, "the peer's variances leave 1: rounding errors grow with each layer"))
-        ),
-    )
+            f"probabilities of 2000 points by {kernel} weights of 20000 points, d = 3, beside weighted neighbours",
+            classify_ours,
+            classify_theirs,
+            {"n": 20_000, "m": 2000, "d": 3, "activation": activation},
+            tolerance=1e-7,
+            repeats=3,
+        )
+        for activation, kernel in (("hilbert", "power-law"), ("optimal", "the optimal network's"))
+    ),
+    Race(
+        "scikit-learn",
+        "nearest neighbours of 2000 points among 20000, d = 3, as a limit of depth, beside a k-d tree",
+        nearest_ours,
+        nearest_theirs,
+        {"n": 20_000, "m": 2000, "d": 3},
+        tolerance=0.0,
+    ),
+    *(
+        Race(
+            "neural-tangents",
+            f"tangent kernel of depth {depth}, cubic activation, 2000 x 2000 inputs on S^3, logarithms, float64",
+            deep_ours,
+            deep_theirs,
+            {"n": 2000, "depth": depth},
+            tolerance=1e-6,
+            requirements=PINNED,
+            repeats=2,
+            note=note,
+        )
+        for depth, note in ((20, ""), (100, "the peer's variances leave 1: rounding errors grow with each layer"))
+    ),
+)

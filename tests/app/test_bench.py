@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import subprocess
 import sys
 import textwrap
 
@@ -74,6 +76,17 @@ def test_a_peer_in_its_own_environment(file, tmp_path, monkeypatch):
     (made / "requirements.txt").write_text("numpy")
     apart = bench.Race(entry.peer, entry.workload, entry.ours, entry.theirs, entry.arguments, requirements=("numpy",))
     assert bench._environment(apart) == str(made / "bin" / "python")
+
+
+def test_a_peer_without_harmonia_reads_the_same_file(file, tmp_path):
+    file.write_text("from harmonia.app.bench import Race\n" + file.read_text() + "\nRACES = (Race('numpy'),)\n")
+    (tmp_path / "harmonia.py").write_text("raise ImportError('not here')\n")
+    command = [sys.executable, str(bench.WORKER), str(file), "ours", "1", '{"size": 3}', str(tmp_path / "found.npy")]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, env=environment, input="\n", capture_output=True, text=True, check=True)
+    assert "ready" in done.stdout
+    assert "seconds" in done.stdout
+    assert np.load(tmp_path / "found.npy").tolist() == [0, 2, 4]
 
 
 def test_outputs_are_compared(file):

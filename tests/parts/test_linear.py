@@ -12,6 +12,11 @@ from harmonia.parts.linear import Linear, linear, matmul
 PLAIN = {"none": lambda x: x, "gelu": F.gelu, "relu": F.relu, "silu": F.silu, "tanh": torch.tanh}
 
 
+@pytest.fixture(autouse=True)
+def every_product_is_worth_a_call(monkeypatch):
+    monkeypatch.setattr(module, "_WORTH_A_CALL", 1)
+
+
 @pytest.mark.parametrize("activation", PLAIN)
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("shape", [(5,), (3, 5), (2, 3, 5), (0, 5), (1, 1, 5)])

@@ -96,7 +96,8 @@ def _suits_onednn(x: Tensor, weight: Tensor) -> bool:
         _ONEDNN
         and x.device.type == "cpu"
         and x.dtype == weight.dtype == torch.float32
-        and x.numel() > 0
+        # Below this many products, 15 microseconds to call oneDNN are more than it saves.
+        and x.numel() * weight.numel() >= _WORTH_A_CALL * max(1, x.shape[-1])
         and not torch.is_autocast_enabled("cpu")
         # What looks into a function (the compiler, torch.func, forward-mode derivatives) cannot see through ours.
         and not torch.compiler.is_compiling()
@@ -147,3 +148,4 @@ def _onednn_works() -> bool:
 
 
 _ONEDNN = _onednn_works()
+_WORTH_A_CALL = 1 << 19

@@ -198,7 +198,8 @@ class _Tiled(torch.autograd.Function):
             tile = Cells(*(each.detach().requires_grad_() for each in cells.tile(channels).tensors()))
             with torch.enable_grad():
                 y = tile.run(*ctx.options)
-            found = torch.autograd.grad(y, tile.tensors(), grad[:, channels])
+            # Of the couplings to the row above, a single variable uses none.
+            found = torch.autograd.grad(y, tile.tensors(), grad[:, channels], materialize_grads=True)
             for total, part in zip(totals.tile(channels).tensors(), found):
                 total += part
         return None, None, *totals.tensors()

@@ -50,6 +50,12 @@ def _say(name: str, results: tuple[StreamResult, ...]) -> str:
     return f"{name} A={a:.3f}±{a_error:.3f} F={f:.3f} {results[0].memory_bytes:,} bytes"
 
 
+def _beside(name: str, results: tuple[StreamResult, ...], rival: str, others: tuple[StreamResult, ...]) -> Measured:
+    """Average accuracy of one learner, with another's as the baseline."""
+    note = f"{_say(name, results)}; {_say(rival, others)}"
+    return Measured(_mean(results, _average)[0], _mean(others, _average)[0], note)
+
+
 def _run(make: Callable[[int], ContinualLearner], seed: int, count: int = SEEDS) -> tuple[StreamResult, ...]:
     stream = permuted_digits()
     return tuple(learn_stream(make(seed + k), stream) for k in range(count))
@@ -140,8 +146,7 @@ def generator(seed: int) -> Measured:
     tier="full",
 )
 def ahead_of_two_rows(seed: int) -> Measured:
-    note = f"{_say('generator', generated(seed))}; {_say('2 a class', stored(2, seed))}: far fewer bytes"
-    return Measured(_mean(generated(seed), _average)[0], _mean(stored(2, seed), _average)[0], note)
+    return _beside("generator", generated(seed), "2 a class", stored(2, seed))
 
 
 @claim(
@@ -232,8 +237,7 @@ def kernels(seed: int) -> Measured:
 )
 def encoder_features(seed: int) -> Measured:
     results = _run(lambda k: KernelContinualClassifier("encoder", memory="generator", random_state=k), seed)
-    note = f"{_say('encoder', results)}; {_say('network', generated(seed))}"
-    return Measured(_mean(results, _average)[0], _mean(generated(seed), _average)[0], note)
+    return _beside("encoder", results, "network", generated(seed))
 
 
 @claim(
@@ -244,9 +248,7 @@ def encoder_features(seed: int) -> Measured:
     tier="full",
 )
 def mixtures(seed: int) -> Measured:
-    results = generated(seed, config=VAEConfig(components=2))
-    note = f"{_say('two', results)}; {_say('one', generated(seed))}"
-    return Measured(_mean(results, _average)[0], _mean(generated(seed), _average)[0], note)
+    return _beside("two", generated(seed, config=VAEConfig(components=2)), "one", generated(seed))
 
 
 @claim(
