@@ -12,10 +12,53 @@ a state over a whole sequence, is cut the same way.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Inexact
 from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Powers:
+    """``e^{l m}`` for l = 0 .. length - 1, as the tables that both sums are made of.
+
+    Attributes:
+        near: ``e^{r m}`` for r = 0 .. c - 1.
+        far: ``e^{q c m}`` for as many q as reach the length.
+        length: L.
+    """
+
+    near: Inexact[Tensor, "heads modes width"]
+    far: Inexact[Tensor, "heads modes blocks"]
+    length: int
+
+    @classmethod
+    def of(cls, log_multiplier: Inexact[Tensor, "heads modes"], length: int) -> Powers:
+        """The tables for exponents m."""
+        width = 2 ** round(math.log2(max(1, length)) / 2)
+        return cls(_powers(log_multiplier, 1, width), _powers(log_multiplier, width, math.ceil(length / width)), length)
+
+    def kernel(self, weights: Inexact[Tensor, "*batch heads modes"]) -> Float[Tensor, "*batch heads length"]:
+        """See `diagonal_kernel`."""
+        batch, heads = weights.shape[:-2], weights.shape[-2]
+        # Rows of the product are (batch, block) pairs: all that is driven by one set of modes in one multiplication.
+        rows = weights.reshape(-1, *weights.shape[-2:]).transpose(0, 1)
+        outer = rows[:, :, None, :] * self.far.transpose(-1, -2).unsqueeze(1)
+        table = _real_product(outer.flatten(1, 2), self.near)
+        kernel = table.view(heads, len(rows[0]), -1)[..., : self.length]
+        return kernel.transpose(0, 1).reshape(*batch, heads, self.length)
+
+    def accumulate(self, u: Float[Tensor, "*batch heads length"]) -> Inexact[Tensor, "*batch heads modes"]:
+        """See `accumulate`."""
+        batch, heads = u.shape[:-2], u.shape[-2]
+        (modes, width), blocks = self.near.shape[1:], self.far.shape[-1]
+        # Zeros in front change nothing: they are the oldest inputs.
+        padded = torch.nn.functional.pad(u, (blocks * width - self.length, 0))
+        rows = padded.reshape(-1, heads, blocks, width).transpose(0, 1)
+        within = _times_real(rows.flatten(1, 2), self.near.flip(-1).transpose(-1, -2)).view(heads, -1, blocks, modes)
+        states = (within * self.far.flip(-1).transpose(-1, -2).unsqueeze(1)).sum(2)
+        return states.transpose(0, 1).reshape(*batch, heads, modes)
 
 
 def diagonal_kernel(
@@ -27,17 +70,7 @@ def diagonal_kernel(
         >>> diagonal_kernel(torch.tensor([[1.0, 1.0]]), torch.log(torch.tensor([[0.5, 0.1]])), 4)
         tensor([[2.0000, 0.6000, 0.2600, 0.1260]])
     """
-    batch, heads = weights.shape[:-2], weights.shape[-2]
-    width = _width(length)
-    blocks = math.ceil(length / width)
-    # Rows of the product are (batch, block) pairs: all that is driven by one set of modes in one multiplication.
-    outer = weights.reshape(-1, *weights.shape[-2:]).transpose(0, 1)[:, :, None, :] * _powers(
-        log_multiplier, width, blocks
-    ).transpose(-1, -2).unsqueeze(1)
-    inner = _powers(log_multiplier, 1, width)
-    table = _real_product(outer.flatten(1, 2), inner)
-    kernel = table.view(heads, -1, blocks * width)[..., :length]
-    return kernel.transpose(0, 1).reshape(*batch, heads, length)
+    return Powers.of(log_multiplier, length).kernel(weights)
 
 
 def accumulate(
@@ -49,20 +82,7 @@ def accumulate(
         >>> accumulate(torch.tensor([[1.0, 0.0, 2.0]]), torch.log(torch.tensor([[0.5]])))
         tensor([[2.2500]])
     """
-    batch, (heads, length) = u.shape[:-2], u.shape[-2:]
-    width = _width(length)
-    blocks = math.ceil(length / width)
-    # Zeros in front change nothing: they are the oldest inputs.
-    rows = torch.nn.functional.pad(u, (blocks * width - length, 0)).reshape(-1, heads, blocks, width).transpose(0, 1)
-    inner = _powers(log_multiplier, 1, width).flip(-1).transpose(-1, -2)
-    outer = _powers(log_multiplier, width, blocks).flip(-1).transpose(-1, -2)
-    within = _times_real(rows.flatten(1, 2), inner).view(heads, -1, blocks, log_multiplier.shape[-1])
-    states = (within * outer.unsqueeze(1)).sum(2)
-    return states.transpose(0, 1).reshape(*batch, heads, -1)
-
-
-def _width(length: int) -> int:
-    return 2 ** round(math.log2(max(1, length)) / 2)
+    return Powers.of(log_multiplier, u.shape[-1]).accumulate(u)
 
 
 def _powers(log_multiplier: Tensor, stride: int, count: int) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -10,7 +10,7 @@ from jaxtyping import Float, Inexact
 from torch import Tensor
 
 from harmonia.parts.recurrence.convolution import fft_convolve
-from harmonia.parts.recurrence.kernel import accumulate, diagonal_kernel
+from harmonia.parts.recurrence.kernel import Powers
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class DiagonalSystem:
     log_multiplier: Inexact[Tensor, "heads modes"]
     drive: Inexact[Tensor, "heads modes"]
     readout: Inexact[Tensor, "channels heads modes"]
+    _powers: dict[int, Powers] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
     def multiplier(self) -> Inexact[Tensor, "heads modes"]:
@@ -43,7 +44,7 @@ class DiagonalSystem:
 
     def kernel(self, length: int) -> Float[Tensor, "channels heads length"]:
         """The impulse response."""
-        return diagonal_kernel(self.readout * self.drive, self.log_multiplier, length)
+        return self._reaching(length).kernel(self.readout * self.drive)
 
     def rest(self, batch: int) -> Inexact[Tensor, "batch heads modes"]:
         """The state of zeros."""
@@ -62,14 +63,14 @@ class DiagonalSystem:
     ) -> Inexact[Tensor, "batch heads modes"]:
         """The state after a whole piece of input, without its outputs."""
         old = torch.exp(u.shape[-1] * self.log_multiplier) * state
-        return old + self.drive * accumulate(u, self.log_multiplier)
+        return old + self.drive * self._reaching(u.shape[-1]).accumulate(u)
 
     def decay(
         self, state: Inexact[Tensor, "batch heads modes"], length: int
     ) -> Float[Tensor, "batch channels heads length"]:
         """The outputs without input: ``Re sum_n c_n e^{(l + 1) m_n} s_n``."""
         weights = self.readout * (self.multiplier * state).unsqueeze(1)
-        return diagonal_kernel(weights, self.log_multiplier, length)
+        return self._reaching(length).kernel(weights)
 
     def step(
         self, u: Float[Tensor, "batch heads"], state: Inexact[Tensor, "batch heads modes"]
@@ -78,3 +79,10 @@ class DiagonalSystem:
         state = torch.addcmul(self.drive * u.unsqueeze(-1), self.multiplier, state)
         y = (self.readout * state.unsqueeze(1)).sum(-1)
         return (y.real if y.is_complex() else y), state
+
+    def _reaching(self, length: int) -> Powers:
+        """The powers over a length; those of the last one are kept, for pieces of a stream are alike."""
+        if length not in self._powers:
+            self._powers.clear()
+            self._powers[length] = Powers.of(self.log_multiplier, length)
+        return self._powers[length]
