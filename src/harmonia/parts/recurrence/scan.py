@@ -1,8 +1,9 @@
 """The recurrence ``h_t = a_t h_{t-1} + x_t`` over whole sequences, where a_t may change from step to step.
 
-Two levels: the sequence is cut into about sqrt(T) chunks that are run side by side, sqrt(T) vectorised steps; then the
-states at their ends are carried along, sqrt(T) more; then the carried states are added where they belong. The gradient
-is the same recurrence backwards, written by hand, so that nothing but a and h is kept::
+The sequence is cut into about sqrt(T) chunks. Run side by side, each is found to be an affine map of the state that it
+is handed; with these maps the states are handed on; then the chunks run again, each from its own state: 3 sqrt(T)
+vectorised steps, and nothing is written but the result. The gradient is the same recurrence backwards, written by hand,
+so that nothing but a and h is kept::
 
     G_t = g_t + conj(a_{t+1}) G_{t+1},   dx_t = G_t,   da_t = G_t conj(h_{t-1})
 """
@@ -10,6 +11,7 @@ is the same recurrence backwards, written by hand, so that nothing but a and h i
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -89,15 +91,19 @@ def _chunks(a: Tensor, x: Tensor, chunk: int, reverse: bool) -> Tensor:
     """The scan of a whole number of chunks."""
     shape = (x.shape[0], x.shape[1] // chunk, chunk, *x.shape[2:])
     a, x = a.reshape(shape), x.reshape(shape)
-    h, reach = x.clone(), a.clone()
-    order = range(chunk - 2, -1, -1) if reverse else range(1, chunk)
-    step = 1 if reverse else -1
-    for i in order:
-        h[:, :, i].addcmul_(a[:, :, i], h[:, :, i + step])
-        reach[:, :, i].mul_(reach[:, :, i + step])
-    last = 0 if reverse else chunk - 1
-    blocks = range(shape[1] - 2, -1, -1) if reverse else range(1, shape[1])
-    for k in blocks:
-        # Now the end of chunk k is right, so that the next one can be carried on from it.
-        h[:, k].addcmul_(reach[:, k], h[:, k + step, last].unsqueeze(1))
+    times, blocks = list(range(chunk)), list(range(shape[1]))
+    if reverse:
+        times.reverse()
+        blocks.reverse()
+    # What a chunk makes of the state that it is handed: end + reach * state.
+    end, reach = x[:, :, times[0]].clone(), a[:, :, times[0]].clone()
+    for t in times[1:]:
+        torch.addcmul(x[:, :, t], a[:, :, t], end, out=end)
+        reach.mul_(a[:, :, t])
+    for before, k in pairwise(blocks):
+        end[:, k].addcmul_(reach[:, k], end[:, before])
+    h, state = torch.empty_like(x), _moved(end, -1 if reverse else 1)
+    for t in times:
+        torch.addcmul(x[:, :, t], a[:, :, t], state, out=h[:, :, t])
+        state = h[:, :, t]
     return h.flatten(1, 2)
