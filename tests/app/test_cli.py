@@ -110,14 +110,15 @@ def test_help_of_a_method_shows_its_options():
     assert "fraction" in text
 
 
-@pytest.mark.parametrize(("chosen", "found"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
-def test_waiting_threads_sleep_unless_told_otherwise(monkeypatch, chosen, found):
-    monkeypatch.setenv("OMP_WAIT_POLICY", chosen or "")
-    if chosen is None:
-        monkeypatch.delenv("OMP_WAIT_POLICY")
+@pytest.mark.parametrize(("chosen", "found"), [(None, "1000"), ("ACTIVE", None)])
+def test_waiting_threads_soon_sleep_unless_told_otherwise(monkeypatch, chosen, found):
+    for name, value in (("OMP_WAIT_POLICY", chosen), ("GOMP_SPINCOUNT", None)):
+        monkeypatch.setenv(name, value or "")
+        if value is None:
+            monkeypatch.delenv(name)
     monkeypatch.setattr(cli, "app", lambda: None)
     cli.main()
-    assert os.environ["OMP_WAIT_POLICY"] == found
+    assert os.environ.get("GOMP_SPINCOUNT") == found
 
 
 def test_package_import_is_instant():
