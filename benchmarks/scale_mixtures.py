@@ -7,6 +7,8 @@ costs ours nothing more.
 
 import numpy as np
 
+from harmonia.app.bench import Race
+
 STEPS = 3
 
 
@@ -121,8 +123,6 @@ def theirs(n, kernel):
 
     return step
 
-
-from harmonia.app.bench import Race  # noqa: E402
 
 RACES = tuple(
     Race(
