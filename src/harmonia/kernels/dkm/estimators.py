@@ -37,7 +37,8 @@ class DeepKernelMachineRegressor(MultiOutputMixin, RegressorMixin, DeepKernelEst
         n_layers: Learned Gram matrices; 0 for a sparse Gaussian process.
         n_inducing: Inducing points, at most one a row.
         dof: Price of learning. 0: kernels are free; infinity: the kernel of an infinitely wide network (NNGP). It is
-            weighed against the likelihood of all rows, so twice the data halves its effect.
+            weighed against the likelihood of all rows, so twice the data halves its effect. A few hundred noisy rows
+            want 10 to 100, or the fit is perfect and predictions are poor; `learning_path` tries many.
         kernel: ``"relu"``, ``"normalized-gaussian"``, ``"sqexp"`` or ``"linear"``.
         norm: What Gram matrices are divided by: ``"inducing"``: the mean squared length of inducing points;
             ``"local"``: of each point its own; ``"none"``.
