@@ -14,7 +14,7 @@ from harmonia.media import Figure, Table
 from harmonia.networks.gkcl import figures
 from harmonia.networks.gkcl.classifier import KernelContinualClassifier
 from harmonia.networks.gkcl.rivals import ReplayClassifier, RidgePerTask
-from harmonia.networks.gkcl.study import ContinualLearner, StreamResult, learn_stream
+from harmonia.networks.gkcl.study import StreamResult, learn_stream
 from harmonia.networks.gkcl.tables import TableStream, turned_digits
 from harmonia.networks.gkcl.vae import VAEConfig
 
@@ -24,6 +24,9 @@ Tasks = Annotated[
     str, Field("column:<name>, split:<classes a task>, or auto: a column called task, else two classes at a time")
 ]
 Seed = Annotated[int, Field("random seed", ge=0)]
+
+ENOUGH_ROWS = 10_000
+"""Rows that fine-tuning sees of a task at least."""
 
 SUMS, FINE_TUNING, RIDGE = "sums, fixed features", "fine-tuning", "ridge on the inputs"
 
@@ -66,7 +69,8 @@ def learn(
     model = KernelContinualClassifier(memory=memory, generator=config, **options)
     results = {f"kernel, {memory}": learn_stream(model, stream.tasks, f"Kernel, {memory}")}
     if rivals:
-        results |= _rivals(stream, next(iter(results.values())).memory_bytes, memory == "coreset", options)
+        kept = next(iter(results.values())).memory_bytes
+        results |= _rivals(stream, kept, memory == "coreset", options, epochs, seed)
     _say(results)
     support = {task.name: model.generate(task.name, n_per_class) for task in stream.tasks}
     return {
@@ -109,7 +113,7 @@ def sums(
     model = KernelContinualClassifier(memory="statistics", n_bases=features, random_state=seed)
     results: dict[str, StreamResult] = {SUMS: learn_stream(model, stream.tasks, "Sums")}
     results[RIDGE] = learn_stream(RidgePerTask(), stream.tasks, "Ridge")
-    results[FINE_TUNING] = _fine_tuned(stream, {"epochs": 10, "random_state": seed})
+    results[FINE_TUNING] = _fine_tuned(stream, 10, seed)
     _say(results)
     if forget:
         before = model.memory_bytes_
@@ -123,24 +127,27 @@ def sums(
     }
 
 
-def _rivals(stream: TableStream, kept: int, is_coreset: bool, options: dict[str, object]) -> dict[str, StreamResult]:
+def _rivals(
+    stream: TableStream, kept: int, is_coreset: bool, options: dict[str, object], epochs: int, seed: int
+) -> dict[str, StreamResult]:
     results = {}
-    seed = options["random_state"]
     if not is_coreset:
-        classes = sum(len(np.unique(task.y)) for task in stream.tasks)
-        same = max(1, round(kept / (classes * stream.inputs.shape[1])))
+        counts = np.concatenate([np.unique(task.y, return_counts=True)[1] for task in stream.tasks])
+        same = min(max(1, round(kept / (len(counts) * stream.inputs.shape[1]))), int(counts.max()))
         learner = KernelContinualClassifier(memory="coreset", **{**options, "n_per_class": same})
         results[f"kernel, {same} stored rows a class"] = learn_stream(learner, stream.tasks, "Kernel, stored rows")
     learner = KernelContinualClassifier(memory="statistics", random_state=seed)
     results[SUMS] = learn_stream(learner, stream.tasks, "Sums")
     results[RIDGE] = learn_stream(RidgePerTask(), stream.tasks, "Ridge")
-    results[FINE_TUNING] = _fine_tuned(stream, {"epochs": options["epochs"], "random_state": seed})
+    results[FINE_TUNING] = _fine_tuned(stream, epochs, seed)
     return results
 
 
-def _fine_tuned(stream: TableStream, options: dict[str, object]) -> StreamResult:
+def _fine_tuned(stream: TableStream, epochs: int, seed: int) -> StreamResult:
+    """One network for all; on small tables with more passes, for what was not learnt cannot be forgotten."""
     classes = np.unique(np.concatenate([task.y for task in stream.tasks]))
-    learner: ContinualLearner = ReplayClassifier(classes, **options)  # type: ignore[arg-type]
+    smallest = min(len(task.y) for task in stream.tasks)
+    learner = ReplayClassifier(classes, epochs=max(epochs, ENOUGH_ROWS // smallest), random_state=seed)
     return learn_stream(learner, stream.tasks, "Fine-tuning")
 
 
