@@ -11,8 +11,8 @@ import torch
 
 from harmonia.core.errors import InputError
 from harmonia.data import Panel, accommodation, airport_weather, coupled_panel, covid_panel, gapminder, patients
-from harmonia.data.panel import copies, drop_copies, typical_values
-from harmonia.media import Table
+from harmonia.data.panel import copies, drop_blank_end, drop_copies, typical_values
+from harmonia.media import Series, Table
 
 ROWS = {
     "country": ["B", "A", "A", "B"],
@@ -51,6 +51,31 @@ class TestPanel:
             Table(polars.DataFrame({"year": [2000, 2001, 2002], "x": [1.0, 2, 3], "y": [1.0, 2, 3]}))
         )
         assert panel.values.shape == (1, 3, 2)
+
+    @pytest.mark.parametrize(
+        ("name", "written"),
+        [
+            ("date", ["2020-01", "2020-02"]),
+            ("date", ["2020/01/01", "2020/02/01"]),
+            ("when", ["01.01.2020", "01.02.2020"]),
+            ("date", ["2020-01-01 00:00", "2020-02-01 00:00"]),
+        ],
+        ids=["month", "slashes", "dots", "minutes"],
+    )
+    def test_dates_are_read_as_those_of_series(self, name, written):
+        rows = {name: written * 2, "country": ["A", "A", "B", "B"], "x": [1.0, 2, 3, 4]}
+        panel = Panel.from_table(Table(polars.DataFrame(rows)))
+        assert (panel.samples, panel.names) == (("A", "B"), ("x",))
+        assert panel.times.astype("datetime64[M]").astype(str).tolist() == ["2020-01", "2020-02"]
+        alone = Series.from_table(Table(polars.DataFrame({name: written, "x": [1.0, 2]})))
+        np.testing.assert_array_equal(alone.times, panel.times)
+
+    def test_blank_times_at_the_end_are_left_out(self):
+        values = np.arange(12.0).reshape(2, 3, 2)
+        values[:, 2] = np.nan
+        assert drop_blank_end(Panel(values)).length == 2
+        values[0, 2, 1] = 1
+        assert drop_blank_end(Panel(values)).length == 3
 
     def test_gaps_are_filled_from_before(self):
         values = np.array([[[np.nan], [2.0], [np.nan], [4.0]], [[6.0], [np.nan], [np.nan], [0.0]]])

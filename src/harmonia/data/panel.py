@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,15 @@ from numpy import ndarray
 from harmonia.core.errors import InputError
 from harmonia.core.progress import say
 from harmonia.media import Series, Table
+from harmonia.media.times import may_be_dates, times
 
 _IDENTIFIERS = frozenset({"id", "sample", "unique_id", "unit", "group", "series", "station", "patient", "firm"})
 """Names of columns that tell samples apart even where they hold numbers."""
+
+_TIME_NAMES = frozenset(
+    {"time", "t", "date", "datetime", "timestamp", "ds", "year", "quarter", "month", "day", "hour", "step"}
+)
+"""Names of columns of times that are no dates."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,12 +118,8 @@ class Panel:
         Arguments:
             typical: One value a variable; the mean over samples of their first values unless given.
         """
-        values = self.values
-        if typical is None:
-            typical = typical_values(values)
-        rows = np.where(np.isnan(values), 0, np.arange(self.length)[:, None])
-        last = np.take_along_axis(values, np.maximum.accumulate(rows, axis=1), axis=1)
-        return Panel(np.where(np.isnan(last), typical, last), self.names, self.samples, self.times, self.names_of)
+        values = without_gaps(self.values, typical_values(self.values) if typical is None else typical)
+        return Panel(values, self.names, self.samples, self.times, self.names_of)
 
     def series(self) -> list[Series]:
         """Every sample as a series.
@@ -140,12 +143,13 @@ class Panel:
             InputError: no numbers, two rows of one sample and time, samples that hardly share their times.
         """
         frame = table.frame
+        if sample:
+            table.column(sample)
+        time = time or _time_column(table, sample)
+        index_of_rows = times(table.column(time))
         words = [name for name, kind in frame.schema.items() if kind == polars.String and name != time]
         numbered = [name for name in frame.columns if name.strip().lower() in _IDENTIFIERS and name != time]
         sample = sample or next(iter(words + numbered), "")
-        if sample:
-            table.column(sample)
-        times, time = _times(table, sample, time)
         names = [name for name in table.numeric_names() if name not in (sample, time)]
         if not names:
             raise InputError(
@@ -156,7 +160,7 @@ class Panel:
             say(f"Left out columns without numbers: {', '.join(left[:8])}.")
         who = np.asarray(frame[sample].cast(polars.String).fill_null("").to_list() if sample else ["all"] * len(frame))
         samples, row = np.unique(who, return_inverse=True)
-        index, column = np.unique(times, return_inverse=True)
+        index, column = np.unique(index_of_rows, return_inverse=True)
         place = row * len(index) + column
         twice = np.flatnonzero(np.bincount(place) > 1)
         if len(twice):
@@ -191,28 +195,25 @@ def typical_values(values: Float64[ndarray, "samples time variables"]) -> Float6
     return np.asarray(np.nanmean(values, axis=(0, 1)))
 
 
-def _times(table: Table, sample: str, time: str) -> tuple[ndarray, str]:
-    """Times of the rows, and the column they come from."""
-    schema = table.frame.schema
-    named = {"time", "t", "date", "datetime", "timestamp", "ds", "year", "quarter", "month", "day", "hour", "step"}
-    if not time:
-        dates = [name for name, kind in schema.items() if kind in (polars.Date, polars.Datetime)]
-        words = [name for name in schema if name.strip().lower() in named and name != sample]
-        if not (dates or words):
-            mend = "Name the column of times."
-            raise InputError("the table has no column of times", f"columns {', '.join(table.names)}", mend)
-        time = (dates or words)[0]
-    column = table.column(time)
-    if column.null_count():
-        raise InputError(
-            f"column '{time}' lacks a time", f"{column.null_count()} empty cells", "Fill or drop such rows."
-        )
-    if column.dtype in (polars.Date, polars.Datetime):
-        plain = column if column.dtype == polars.Date else column.dt.replace_time_zone(None)
-        return plain.cast(polars.Datetime("us")).to_numpy(), time
-    if not column.dtype.is_numeric():
-        raise InputError(f"column '{time}' holds no times", column.dtype, "Write dates as 2020-01-31, or numbers.")
-    return column.cast(polars.Float64).to_numpy(), time
+def without_gaps(
+    values: Float64[ndarray, "samples time variables"], typical: Float64[ndarray, " variables"]
+) -> Float64[ndarray, "samples time variables"]:
+    """Gaps filled by the last value before them; before the first value, by the typical one of the variable."""
+    rows = np.where(np.isnan(values), 0, np.arange(values.shape[1])[:, None])
+    last = np.take_along_axis(values, np.maximum.accumulate(rows, axis=1), axis=1)
+    return np.where(np.isnan(last), typical, last)
+
+
+def _time_column(table: Table, sample: str) -> str:
+    """The first column of dates, else one called time, year or so."""
+    others = [name for name in table.names if name != sample]
+    dated = (name for name in others if may_be_dates(table.frame[name]))
+    named = (name for name in others if name.strip().lower() in _TIME_NAMES)
+    found = next(chain(dated, named), None)
+    if found is None:
+        got, mend = f"columns {', '.join(table.names)}", "Name the column of times."
+        raise InputError("the table has no column of times", got, mend)
+    return found
 
 
 def copies(panel: Panel) -> dict[str, str]:
@@ -225,6 +226,14 @@ def copies(panel: Panel) -> dict[str, str]:
             if both.any() and np.array_equal(one[both], other[both]):
                 found.setdefault(name, panel.names[i])
     return found
+
+
+def drop_blank_end(panel: Panel) -> Panel:
+    """Leave out times at the end that hold no value of any sample, and say how many."""
+    length = int(np.flatnonzero(panel.present.any((0, 2)))[-1]) + 1
+    if length < panel.length:
+        say(f"Left out the last {panel.length - length} times, which hold no value.")
+    return panel.until(length)
 
 
 def drop_copies(panel: Panel) -> Panel:

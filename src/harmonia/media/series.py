@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -15,6 +16,7 @@ from harmonia.core.errors import InputError
 from harmonia.core.media import Media
 from harmonia.core.progress import say
 from harmonia.media.table import Table
+from harmonia.media.times import may_be_dates, times
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as MatplotlibFigure
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 _TIME_NAMES = frozenset({"time", "t", "date", "datetime", "timestamp", "ds", "year", "index", "step", "row", "seconds"})
 _R_ROWS = "rownames"
 """What R's data sets call the number of a row: a time where there is no other, never a variable."""
-_FORMATS = ("%Y-%m", "%Y/%m/%d", "%d.%m.%Y", "%m/%d/%Y", "%Y-%m-%d %H:%M", "%Y/%m/%d %H:%M")
 _UNITS = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
 _DRAWN = 6
 
@@ -242,31 +243,8 @@ def _checked_index(index: Any, length: int) -> np.ndarray:
 
 def _times(table: Table) -> tuple[str | None, np.ndarray | None]:
     """Name and values of the column of times, if there is one."""
-    for name, kind in table.frame.schema.items():
-        column = table.frame[name]
-        if kind in (polars.Date, polars.Datetime):
-            _refuse_gaps(column)
-            plain = column if kind == polars.Date else column.dt.replace_time_zone(None)
-            return name, plain.cast(polars.Datetime("us")).to_numpy()
-        if kind == polars.String and not column.null_count():
-            for form in _FORMATS:
-                text = column + "-01" if form == "%Y-%m" else column
-                pattern = "%Y-%m-%d" if form == "%Y-%m" else form
-                parsed = text.str.to_datetime(pattern, time_unit="us", strict=False)
-                if not parsed.null_count():
-                    return name, parsed.to_numpy()
-    for name in sorted(table.numeric_names(), key=lambda name: name == _R_ROWS):
-        if name == _R_ROWS or name.strip().lower() in _TIME_NAMES:
-            column = table.frame[name]
-            _refuse_gaps(column)
-            years = column.dtype.is_integer() and column.min() >= 1000 and column.max() < 3000  # type: ignore[operator]
-            if name.strip().lower() == "year" and years:
-                return name, column.cast(polars.String).to_numpy().astype("datetime64[Y]").astype("datetime64[us]")
-            return name, column.cast(polars.Float64).to_numpy()
-    return None, None
-
-
-def _refuse_gaps(column: polars.Series) -> None:
-    if column.null_count():
-        row = int(column.is_null().arg_true()[0]) + 1
-        raise InputError(f"column '{column.name}' lacks a time", f"nothing in row {row}", "Fill or drop such rows.")
+    dated = (name for name in table.names if may_be_dates(table.frame[name]))
+    numbers = sorted(table.numeric_names(), key=lambda name: name == _R_ROWS)
+    named = [name for name in numbers if name == _R_ROWS or name.strip().lower() in _TIME_NAMES]
+    name = next(chain(dated, named), None)
+    return name, None if name is None else times(table.frame[name])
