@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, stats
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import Ridge
 from sklearn.metrics import mean_pinball_loss
 
@@ -41,6 +42,10 @@ class TestScores:
         assert fc.crps_samples(x, np.array(observed)) == pytest.approx(near - pairs.mean() / 2, abs=1e-9)
         fair = near - pairs.sum() / (2 * count * (count - 1))
         assert fc.crps_samples(x, np.array(observed), fair=True) == pytest.approx(fair, abs=1e-9)
+
+    def test_crps_of_a_normal_without_spread_is_its_absolute_error(self):
+        found = fc.crps_normal(np.zeros(3), np.array([0.0, 1e-12, np.nan]), np.ones(3))
+        np.testing.assert_allclose(found, [1, 1, np.nan])
 
     def test_crps_of_many_normal_draws_nears_the_closed_form(self):
         draws = np.random.default_rng(0).normal(1, 2, 200_000)
@@ -210,6 +215,53 @@ class TestRules:
             fc.evaluate({"n": rule}, waves(100), waves(400, seed=1), season=24)
         with pytest.raises(InputError, match="before its origin"):
             fc.rolling(rule, waves(), np.array([3]))
+
+    def test_one_series_is_enough(self):
+        one, listed = (fc.Persistence(2).fit(each) for each in (waves(), [waves()]))
+        np.testing.assert_array_equal(one.errors_, listed.errors_)
+
+    @pytest.mark.parametrize(
+        ("rule", "series", "what"),
+        [
+            (fc.Persistence(2), [], "fitted to series"),
+            (fc.RidgeAR(2), [Series(np.zeros((40, 1))), Series(np.zeros((40, 2)))], "same variables"),
+            (fc.Persistence(2, draws=0), waves(), "one draw"),
+            (fc.Persistence(0), waves(), "one step"),
+        ],
+        ids=["none", "other variables", "no draws", "no horizon"],
+    )
+    def test_what_cannot_be_fitted(self, rule, series, what):
+        with pytest.raises(InputError, match=what):
+            rule.fit(series)
+        assert not hasattr(rule, "errors_")
+
+    def test_only_series_are_fitted_to(self):
+        with pytest.raises(InputError, match="fitted to series"):
+            fc.series_of([np.arange(40.0)])
+
+    @pytest.mark.parametrize(
+        "rule", [fc.Persistence(3), fc.RidgeAR(3, order=4), fc.LinearWindow(3, 4)], ids=["last", "ridge", "linear"]
+    )
+    def test_nothing_is_known_before_fit(self, rule):
+        window = np.zeros((1, rule.lookback, 1))
+        with pytest.raises(NotFittedError, match="knows nothing"):
+            rule.forecast(window)
+        if not isinstance(rule, fc.Persistence):  # which has nothing to learn
+            with pytest.raises(NotFittedError, match="knows nothing"):
+                rule.point(window)
+
+    @pytest.mark.parametrize("rule", [fc.SeasonalNaive(4, 2), fc.RidgeAR(2, order=4)], ids=["naive", "ridge"])
+    def test_windows_have_the_variables_of_the_fit(self, rule):
+        with pytest.raises(InputError, match="of 2 variables"):
+            rule.fit(waves()).forecast(np.zeros((1, 4, 1)))
+
+    def test_ridge_without_a_penalty(self):
+        constant = fc.RidgeAR(2, order=2, penalty=0.0).fit(Series(np.ones(40)))
+        assert constant.forecast(np.ones((1, 2, 1))).mean.tolist() == [[[1], [1]]]
+        exact, near = (fc.RidgeAR(2, order=3, penalty=each).fit(waves()) for each in (0.0, 1e-12))
+        np.testing.assert_allclose(exact.point(waves().values[None, :3]), near.point(waves().values[None, :3]))
+        with pytest.raises(InputError, match="not negative"):
+            fc.RidgeAR(2, penalty=-1.0)
 
 
 class TestClassical:

@@ -1,7 +1,7 @@
 """Forecasting: predictive distributions, their scores, rolling evaluation without leaks, and baselines to beat.
 
 forecast      Forecast, SampleForecast: what is predicted, as a distribution
-forecaster    Forecaster, PointForecaster: what predicts
+forecaster    Forecaster, PointForecaster: what predicts; NotFitted, series_of
 windows       Windows for training, chronological splits, calendar marks
 scores        CRPS, energy score, pinball loss, MASE, coverage
 evaluation    rolling origins, score tables, and the checker that perturbs the future
@@ -15,7 +15,7 @@ from harmonia.parts.forecasting.baselines import Drift, Persistence, RidgeAR, Se
 from harmonia.parts.forecasting.classical import ETS, Theta
 from harmonia.parts.forecasting.evaluation import Scores, baselines, evaluate, future_leak, origins, rolling, targets
 from harmonia.parts.forecasting.forecast import Forecast, SampleForecast
-from harmonia.parts.forecasting.forecaster import Forecaster, PointForecaster
+from harmonia.parts.forecasting.forecaster import Forecaster, NotFitted, PointForecaster, series_of
 from harmonia.parts.forecasting.linear_window import LinearWindow
 from harmonia.parts.forecasting.scores import (
     crps_normal,
@@ -35,6 +35,7 @@ __all__ = [
     "Forecast",
     "Forecaster",
     "LinearWindow",
+    "NotFitted",
     "Persistence",
     "PointForecaster",
     "RidgeAR",
@@ -56,6 +57,7 @@ __all__ = [
     "origins",
     "pinball",
     "rolling",
+    "series_of",
     "targets",
     "usual_season",
 ]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float64
 from numpy import ndarray
-from scipy.linalg import solve
+from scipy.linalg import lstsq, solve
 
 from harmonia.core.errors import InputError
 from harmonia.media import Series
@@ -105,8 +105,11 @@ class RidgeAR(PointForecaster):
         horizon: Steps to predict.
         order: Lags.
         season: Steps of a season; 0 for none.
-        penalty: Weight of the squared coefficients, relative to the number of rows.
+        penalty: Weight of the squared coefficients, relative to the number of rows; 0 is least squares.
         draws: Errors that are kept.
+
+    Raises:
+        InputError: no lags, a negative season or penalty.
 
     Example:
         >>> line = Series(np.arange(60.0))
@@ -118,6 +121,8 @@ class RidgeAR(PointForecaster):
     def __init__(self, horizon: int, order: int = 12, season: int = 0, penalty: float = 1e-3, draws: int = 200) -> None:
         if order < 1 or season < 0:
             raise InputError("lags are counted from one, a season from zero", (order, season), "Pass such numbers.")
+        if not penalty >= 0:
+            raise InputError("a penalty is not negative", penalty, "Pass 0 or more.")
         self.horizon, self.order, self.season, self.penalty, self.draws = horizon, order, season, penalty, draws
         self.lookback = max(order, season + order // 4)
 
@@ -138,6 +143,8 @@ class RidgeAR(PointForecaster):
         ]
 
     def _solve(self, inputs: ndarray, target: ndarray) -> Float64[ndarray, " inputs"]:
+        if not self.penalty:  # normal equations are singular where a variable is constant
+            return lstsq(inputs, target)[0]
         free = np.r_[0.0, np.ones(inputs.shape[1] - 1)]  # the intercept is not shrunk
         gram = inputs.T @ inputs + self.penalty * len(inputs) * np.diag(free)
         return solve(gram, inputs.T @ target, assume_a="pos")
@@ -160,6 +167,7 @@ class RidgeAR(PointForecaster):
     def point(
         self, values: Float64[ndarray, "batch lookback variables"]
     ) -> Float64[ndarray, "batch horizon variables"]:
+        self._refuse_unfitted("weights_")
         past = (values - self.mean_) / self.scale_
         steps = [np.einsum("vbi,vi->bv", self._inputs(past, h), self.weights_[h]) for h in range(self.horizon)]
         return np.stack(steps, axis=1) * self.scale_ + self.mean_

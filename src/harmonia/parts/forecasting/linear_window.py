@@ -76,6 +76,7 @@ class LinearWindow(PointForecaster):
     def point(
         self, values: Float64[ndarray, "batch lookback variables"]
     ) -> Float64[ndarray, "batch horizon variables"]:
+        self._refuse_unfitted("weight_")
         past = np.moveaxis((values - self.mean_) / self.scale_, 1, 2)
         mean, spread = self._own(past)
         found = ((past - mean) / spread) @ self.weight_.T + self.bias_

@@ -46,13 +46,17 @@ def crps_normal(
 ) -> Float64[ndarray, "*shape"]:
     """CRPS of normal distributions, ``s (z (2 Phi(z) - 1) + 2 phi(z) - 1 / sqrt(pi))`` with ``z = (y - m) / s``.
 
+    Its limit where s is 0 is ``|y - m|``, as for a point forecast.
+
     Example:
         >>> round(crps_normal(np.array(0.0), np.array(1.0), np.array(0.0)).item(), 4)
         0.2337
     """
-    z = (observed - mean) / std
+    far, point = observed - mean, np.equal(std, 0)
+    z = far / np.where(point, 1.0, std)
     density = np.exp(-0.5 * np.square(z)) / np.sqrt(2 * np.pi)
-    return np.asarray(std * (z * (2 * ndtr(z) - 1) + 2 * density - 1 / np.sqrt(np.pi)), dtype=np.float64)
+    score = std * (z * (2 * ndtr(z) - 1) + 2 * density - 1 / np.sqrt(np.pi))
+    return np.asarray(np.where(point, np.abs(far), score), dtype=np.float64)
 
 
 def pinball(

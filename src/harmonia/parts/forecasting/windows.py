@@ -12,6 +12,7 @@ from torch import Tensor
 
 from harmonia.core.errors import InputError
 from harmonia.media import Series
+from harmonia.parts.forecasting.forecaster import series_of
 
 MARKS = ("month", "day", "weekday", "hour")
 """Marks of the calendar, in this order."""
@@ -62,10 +63,9 @@ class Windows:
     """All windows of some series, each with what follows it; nothing is copied until a batch is drawn.
 
     Arguments:
-        series: Series with the same variables.
+        series: One, or several with the same variables.
         lookback: Length of the past.
         horizon: Length of what follows.
-        scaled_marks: Whether marks of the calendar are mapped to [-0.5, 0.5].
 
     Raises:
         InputError: variables that differ, or no series that is long enough.
@@ -76,10 +76,8 @@ class Windows:
         (8, [[3.0, 4.0], [3.0, 4.0]])
     """
 
-    def __init__(self, series: Sequence[Series], lookback: int, horizon: int, *, scaled_marks: bool = True) -> None:
-        names = {tuple(each.names) for each in series}
-        if len(names) != 1:
-            raise InputError("all series have the same variables", sorted(names), "Pass such series.")
+    def __init__(self, series: Series | Sequence[Series], lookback: int, horizon: int) -> None:
+        series = series_of(series)
         self.lookback, self.horizon = lookback, horizon
         counts = [max(0, len(each) - lookback - horizon + 1) for each in series]
         if not sum(counts):
@@ -89,7 +87,7 @@ class Windows:
         offsets = np.cumsum([0, *(len(each) for each in series)])[:-1]
         self._starts = torch.cat([offset + torch.arange(count) for offset, count in zip(offsets.tolist(), counts)])
         self._values = torch.from_numpy(np.concatenate([each.values for each in series]))
-        marks = np.concatenate([calendar_marks(each.times, scaled=scaled_marks) for each in series])
+        marks = np.concatenate([calendar_marks(each.times) for each in series])
         self._marks = torch.from_numpy(marks)
 
     def __len__(self) -> int:
