@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from harmonia.core.errors import InputError
 from harmonia.data.panel import Panel
+from harmonia.parts.forecasting import Drift, Persistence
 from harmonia.parts.training import Plan, train
 from harmonia.sequences.regenn.evaluation import PanelScores
 from harmonia.sequences.regenn.graph import cooccurrence
@@ -130,9 +131,7 @@ def published_protocol(
     with torch.no_grad():
         found = model.cpu().eval()(ratios.float()).double() * ahead
     past = values[:, cut - window : cut]
-    slope = (past[:, -1] - past[:, 0]) / (window - 1)
-    line = past[:, -1:] + slope[:, None] * np.arange(1, horizon + 1)[:, None]
-    last = np.repeat(past[:, -1:], horizon, 1)
+    line, last = Drift(horizon, window).point(past), Persistence(horizon).point(past)
     change = np.abs(np.diff(values[:, :cut], axis=1)).mean(1)
 
     def judged(predicted: ndarray) -> PanelScores:
