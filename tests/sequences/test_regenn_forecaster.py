@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas
 import pytest
 import torch
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression
 
 from harmonia.core.errors import InputError
 from harmonia.core.progress import watched
 from harmonia.data import Panel, coupled_panel
 from harmonia.media import Series
-from harmonia.parts.forecasting import Persistence, future_leak
-from harmonia.sequences.regenn import ReGENNForecaster, Scaler, compare, published_protocol, simple_rules
-from harmonia.sequences.regenn.evaluation import PanelScores
-from harmonia.sequences.regenn.forecaster import as_panel, panel_cooccurrence
+from harmonia.parts.forecasting import NotFitted, Persistence, future_leak
+from harmonia.sequences.regenn import ReGENNForecaster, Scaler, compare, cooccurrence, published_protocol, simple_rules
+from harmonia.sequences.regenn.evaluation import PanelScores, measure
+from harmonia.sequences.regenn.forecaster import as_panel, carried, least_times, panel_cooccurrence
 from harmonia.sequences.regenn.published import leaking_scale
 from harmonia.sequences.regenn.scaling import Yardstick
 from harmonia.sequences.regenn.start import drift, last_value, ridge
@@ -96,6 +98,12 @@ class TestWindows:
             PanelWindows(panel, torch.from_numpy(panel.present), 6, 6, 0, 9)
 
 
+def lines(samples=6, length=40):
+    """A panel that the first rule predicts exactly, so that no step of training is better."""
+    slopes = np.random.default_rng(0).uniform(1, 2, (samples, 1, 2))
+    return Panel(5 + slopes * np.arange(length)[:, None], ("a", "b"))
+
+
 class TestForecaster:
     def test_it_learns_that_variables_follow_others(self):
         panel, _ = coupled_panel(samples=24, length=120, variables=4)
@@ -164,6 +172,74 @@ class TestForecaster:
         scores = compare({"persistence": Persistence(3)}, panel, 40)
         assert np.isfinite(scores["persistence"].mae)
 
+    @pytest.mark.parametrize("missing", [0.05, 0.3, 0.6])
+    def test_scattered_gaps_leave_errors_to_judge_by(self, missing):
+        values = walk(samples=20, length=60, variables=4).values.copy()
+        values[np.random.default_rng(0).random(values.shape) < missing] = np.nan
+        model = ReGENNForecaster(8, 4, **TINY).fit(values)
+        assert model.errors_.shape == (60, 4, 4)
+        low, high = model.predict([0.05, 0.95])
+        assert (low < high).all()
+
+    def test_a_gap_takes_the_error_of_a_neighbour(self):
+        nan = torch.nan
+        errors = torch.tensor([[1.0, nan, nan], [2.0, 5.0, nan], [nan, 6.0, nan]])[..., None]
+        whole = carried(carried(errors, 0), 1)[..., 0]
+        torch.testing.assert_close(whole, torch.tensor([[1.0, 6.0, 6.0], [2.0, 5.0, 5.0], [2.0, 6.0, 6.0]]))
+        assert carried(torch.full((2, 2, 1), nan), 0).isnan().all()
+
+    def test_a_window_may_lack_a_variable(self):
+        panel = walk()
+        model = ReGENNForecaster(6, 3, **TINY).fit(panel)
+        window = panel.values[:1, -6:].copy()
+        window[..., 1] = np.nan
+        filled = window.copy()
+        filled[..., 1] = model.typical_[1]
+        np.testing.assert_array_equal(model.point(window), model.point(filled))
+        np.testing.assert_array_equal(model.point(filled.tolist()), model.point(filled))
+        window[0, 0, 0] = np.inf
+        with pytest.raises(InputError, match="infinite"):
+            model.point(window)
+
+    @pytest.mark.parametrize(("rows", "place"), [(slice(0, 54), "first"), (slice(54, None), "last")], ids=str)
+    def test_a_variable_is_known_at_first_and_at_last(self, rows, place):
+        values = walk(length=60).values.copy()
+        values[:, rows, 1] = np.nan
+        with pytest.raises(InputError, match=f"'value_2' is missing at all of the {place} times"):
+            ReGENNForecaster(6, 3, **TINY).fit(values)
+
+    @pytest.mark.parametrize(("window", "horizon"), [(6, 3), (88, 5)])
+    def test_the_length_that_is_told_is_enough(self, window, horizon):
+        needed = least_times(window, horizon)
+        model = ReGENNForecaster(window, horizon, **TINY)
+        with pytest.raises(InputError, match=f"need {needed} times"):
+            model.fit(walk(length=needed - 1))
+        assert model.fit(walk(length=needed)).predict().shape == (5, horizon, 3)
+
+    def test_no_graph_is_shown_where_none_was_learnt(self):
+        model = ReGENNForecaster(6, 4, scaling="window", **TINY).fit(lines())
+        assert model.steps_ == 0
+        for which in ("source", "target"):
+            with pytest.raises(InputError, match=f"no {which} graph was learnt"):
+                model.graph_(which)
+        assert model.graph_("cooccurrence").shape == (2, 3)
+        titles = [axes.get_title(loc="left") for axes in model.plot_graph().figure.axes]
+        assert "Co-occurrence" in "".join(titles)
+        assert "Source" not in "".join(titles)
+
+    def test_without_a_linear_map_there_is_no_rule_to_begin_from(self):
+        assert ReGENNForecaster(6, 3, **TINY).fit(walk()).start_
+        assert ReGENNForecaster(6, 3, autoregression=False, **TINY).fit(walk()).start_ is None
+
+    def test_a_graph_may_be_given(self):
+        given = np.array([[0.0, 1, 0], [0, 0, 1], [1, 0, 0]])
+        model = ReGENNForecaster(6, 3, adjacency=given, **TINY).fit(walk())
+        np.testing.assert_array_equal(model.graph_("cooccurrence").drop("variable").to_numpy(), given)
+        with pytest.raises(InputError, match="finite array"):
+            ReGENNForecaster(6, 3, adjacency=given[:2, :2], **TINY).fit(walk())
+        with pytest.raises(InputError, match="begins from none"):
+            ReGENNForecaster(6, 3, adjacency=given, graph=False)
+
     def test_counts_stay_counts_and_logarithms_are_undone(self):
         counts = np.exp(0.05 * np.arange(60))[None, :, None] * np.random.default_rng(0).uniform(1, 9, (5, 1, 2))
         model = ReGENNForecaster(8, 4, log=True, **TINY).fit(counts[:, :56])
@@ -223,6 +299,10 @@ class TestForecaster:
             ReGENNForecaster(6, 3).point(np.zeros((1, 6, 2)))
         with pytest.raises(InputError, match="no panel"):
             ReGENNForecaster(6, 3).predict()
+        for ask in (ReGENNForecaster(6, 3).graph_, ReGENNForecaster(6, 3).plot_graph, ReGENNForecaster(6, 3).predict):
+            with pytest.raises(NotFittedError):
+                ask()
+        assert issubclass(NotFitted, InputError)
         with pytest.raises(InputError, match="fields this model does not know"):
             ReGENNForecaster(6, 3, heads=4)
         model = ReGENNForecaster(6, 3, **TINY).fit(walk())
@@ -230,6 +310,31 @@ class TestForecaster:
             model.point(np.zeros((1, 5, 3)))
         with pytest.raises(InputError, match="same variables"):
             model.fit([Series(np.zeros((40, 2))), Series(np.zeros((41, 2)))])
+
+    @pytest.mark.parametrize(
+        "options",
+        [{"steps": 0}, {"batch_size": 0}, {"learning_rate": -1.0}, {"learning_rate": np.nan}, {"draws": 0}],
+        ids=str,
+    )
+    def test_bad_numbers(self, options):
+        with pytest.raises(InputError, match=f"{next(iter(options))}"):
+            ReGENNForecaster(6, 3, **options)
+
+    @pytest.mark.parametrize(
+        ("series", "what"),
+        [
+            (pandas.DataFrame({"a": [1.0, 2], "b": [2.0, 1]}), "polars.from_pandas"),
+            ([np.zeros((40, 2))] * 2, "fitted to series"),
+            ([Series(np.zeros((40, 2)), index=np.arange(40.0) + shift) for shift in (0, 7)], "different times"),
+        ],
+        ids=["pandas", "arrays", "other times"],
+    )
+    def test_what_is_no_panel(self, series, what):
+        with pytest.raises(InputError, match=what):
+            as_panel(series)
+
+    def test_a_series_is_a_panel_of_one_sample(self):
+        assert as_panel(Series(np.zeros((40, 2)))).values.shape == (1, 40, 2)
 
     def test_copies_are_told(self):
         class Heard:
@@ -267,9 +372,34 @@ class TestEvaluation:
         assert set(simple_rules(panel.until(50), 3, season=4)) == names - {"seasonal AR ridge"}
         assert set(simple_rules(panel.until(50), 3)) == names - {"seasonal naive", "seasonal AR ridge"}
 
+    def test_what_cannot_be_compared(self):
+        panel = walk(samples=2, length=60)
+        with pytest.raises(InputError, match="season of 52 steps"):
+            simple_rules(panel.until(48), 2, season=52)
+        with pytest.raises(InputError, match="season of 52 steps"):
+            compare({"persistence": Persistence(2)}, panel, 48, season=52)
+        blank = panel.values.copy()
+        blank[:, 48:] = np.nan
+        with pytest.raises(InputError, match="where nothing is known"):
+            compare({"persistence": Persistence(2)}, Panel(blank), 48)
+
+    def test_ranked_by_what_all_have(self):
+        with_scale, without = (PanelScores(1.0, 1.0, 1.0, each) for each in (0.5, float("nan")))
+        assert (measure({"a": with_scale}), measure({"a": with_scale, "b": without})) == ("mase", "mae")
+
     def test_no_room(self):
         with pytest.raises(InputError, match="before and 3 after"):
             compare({"persistence": Persistence(3)}, walk(length=20), 19)
+
+    def test_presence_means_the_same_in_every_span(self):
+        values = np.abs(walk().values)
+        values[:, ::2, 1] = 0
+        values[0, -1, 2] = -1
+        part = panel_cooccurrence(values[:, :20], values, relative=False)
+        there = np.ones((5, 20, 3), bool)
+        mean = np.abs(values).mean((0, 1))
+        expected = cooccurrence(torch.from_numpy(values[:, :20] / mean), torch.from_numpy(there))
+        torch.testing.assert_close(part, expected.float())
 
     def test_units_do_not_matter_for_ties(self):
         values = np.abs(walk().values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ import pytest
 
 from harmonia.core.claim import HOLDS, claims_in
 from harmonia.core.errors import InputError
+from harmonia.core.progress import watched
 from harmonia.core.registry import find
 from harmonia.core.task import jobs_in
 from harmonia.data import Panel, coupled_panel
@@ -52,6 +54,72 @@ def test_forecast(forecast, tmp_path):
     assert forecast["source"].frame.columns == ["variable", "beds", "nurses", "tests"]
     written = JOBS["forecast"].save(forecast, tmp_path, "t")
     assert sorted(path.suffix for path in written) == [".csv"] * 3 + [".png"] * 4
+
+
+class Heard:
+    def __init__(self):
+        self.messages = []
+
+    def step(self, label, done, total): ...
+
+    def say(self, message):
+        self.messages.append(message)
+
+
+def run_and_listen(table, **options):
+    heard = Heard()
+    with watched(heard):
+        found = JOBS["forecast"].run({"panel": table, "horizon": "2", "steps": "2", **options})
+    return found, " ".join(heard.messages)
+
+
+def test_no_graph_is_written_where_none_was_learnt(tmp_path):
+    slopes = np.random.default_rng(0).uniform(1, 2, (4, 1, 2))
+    table = Panel(5 + slopes * np.arange(40)[:, None], ("a", "b")).table()
+    found, told = run_and_listen(table)
+    assert found["source"] is None
+    assert "no source or target graph was learnt" in told
+    assert "'a' rises in 156 steps and falls in 0" in told
+    assert not list(tmp_path.glob("*source*"))
+    written = JOBS["forecast"].save(found, tmp_path, "t")
+    assert len(written) == 6
+
+
+def test_blank_times_at_the_end_are_left_out(panel):
+    known = polars.col("time") < datetime.datetime(2024, 2, 26)
+    names = ["beds", "nurses", "tests"]
+    found, told = run_and_listen(Table(panel.frame.with_columns(polars.when(known).then(polars.col(names)))))
+    assert "Left out the last 4 times" in told
+    assert str(found["forecast"].frame["time"].min())[:10] == "2024-02-26"
+
+
+def test_without_a_scale_the_plain_error_ranks():
+    values = np.ones((3, 40, 2)) * [1.0, 2.0]
+    values[:, -4:] += np.random.default_rng(0).random((3, 4, 2))
+    found, told = run_and_listen(Panel(values, ("a", "b")).table())
+    rows = found["scores"].frame
+    assert rows["mase"].is_nan().all()
+    assert found["best"] == rows["forecaster"][0]
+    assert rows["mae"].is_sorted()
+    assert "MAE" in told
+
+
+def test_a_long_season_is_refused_or_its_rules_left_out(panel):
+    with pytest.raises(InputError, match="season of 52 steps"):
+        run_and_listen(panel, season="52")
+    found, told = run_and_listen(panel, season="20")
+    assert "ETS needs 82 times, Theta needs 82 times" in told
+    assert np.isfinite(found["scores"].frame["mase"].to_numpy()).all()
+
+
+def test_the_length_that_is_told_is_enough():
+    def table(length):
+        walk = np.random.default_rng(0).standard_normal((3, length, 2)).cumsum(1)
+        return Panel(walk, ("a", "b")).table()
+
+    with pytest.raises(InputError, match="needs 62 times"):
+        run_and_listen(table(61), horizon="5", window="40")
+    assert run_and_listen(table(62), horizon="5", window="40")[0]["best"]
 
 
 def test_evolution(panel):

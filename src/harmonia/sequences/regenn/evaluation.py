@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float64
 from numpy import ndarray
 
 from harmonia.core.errors import InputError
-from harmonia.core.progress import track
+from harmonia.core.progress import say, track
 from harmonia.data.panel import Panel, typical_values
 from harmonia.parts.forecasting import ETS, Drift, PointForecaster, Theta, baselines, origins
 
@@ -65,6 +65,16 @@ class PanelScores(NamedTuple):
         )
 
 
+def measure(scores: Mapping[str, PanelScores]) -> Literal["mase", "mae"]:
+    """What forecasters are ranked by: MASE, or the plain error where nothing changed before and MASE has no scale.
+
+    Example:
+        >>> measure({"rule": PanelScores(mae=1.0, rmse=1.0, msle=1.0, mase=float("nan"))})
+        'mae'
+    """
+    return "mase" if all(np.isfinite(each.mase) for each in scores.values()) else "mae"
+
+
 def simple_rules(
     past: Panel, horizon: int, *, season: int = 1, window: int = 8, classical: bool = True
 ) -> dict[str, PointForecaster]:
@@ -76,12 +86,24 @@ def simple_rules(
         season: Steps of a season; 1 for none.
         window: Steps of the line.
         classical: With ETS and Theta by statsmodels, which need a fit a window.
+
+    Rules that need a longer past are left out, and the user is told.
+
+    Raises:
+        InputError: a season as long as the past.
     """
+    _refuse_season(season, past.length)
     found: dict[str, PointForecaster] = {"drift": Drift(horizon, window)}
+    left = []
     for name, rule in baselines(season, horizon, classical=classical).items():
-        needless = season == 1 and name == "seasonal naive"
-        if isinstance(rule, PointForecaster) and not needless and rule.lookback + horizon <= past.length:
+        if not isinstance(rule, PointForecaster) or (season == 1 and name == "seasonal naive"):
+            continue
+        if rule.lookback + horizon <= past.length:
             found[name] = rule
+        else:
+            left.append(f"{name} needs {rule.lookback + horizon} times")
+    if left:
+        say(f"Left out of the comparison, before which there are {past.length} times: {', '.join(left)}.")
     series = past.filled().series()
     for rule in found.values():
         rule.learn(series)
@@ -109,8 +131,10 @@ def compare(
             many as make `CLASSICAL_FITS`.
 
     Raises:
-        InputError: no room for a forecast, or for the past that one needs.
+        InputError: no room for a forecast, or for the past that one needs; a season as long as that past; no value
+            that is known to judge by.
     """
+    _refuse_season(season, start)
     lookback, horizon = (max(getattr(each, name) for each in forecasters.values()) for name in ("lookback", "horizon"))
     at = origins(panel.length, start, horizon, stride)
     if not len(at) or start < lookback:
@@ -123,12 +147,20 @@ def compare(
     sample, origin = chosen // len(at), at[chosen % len(at)]
     values = panel.filled(typical_values(panel.values[:, :start])).values
     after = sample[:, None], origin[:, None] + np.arange(horizon)
+    if not panel.present[after].any():
+        got = f"no value at {panel.length - start} times from the {start + 1}th on"
+        raise InputError("forecasts cannot be judged where nothing is known", got, "Leave blank times out.")
     scale = np.stack([_step(panel.values[i, :start], season) for i in range(len(panel.samples))])[sample]
     found = {}
     for name, each in track(list(forecasters.items()), "Forecasts"):
         past = values[sample[:, None], origin[:, None] + np.arange(-each.lookback, 0)]
         found[name] = PanelScores.of(each.point(past)[:, :horizon], values[after], panel.present[after], scale)
     return found
+
+
+def _refuse_season(season: int, length: int) -> None:
+    if season >= length:
+        raise InputError(f"a season of {season} steps needs a longer past", f"{length} times", "Pass a shorter season.")
 
 
 def _step(values: Float64[ndarray, "time v"], season: int) -> Float64[ndarray, " v"]:

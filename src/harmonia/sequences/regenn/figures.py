@@ -98,14 +98,16 @@ def graphs(names: Sequence[str], found: Mapping[str, Float[ndarray, "v v"]], tit
 
     Arguments:
         names: Of the variables.
-        found: ``cooccurrence``, ``source`` and ``target``.
+        found: ``cooccurrence`` and, where they were learnt, ``source`` and ``target``.
         title: What is to be seen.
     """
-    side = 4 + 0.12 * max(0, len(names) - 6)
-    figure, axes = new_figure(2, 2, title=title, width=2.9 * side, height=2.2 * side, grid=False)
+    side, rows = 4 + 0.12 * max(0, len(names) - 6), 2 if "source" in found else 1
+    figure, axes = new_figure(rows, rows, title=title, width=1.45 * rows * side, height=1.1 * rows * side, grid=False)
     _heat(
         axes[0], names, found["cooccurrence"], "Co-occurrence: mass of the row's\nvariable where the column's is there"
     )
+    if rows == 1:
+        return Figure(figure)
     _arrows(axes[1], names, found["source"])
     _heat(axes[2], names, found["source"], "Source graph: what the row's variable\ntakes of each in the window")
     _heat(axes[3], names, found["target"], "Target graph: what the row's variable\ntakes of each in the prediction")
@@ -169,12 +171,13 @@ def _arrows(axes: Axes, names: Sequence[str], graph: Float[ndarray, "v v"]) -> N
     _titled(axes, "Source graph: arrows lead to who takes\n(orange adds, blue subtracts)")
 
 
-def training(history: Sequence[Mapping[str, float | int]], start: str, kept: int) -> Figure:
-    """Errors on the times held back over the run."""
-    title = "No step of training beat the linear rule" if not kept else f"Trained for {kept} steps"
+def training(history: Sequence[Mapping[str, float | int]], start: str | None, kept: int) -> Figure:
+    """Errors on the times held back over the run, which began as a linear rule or, without one, untrained."""
+    began = f"linear rule: {start}" if start else "untrained network"
+    title = f"No step of training beat the {began}" if not kept else f"Trained for {kept} steps"
     figure, [axes] = new_figure(title=title, width=8, height=3)
     axes.plot([each["step"] for each in history], [each["error"] for each in history], marker="o", markersize=3)
-    axes.axhline(history[0]["error"], color=MUTED, linestyle="--", linewidth=1, label=f"linear rule: {start}")
+    axes.axhline(history[0]["error"], color=MUTED, linestyle="--", linewidth=1, label=began)
     axes.axvline(kept, color=PALETTE[1], linewidth=1, label="kept")
     axes.set_xlabel("step")
     axes.set_ylabel("error on times held back")

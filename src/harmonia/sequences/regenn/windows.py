@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import NamedTuple
 
 import torch
@@ -13,6 +14,21 @@ from harmonia.data.panel import Panel
 
 MOST_NUMBERS = 20_000_000
 """How many numbers all windows are taken to hold at once, at most."""
+
+
+def held_back(length: int, horizon: int, share: float) -> int:
+    """How many times at the end are held back: a share of all, one horizon at least."""
+    return max(horizon, round(share * length))
+
+
+def shortest(before: int, horizon: int, share: float) -> int:
+    """The least length of which `before` times are left when the end is held back.
+
+    Example:
+        >>> shortest(9, horizon=3, share=0.1), shortest(90, horizon=3, share=0.1)
+        (12, 100)
+    """
+    return next(each for each in count(before + horizon) if each - held_back(each, horizon, share) >= before)
 
 
 class Batch(NamedTuple):
