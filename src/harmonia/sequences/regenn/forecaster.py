@@ -270,8 +270,8 @@ class ReGENNForecaster(Forecaster):
         self._refuse_unfitted("network_")
         shown = get_args(WhichGraph) if self.steps_ else ("cooccurrence",)
         found = {which: self.network_.graph(which).numpy() for which in shown}
-        told = f"after {self.steps_} steps" if self.steps_ else "which training did not change: no step beat the start"
-        return graphs(self.names_, found, f"The graph between variables, {told}")
+        learnt = f"The graph between variables, after {self.steps_} steps"
+        return graphs(self.names_, found, learnt if self.steps_ else "No source or target graph was learnt")
 
     @property
     def names_(self) -> tuple[str, ...]:
