@@ -8,9 +8,12 @@ import math
 import pickle
 
 import numpy as np
+import pandas
 import pytest
 import torch
 from scipy.spatial.distance import cdist
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, Normalizer
@@ -483,3 +486,45 @@ def test_haar_sketch_is_a_wavelet_transform(rows):
     cells = sketch.cells(sketch.sums(rows, np.zeros(sketch.blocks.size)))
     for j, width in enumerate(BOUNDS[1]):
         np.testing.assert_allclose(cells[j], np.histogram(rows[:, j], 32, (0, width))[0])
+
+
+REFUSED = {
+    "kernel": (PrivateKDE(n_features=20), {"bandwidth": "median"}),
+    "budget": (PrivateKDE(n_features=20), {"accountant": PrivacyAccountant(eps=0.5)}),
+    "distance": (PrivateDistanceSum(bounds=BOUNDS, depth=6), {"accountant": PrivacyAccountant(eps=0.5)}),
+    "columns": (PrivateDistanceSum(bounds=BOUNDS, depth=6), {"bounds": ([0.0] * 2, [1.0] * 2)}),
+    "tiny": (PrivateDistanceSum(bounds=BOUNDS, depth=6), {"eps": 1e-12}),
+    "classes": (PrivateSimilarityClassifier(n_features=20), {"accountant": PrivacyAccountant(eps=0.5)}),
+    "unnamed": (PrivateSimilarityClassifier(n_features=20), {"classes": ["near", "elsewhere"]}),
+}
+
+
+def ask(model, queries):
+    if isinstance(model, PrivateSimilarityClassifier):
+        return model.decision_function(queries)
+    return np.concatenate([*model.query(queries, return_std=True), model.noise_std(queries), [model.n_rows_]])
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_refused_release_changes_nothing(name, rows, queries, tmp_path):
+    """What was paid for still answers; an estimator that was refused from the start is not fitted."""
+    model, change = REFUSED[name]
+    labels = np.where(rows[:, 0] > 0.3, "far", "near")
+    frame = pandas.DataFrame(rows, columns=["a", "b", "c"])
+    model = clone(model).fit(frame, labels)
+    before, state = ask(model, frame), dict(vars(model))
+    model.set_params(**change)
+    with pytest.raises(InputError):
+        model.fit(rows, labels)
+    model.set_params(**{key: state[key] for key in change})
+    np.testing.assert_array_equal(ask(model, frame), before)
+    assert model.privacy_spent().epsilon == 1.0
+    assert {key: id(value) for key, value in vars(model).items()} == {key: id(value) for key, value in state.items()}
+    first = clone(model).set_params(**change)
+    for call in (first.fit, first.partial_fit):
+        with pytest.raises(InputError):
+            call(frame, labels)
+    assert set(vars(first)) == set(first.get_params())
+    for use in (lambda: ask(first, rows), first.privacy_spent, lambda: first.save(tmp_path / "a.npz")):
+        with pytest.raises(NotFittedError):
+            use()

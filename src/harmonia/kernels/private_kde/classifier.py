@@ -96,18 +96,24 @@ class PrivateSimilarityClassifier(ClassifierMixin, PrivateEstimator):
 
         Raises:
             InputError: unusable parameters, missing values, one class, or a budget that does not allow it; then nothing
-                is spent.
+                is spent, and what was released before stays.
         """
-        X, y = validate_data(self, X, y, dtype=np.float64)
-        return self._start(X, y, self.classes)._release(X, y)
+        with self._all_or_nothing():
+            X, y = validate_data(self, X, y, dtype=np.float64)
+            return self._start(X, y, self.classes)._release(X, y)
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None) -> PrivateSimilarityClassifier:
-        """Add labelled rows that no batch before held; the first call names all classes, if the constructor did not."""
+        """Add labelled rows that no batch before held; the first call names all classes, if the constructor did not.
+
+        Raises:
+            InputError: as of `fit`, or rows of a class that was not named; nothing changes.
+        """
         first = not hasattr(self, "sketch_")
-        X, y = validate_data(self, X, y, dtype=np.float64, reset=first)
-        if first:
-            self._start(X, y, self.classes if classes is None else classes)
-        return self._release(X, y)
+        with self._all_or_nothing():
+            X, y = validate_data(self, X, y, dtype=np.float64, reset=first)
+            if first:
+                self._start(X, y, self.classes if classes is None else classes)
+            return self._release(X, y)
 
     def _start(self, X: np.ndarray, y: np.ndarray, classes: Any) -> PrivateSimilarityClassifier:
         check_classification_targets(y)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import secrets
 from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -94,6 +96,17 @@ class PrivateEstimator(BaseEstimator):
     def _sampling_error(self) -> float:
         return 0.0
 
+    @contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        """What is refused leaves every attribute as it was: above all the release that was paid for."""
+        before = dict(vars(self))
+        try:
+            yield
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
     def _begin(self, X: np.ndarray) -> None:
         """A new sketch, and nothing released."""
         if not hasattr(self, "ledger_"):
@@ -137,23 +150,28 @@ class PrivateStructure(PrivateEstimator):
 
         Raises:
             InputError: unusable parameters or bounds, missing values, or a budget that does not allow it. In all these
-                cases nothing is spent.
+                cases nothing is spent, and what was released before stays.
         """
-        X = validate_data(self, X, dtype=np.float64)
-        self._begin(X)
-        return self._release(X)
+        with self._all_or_nothing():
+            X = validate_data(self, X, dtype=np.float64)
+            self._begin(X)
+            return self._release(X)
 
     def partial_fit(self, X: Any, y: Any = None) -> PrivateStructure:
         """Add rows that no batch before held: each batch has noise of its own, and the budget is spent once for all.
 
         A person whose rows are in k batches has k times the epsilon. The variance of answers grows with the number of
         batches.
+
+        Raises:
+            InputError: as of `fit`, and nothing changes.
         """
         first = not hasattr(self, "sketch_")
-        X = validate_data(self, X, dtype=np.float64, reset=first)
-        if first:
-            self._begin(X)
-        return self._release(X)
+        with self._all_or_nothing():
+            X = validate_data(self, X, dtype=np.float64, reset=first)
+            if first:
+                self._begin(X)
+            return self._release(X)
 
     def _release(self, X: np.ndarray) -> PrivateStructure:
         self._pay(f"{type(self).__name__} of {X.shape[1]} columns")
@@ -166,6 +184,7 @@ class PrivateStructure(PrivateEstimator):
     @property
     def n_rows_(self) -> float:
         """The noisy number of rows, at least 1: the true one is private."""
+        check_is_fitted(self)
         return max(1.0, float(self.released_[0]))
 
     def query(self, Y: Any, return_std: bool = False) -> Any:
@@ -186,7 +205,11 @@ class PrivateStructure(PrivateEstimator):
         return (found, self._std(Y)) if return_std else found
 
     def noise_std(self, Y: Any) -> Float64[np.ndarray, " q"]:
-        """Standard deviation of the answers that comes from the noise alone: exact, and known before the release."""
+        """Standard deviation of the answers that comes from the noise alone: exact, and the same for all private rows.
+
+        Raises:
+            sklearn.exceptions.NotFittedError: nothing was released; `expected_error` tells a typical one before.
+        """
         Y = self._queries(Y)
         return np.sqrt(self.sketch_.variance(self._variances(), Y))
 
