@@ -354,6 +354,36 @@ def test_one_frequency_tells_no_error(rows):
     assert np.isinf(PrivateKDE(n_features=2).fit(rows).query(rows[:3], return_std=True)[1]).all()
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        np.array(["far", "near"]),
+        np.array(["far", "near"], dtype=object),
+        pandas.Series(["far", "near"]),
+        np.array([-3, 5]),
+        np.array([False, True]),
+        np.array([1.0, 2.0]),
+    ],
+    ids=["words", "objects", "series", "int", "bool", "float"],
+)
+def test_saved_classes_keep_their_kind(names, rows, queries, tmp_path):
+    labels = names[(rows[:, 0] > 0.3).astype(int)]
+    model = PrivateSimilarityClassifier(bandwidth=0.3, n_features=40, eps=50.0).fit(rows, labels)
+    again = PrivateSimilarityClassifier.load(model.save(tmp_path / "a.npz"))
+    assert again.classes_.dtype == model.classes_.dtype
+    assert [type(label) for label in again.classes_] == [type(label) for label in model.classes_]
+    np.testing.assert_array_equal(again.predict(queries), model.predict(queries))
+
+
+def test_classes_that_no_file_holds_are_not_saved(rows, tmp_path):
+    """A word that ends in a zero character would come back without it."""
+    labels = np.array(["far", "far\0"], dtype=object)[(rows[:, 0] > 0.3).astype(int)]
+    model = PrivateSimilarityClassifier(n_features=4).fit(rows, labels)
+    with pytest.raises(InputError, match="classes cannot be saved"):
+        model.save(tmp_path / "a.npz")
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_object_with_rows_is_not_saved(rows, tmp_path):
     model = PrivateKDE(n_features=4).fit(rows)
     model.kept_ = rows

@@ -39,7 +39,8 @@ def write_sketch(estimator: Any, path: Path) -> Path:
     """Write a fitted estimator to an .npz file. Parameters that are no plain values are left out, as None.
 
     Raises:
-        InputError: another suffix; an object that holds arrays that were never released; noise that a seed gives away.
+        InputError: another suffix; an object that holds arrays that were never released; noise that a seed gives away;
+            classes that are neither words nor numbers. Then nothing is written.
     """
     if path.suffix != ".npz":
         raise InputError("a sketch is written to a .npz file", path.name, "Change the suffix.")
@@ -61,7 +62,8 @@ def write_sketch(estimator: Any, path: Path) -> Path:
     }
     arrays: dict[str, Any] = {f"sketch/{name}": value for name, value in estimator.sketch_.state().items()}
     if hasattr(estimator, "classes_"):
-        arrays["classes"] = estimator.classes_
+        arrays["classes"] = _labels(estimator.classes_)
+        header["classes_are_objects"] = estimator.classes_.dtype == object
     with whole_file(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, header=np.array(json.dumps(header)), released=estimator.released_, **arrays)
     return path
@@ -105,6 +107,8 @@ def _restored(kind: Any, content: dict[str, np.ndarray]) -> Any:
     found.released_ = content.pop("released")
     if "classes" in content:
         found.classes_ = content.pop("classes")
+        if header["classes_are_objects"]:
+            found.classes_ = found.classes_.astype(object)
     unknown |= set(content)
     if unknown:
         raise InputError("the file has keys that are missing or unknown", sorted(unknown), "Save it again.")
@@ -122,6 +126,15 @@ def _restored(kind: Any, content: dict[str, np.ndarray]) -> Any:
     # All shapes fit together.
     found.sketch_.estimate(np.atleast_2d(found.released_)[0], np.zeros((1, found.n_features_in_)))
     return found
+
+
+def _labels(classes: np.ndarray) -> np.ndarray:
+    """Classes as an array that a file holds without pickle; objects become words or numbers."""
+    plain = np.array(classes.tolist()) if classes.dtype.kind not in "biufUS" else classes
+    if plain.dtype.kind not in "biufUS" or not (plain.astype(object) == classes).all():
+        kinds = ", ".join(sorted({type(label).__name__ for label in classes.tolist()}))
+        raise InputError("these classes cannot be saved", kinds, "Fit with labels that are all words or all numbers.")
+    return plain
 
 
 def _plain(value: Any) -> Any:
