@@ -335,6 +335,32 @@ def test_saved_sketches_answer_the_same_and_hold_no_row(name, rows, queries, tmp
     np.testing.assert_allclose(ask(pickle.loads(pickle.dumps(model))), ask(model))
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("far", [1e300, 1.7e308])
+def test_huge_rows_and_queries(name, far, rows, queries, tmp_path):
+    """Their answers are finite, or refused where the distance itself is too large for a number."""
+    huge = np.array([[far, -far, far], [-far, 0.1, 0.2], [far, far, far]])
+    x, labels = np.concatenate([rows, huge]), np.where(np.arange(len(rows) + 3) % 2, "far", "near")
+    model = clone(MODELS[name]).fit(x, labels)
+    assert np.isfinite(model.released_).all()
+    assert np.isfinite(answers(model, queries)).all()
+    model = type(model).load(model.save(tmp_path / "a.npz"))
+    if name in ("features", "sorf", "hermite", "classes"):
+        assert np.isfinite(answers(model, huge)).all()
+    elif name in ("lp", "squared") or far > 1e305:
+        with pytest.raises(InputError, match="not finite"):
+            answers(model, huge)
+    else:
+        assert np.isfinite(answers(model, huge)).all()
+
+
+def answers(model, queries):
+    if isinstance(model, PrivateSimilarityClassifier):
+        return model.decision_function(queries)
+    return model.query(queries)
+
+
 def test_what_a_saved_sketch_keeps(rows, queries, tmp_path):
     """The budget of its release, whatever was set later; of parameters those that are plain values."""
     model = PrivateKDE(lambda z: 2 / (1 + z), n_features=20, eps=np.float64(0.5), post_process=True).fit(rows)

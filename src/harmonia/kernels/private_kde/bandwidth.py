@@ -11,13 +11,15 @@ from sklearn.utils.validation import check_array
 from harmonia.core.errors import InputError
 from harmonia.kernels.private_kde.distances import PrivateDistanceSum
 from harmonia.kernels.private_kde.moments import MomentSketch
+from harmonia.kernels.private_kde.parameters import is_number
 from harmonia.parts.privacy.accounting import PrivacyAccountant
 
 
 def check_bandwidth(bandwidth: Any) -> float:
     """A bandwidth as a number; others are refused, since they would be chosen by data."""
-    if not isinstance(bandwidth, (int, float, np.number)) or not 0 < float(bandwidth) < math.inf:
-        mend = "Give a number above 0: from public data (median_distance), or by private_rms_distance."
+    # Beyond these features would overflow.
+    if not is_number(bandwidth) or not 1e-100 <= float(bandwidth) <= 1e100:
+        mend = "Give one from 1e-100 to 1e100: from public data (median_distance), or by private_rms_distance."
         raise InputError("'bandwidth' is a number", repr(bandwidth), mend)
     return float(bandwidth)
 

@@ -16,7 +16,7 @@ from harmonia.kernels.private_kde.fourier import FourierSketch
 from harmonia.kernels.private_kde.kde import draw_fourier
 from harmonia.kernels.private_kde.moments import MomentSketch
 from harmonia.kernels.private_kde.sketch import Sketch
-from harmonia.kernels.private_kde.structure import PrivateEstimator
+from harmonia.kernels.private_kde.structure import PrivateEstimator, check_answers
 
 
 class PrivateSimilarityClassifier(ClassifierMixin, PrivateEstimator):
@@ -139,11 +139,16 @@ class PrivateSimilarityClassifier(ClassifierMixin, PrivateEstimator):
         return self
 
     def decision_function(self, X: Any) -> Float64[np.ndarray, "..."]:
-        """Average similarity to each class, (rows, classes); of two classes the second's minus the first's."""
+        """Average similarity to each class, (rows, classes); of two classes the second's minus the first's.
+
+        Raises:
+            InputError: rows with missing values, of other columns, or so far away that an average overflows.
+        """
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, reset=False)
         assert isinstance(self.sketch_, (FourierSketch, MomentSketch))
-        means = self.sketch_.estimates(self.released_, X) / self.released_[:, 0].clip(1.0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            means = check_answers(self.sketch_.estimates(self.released_, X) / self.released_[:, 0].clip(1.0))
         means = -means if self.kernel == "sqeuclidean" else means
         return means[:, 1] - means[:, 0] if len(self.classes_) == 2 else means
 

@@ -14,6 +14,7 @@ from harmonia.kernels.private_kde.directions import DirectionSketch
 from harmonia.kernels.private_kde.domain import Domain
 from harmonia.kernels.private_kde.haar import HaarSketch, Power
 from harmonia.kernels.private_kde.moments import MomentSketch
+from harmonia.kernels.private_kde.parameters import check_whole, is_number
 from harmonia.kernels.private_kde.shells import ShellSketch
 from harmonia.kernels.private_kde.sketch import Sketch
 from harmonia.kernels.private_kde.structure import PrivateStructure
@@ -114,7 +115,7 @@ class PrivateDistanceSum(PrivateStructure):
         if self.method not in ("hierarchical", "shells"):
             raise InputError("no such method", repr(self.method), "Use 'hierarchical' or 'shells'.")
         if self.method == "shells":
-            if self.metric != "l1" or not (isinstance(self.alpha, (int, float)) and 0 < self.alpha <= 10):
+            if self.metric != "l1" or not (is_number(self.alpha) and 0 < self.alpha <= 10):
                 got = f"metric {self.metric!r}, alpha {self.alpha!r}"
                 raise InputError("shells are for l1 distances, of a width alpha > 0", got, "Use 'hierarchical'.")
             return ShellSketch(domain.lower, domain.upper, depth, float(self.alpha))
@@ -124,7 +125,7 @@ class PrivateDistanceSum(PrivateStructure):
             case "l1":
                 return HaarSketch(domain.lower, domain.upper, depth)
             case "lp":
-                if not (isinstance(self.p, (int, float)) and 0 < self.p <= 16):
+                if not (is_number(self.p) and 0 < self.p <= 16):
                     raise InputError("'p' is a number above 0, at most 16", repr(self.p), "Change it.")
                 return HaarSketch(domain.lower, domain.upper, depth, None if self.p == 1 else Power(float(self.p)))
             case "sqeuclidean":
@@ -144,10 +145,3 @@ class PrivateDistanceSum(PrivateStructure):
             return 0.0
         # Of |g| for a standard normal g: standard deviation over mean is sqrt(pi / 2 - 1).
         return math.sqrt((math.pi / 2 - 1) / self.n_directions)
-
-
-def check_whole(name: str, value: Any, low: int, high: int) -> int:
-    """A parameter that is a whole number within bounds; others raise `InputError`."""
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or not low <= value <= high:
-        raise InputError(f"'{name}' is a whole number from {low} to {high}", repr(value), "Change it.")
-    return int(value)

@@ -12,6 +12,7 @@ from jaxtyping import Float64
 from harmonia.core.errors import InputError
 
 _PUBLIC = "bounds must come from public knowledge, never from the private rows"
+_LARGEST = 1e50
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +33,7 @@ class Domain:
         """From what a user gives: one number, the radius of a ball around 0; or (lower, upper), numbers or vectors.
 
         Raises:
-            InputError: no bounds, or bounds that are not finite or leave no room.
+            InputError: no bounds, or bounds that are not finite, huge, or leave no room.
 
         Example:
             >>> Domain.of((0, [1.0, 2.0]), 2).widths.tolist(), Domain.of(2.0, 3).upper.tolist()
@@ -50,8 +51,10 @@ class Domain:
         except (TypeError, ValueError):
             got = f"{bounds!r} for {columns} columns"
             raise InputError("bounds are a radius, or lower and upper", got, "Give e.g. bounds=(0.0, 1.0).") from None
-        if not (np.isfinite(lower).all() and np.isfinite(upper).all() and (lower < upper).all()):
-            raise InputError("bounds must be finite, the lower ones below the upper", repr(bounds), f"Note: {_PUBLIC}.")
+        # Within these, squares of squared radii and shares of widths are finite.
+        if not ((lower >= -_LARGEST).all() and (upper <= _LARGEST).all() and (upper - lower >= 1 / _LARGEST).all()):
+            what = f"bounds must be finite, at most {_LARGEST:g}, the lower ones below the upper"
+            raise InputError(what, repr(bounds), f"Note: {_PUBLIC}.")
         corner = float(np.linalg.norm(upper - lower)) / 2
         return cls(np.array(lower), np.array(upper), min(ball, corner))
 
@@ -80,7 +83,8 @@ class Domain:
         """The rows seen from the centre, moved to the edge where they lie outside."""
         if self.radius >= np.linalg.norm(self.widths) / 2 * (1 - 1e-12):
             return np.clip(x, self.lower, self.upper) - self.centre
-        seen = x - self.centre
+        # Squares of larger numbers overflow, and a row without a norm has no edge to be moved to.
+        seen = np.clip(x, -1e150, 1e150) - self.centre
         norms = np.linalg.norm(seen, axis=1, keepdims=True)
         # The last bits of a norm must not carry a row past the edge.
         return seen * np.where(norms > self.radius, self.radius * (1 - 1e-12) / norms.clip(1e-300), 1.0)

@@ -22,6 +22,13 @@ from harmonia.kernels.private_kde.sketch import Sketch, chunks
 from harmonia.parts.gram import DenseProjection, Directions, Projection, StructuredProjection, johnson_lindenstrauss
 from harmonia.parts.privacy.mechanism import COUNT_COST, ROUNDING, Blocks
 
+FAR = 1e7
+"""Bandwidths beyond which coordinates are moved to this one.
+
+Phases of farther rows would be rounding errors, which depend on the rows that come with them, so that one row could
+change the features of all; and in the end products overflow, and features are no numbers.
+"""
+
 
 class FourierSketch(Sketch):
     """Sums of features.
@@ -30,12 +37,20 @@ class FourierSketch(Sketch):
         frequencies: The map to ``W x``, in the data's units.
         project: The projection before it, or None.
         total: ``f(0)``.
+        limit: Largest coordinate; larger ones are moved to it.
     """
 
     def __init__(
-        self, frequencies: Projection, count: int, project: Projection | None = None, total: float = 1.0
+        self,
+        frequencies: Projection,
+        count: int,
+        project: Projection | None = None,
+        total: float = 1.0,
+        *,
+        limit: float,
     ) -> None:
         self.frequencies, self.count, self.project, self.total = frequencies, count, project, total
+        self.limit = limit
         features = (2 * count, np.sqrt(2.0 * count) * ROUNDING, ROUNDING, total**2, False)
         self.blocks = Blocks.of((1, 1.0, 1.0, COUNT_COST * total**2, True), features)
 
@@ -66,7 +81,7 @@ class FourierSketch(Sketch):
             inputs = project_dim
         count = features // 2
         drawn = similarity.frequencies(inputs, count, bandwidth, generator, directions)
-        return cls(drawn, count, project, similarity.total)
+        return cls(drawn, count, project, similarity.total, limit=FAR * bandwidth)
 
     def features(self, x: Float64[np.ndarray, "n d"]) -> Float64[np.ndarray, "n features"]:
         """phi of every row."""
@@ -74,7 +89,7 @@ class FourierSketch(Sketch):
 
     def _waves(self, x: Float64[np.ndarray, "n d"]) -> Float[Tensor, "n features"]:
         """Cosines and sines, not yet scaled."""
-        rows = torch.from_numpy(np.require(x, requirements=["C", "W"]))
+        rows = torch.from_numpy(np.require(x, requirements=["C", "W"])).clamp(-self.limit, self.limit)
         angles = self.frequencies(rows if self.project is None else self.project(rows))
         found = torch.empty(len(x), 2 * self.count, dtype=torch.float64)
         torch.cos(angles, out=found[:, : self.count])
@@ -127,7 +142,8 @@ class FourierSketch(Sketch):
         return self.total * np.sqrt(self.count) * found
 
     def state(self) -> dict[str, np.ndarray]:
-        saved: dict[str, np.ndarray] = {"count": np.array(self.count), "total": np.array(self.total)}
+        numbers = {"count": self.count, "total": self.total, "limit": self.limit}
+        saved = {name: np.array(number) for name, number in numbers.items()}
         for name, projection in (("project", self.project), ("frequencies", self.frequencies)):
             if isinstance(projection, DenseProjection):
                 saved[f"{name}.weight"] = projection.weight.numpy()
@@ -142,7 +158,8 @@ class FourierSketch(Sketch):
         frequencies = _projection(state, "frequencies")
         if frequencies is None:
             raise KeyError("frequencies")
-        return cls(frequencies, int(state["count"]), _projection(state, "project"), float(state["total"]))
+        total, limit = float(state["total"]), float(state["limit"])
+        return cls(frequencies, int(state["count"]), _projection(state, "project"), total, limit=limit)
 
 
 def _projection(state: dict[str, np.ndarray], name: str) -> Projection | None:

@@ -177,7 +177,8 @@ def cell_counts(
     counts = np.zeros(d * n, dtype=np.int64)
     scale, offset = n / (upper - lower), n * np.arange(d)
     for part in chunks(len(x), d):
-        codes = ((x[part] - lower) * scale).clip(0, n - 1).astype(np.int64)
+        with np.errstate(over="ignore"):  # an endless distance from the end is in the last cell too
+            codes = ((x[part] - lower) * scale).clip(0, n - 1).astype(np.int64)
         codes += offset
         counts += np.bincount(codes.ravel(), minlength=d * n)
     return counts.reshape(d, n)

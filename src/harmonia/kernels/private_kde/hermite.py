@@ -23,6 +23,8 @@ from harmonia.kernels.private_kde.sketch import Sketch, chunks
 from harmonia.parts.privacy.mechanism import COUNT_COST, ROUNDING, Blocks
 
 MOST_NUMBERS = 1 << 24
+FAR = 1e9
+"""Bandwidths beyond which a query is outside of every box."""
 
 
 class HermiteSketch(Sketch):
@@ -109,7 +111,8 @@ class HermiteSketch(Sketch):
         d, radius = len(self.lower), int(np.ceil(np.sqrt(self.reach) + 0.5))
         denominators = factorial(np.arange(self.order))
         for part in chunks(len(y), 8 * len(self.terms)):
-            at = (y[part] - self.lower) / self.bandwidth
+            # Far enough for no cell to be near, and near enough for whole numbers.
+            at = ((y[part] - self.lower) / self.bandwidth).clip(-FAR, FAR)
             rows = np.arange(part.start, part.start + len(at))
             nearest = np.rint(at).astype(np.int64)
             for offset in product(range(-radius, radius + 1), repeat=d):

@@ -10,10 +10,10 @@ from jaxtyping import Float64
 
 from harmonia.core.errors import InputError
 from harmonia.kernels.private_kde.bandwidth import check_bandwidth
-from harmonia.kernels.private_kde.distances import check_whole
 from harmonia.kernels.private_kde.domain import Domain
 from harmonia.kernels.private_kde.fourier import FourierSketch
 from harmonia.kernels.private_kde.hermite import HermiteSketch
+from harmonia.kernels.private_kde.parameters import check_whole
 from harmonia.kernels.private_kde.similarity import Similarity
 from harmonia.kernels.private_kde.sketch import Sketch
 from harmonia.kernels.private_kde.structure import PrivateStructure
@@ -25,6 +25,9 @@ class PrivateKDE(PrivateStructure):
     The rows' random Fourier features are summed, and noise is added (`fourier`): an answer's noise is the same for
     every query and does not depend on the number of rows, so that of the mean similarity falls with it. delta > 0
     lowers the noise from ``2 sqrt(F) / eps`` to about ``4 / eps`` (F frequencies).
+
+    Numbers of rows and queries beyond 1e7 bandwidths are moved there, silently, for features of larger ones would be
+    rounding errors. Subtract a public centre from rows that lie so far from 0.
 
     Arguments:
         kernel: ``gaussian``, ``exponential``, ``laplace``, ``cauchy``, ``inverse``, ``inverse-l1`` (`similarity`), or a

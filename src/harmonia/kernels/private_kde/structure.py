@@ -40,6 +40,14 @@ class ExpectedError(NamedTuple):
         return float(np.hypot(*self))
 
 
+def check_answers(found: np.ndarray) -> np.ndarray:
+    """Answers as they are; `InputError` where one is too large for a number, or none."""
+    if not np.isfinite(found).all():
+        got = f"{np.count_nonzero(~np.isfinite(found))} of {found.size}"
+        raise InputError("answers are not finite", got, "Pass queries nearer to the bounds.")
+    return found
+
+
 class PrivateEstimator(BaseEstimator):
     """A sketch of private rows, released once under a budget. Subclasses say which sketch.
 
@@ -103,8 +111,7 @@ class PrivateEstimator(BaseEstimator):
         try:
             yield
         except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
+            self.__dict__ = before
             raise
 
     def _begin(self, X: np.ndarray) -> None:
@@ -195,11 +202,12 @@ class PrivateStructure(PrivateEstimator):
             return_std: Also return their standard errors.
 
         Raises:
-            InputError: queries with missing values or of other columns. sklearn.exceptions.NotFittedError: nothing was
-                released.
+            InputError: queries with missing values, of other columns, or so far away that an answer overflows.
+                sklearn.exceptions.NotFittedError: nothing was released.
         """
         Y = self._queries(Y)
-        found = self.sketch_.answer(self.prepared_, Y)
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = check_answers(self.sketch_.answer(self.prepared_, Y))
         if self.post_process:
             found = found.clip(0)
         return (found, self._std(Y)) if return_std else found
@@ -210,11 +218,14 @@ class PrivateStructure(PrivateEstimator):
         Raises:
             sklearn.exceptions.NotFittedError: nothing was released; `expected_error` tells a typical one before.
         """
-        Y = self._queries(Y)
-        return np.sqrt(self.sketch_.variance(self._variances(), Y))
+        return self._noise_std(self._queries(Y))
+
+    def _noise_std(self, Y: Float64[np.ndarray, "q d"]) -> Float64[np.ndarray, " q"]:
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.sqrt(check_answers(self.sketch_.variance(self._variances(), Y)))
 
     def _std(self, Y: Float64[np.ndarray, "q d"]) -> Float64[np.ndarray, " q"]:
-        return np.sqrt(self.sketch_.variance(self._variances(), Y))
+        return self._noise_std(Y)
 
     def _queries(self, Y: Any) -> Float64[np.ndarray, "q d"]:
         check_is_fitted(self)
