@@ -105,6 +105,25 @@ def test_a_function_of_the_distance_along_a_coordinate(rows, queries):
     )
 
 
+@pytest.mark.parametrize(
+    ("model", "exact"),
+    [
+        (PrivateDistanceSum(ranges=BOUNDS, bounds=(0.0, 1.0), **FREE), "cityblock"),
+        (PrivateKDE(method="hermite", order=12, bandwidth=0.7, ranges=BOUNDS, bounds=(0.0, 1.0), **FREE), None),
+    ],
+    ids=["l1", "kernel"],
+)
+def test_ranges_are_the_units(model, exact, rows, queries):
+    """Rows outside are moved to the end, also where they are huge; queries are not."""
+    outside = np.array([[-1e308, 0.5, 1.7e308], [3.0, 2.0, 0.0]])
+    found = clone(model).fit(np.concatenate([rows, outside])).query(queries)
+    x, y = np.concatenate([rows, outside]).clip(*BOUNDS) / BOUNDS[1], queries / BOUNDS[1]
+    expected = cdist(x, y, exact) if exact else np.exp(-cdist(x / 0.7, y / 0.7, "sqeuclidean"))
+    np.testing.assert_allclose(found, expected.sum(0), rtol=1e-3, atol=1e-2)
+    with pytest.raises(InputError, match="bounds"):
+        clone(model).set_params(ranges=(0.0, 0.0)).fit(rows)
+
+
 def test_shells_are_within_their_factor(rows, queries):
     """Between the exact sum and 1 + alpha times it, up to half a cell a row."""
     inside = queries.clip(0, [1, 2, 0.5])

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import polars
 import pytest
+from matplotlib.text import Text
 
 from harmonia.core.claim import HOLDS, claims_in
 from harmonia.core.errors import InputError
 from harmonia.core.registry import find
 from harmonia.core.task import find_job, jobs_in
-from harmonia.kernels.private_kde import PrivateKDE, claim, task
+from harmonia.kernels.private_kde import PrivateDistanceSum, PrivateKDE, claim, task
 from harmonia.kernels.private_kde.claims import classes, distances, similarities
 from harmonia.media import Figure, Table
 
@@ -41,11 +42,38 @@ def test_similarities(people, kernel, tmp_path):
     assert (np.abs(frame["value"].to_numpy() - exact) < 6 * frame["std"].to_numpy() + 2e-3).all()
     assert path.is_file()
     if kernel == "inverse":
-        again = PrivateKDE.load(path).score_samples(scale(queries))
-        np.testing.assert_allclose(again, frame["value"].to_numpy())
         written = find_job(JOBS, None).save(found, tmp_path, "t")
         assert sorted(each.suffix for each in written) == [".csv", ".png", ".png"]
     assert "epsilon 20" in found["spent"]
+
+
+@pytest.mark.parametrize("kernel", ["gaussian", "cauchy", "l1", "l2", "sqeuclidean"])
+def test_a_written_sketch_answers_in_the_units_of_the_table(people, kernel, tmp_path):
+    """With its columns' names: the job's own numbers for the same rows."""
+    path = tmp_path / "sketch.npz"
+    options = {"bounds": "age=0:100,height=1:2.5", "bandwidth": 0.3, "eps": 20.0, "features": 400}
+    frame = task.similarity(people, people, kernel=kernel, sketch=str(path), **options)["scores"].frame
+    is_distance = kernel in task.DISTANCES
+    again = (PrivateDistanceSum if is_distance else PrivateKDE).load(path)
+    assert list(again.feature_names_in_) == ["age", "height"]
+    scores = again.score_samples(people.frame)
+    np.testing.assert_allclose(-scores if is_distance else scores, frame["value"].to_numpy(), rtol=1e-12)
+    _, std = again.query(people.frame, return_std=True)
+    np.testing.assert_allclose(std / again.n_rows_, frame["std"].to_numpy(), rtol=1e-12)
+    with pytest.raises(ValueError, match="feature names"):
+        again.query(people.frame.select("height", "age"))
+
+
+@pytest.mark.parametrize("columns", [["age", "height"], ["age"]])
+@pytest.mark.parametrize("with_queries", [True, False])
+def test_exact_answers_are_in_the_picture(people, columns, with_queries):
+    private = Table(people.frame.select(columns))
+    queries = Table(private.frame.head(20)) if with_queries else None
+    options = {"bounds": "0:100", "bandwidth": 0.3, "eps": 20.0}
+    found = [task.similarity(private, queries, exact=exact, **options)["answers"].figure for exact in (True, False)]
+    words = [{text.get_text() for text in figure.findobj(Text)} for figure in found]
+    assert any("exact: not private" in each for each in words[0])
+    assert not any("exact" in each for each in words[1])
 
 
 def test_ranges_of_public_queries(people):
@@ -69,6 +97,12 @@ def test_classes(people):
     assert found["accuracy"] > 0.8
     assert found["predictions"].frame.height == 50
     assert isinstance(found["curve"], Figure)
+
+
+def test_a_comparison_needs_ranges(people):
+    """Values outside are moved in, so ranges are not guessed for a table of one's own."""
+    with pytest.raises(InputError, match="public ranges of the columns are missing"):
+        task.compare(people, features=100, largest=1000)
 
 
 def test_comparison(people):

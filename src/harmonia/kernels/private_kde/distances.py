@@ -36,6 +36,8 @@ class PrivateDistanceSum(PrivateStructure):
         eps, delta: The guarantee for adding or removing one row. delta = 0: Laplace noise.
         bounds: (lower, upper), numbers or one for each column; or a radius. From public knowledge only: rows outside
             are moved to the edge, silently, for their number is private.
+        ranges: Public (lower, upper) of the columns, numbers or one for each: rows and queries are scaled so that these
+            are 0 and 1, and rows outside are moved to the end. Bounds and distances are in those units.
         p: Of ``lp``.
         method: ``hierarchical``, or for ``l1`` the paper's own ``shells``.
         alpha: Relative width of a shell.
@@ -75,6 +77,7 @@ class PrivateDistanceSum(PrivateStructure):
         eps=1.0,
         delta=0.0,
         bounds=None,
+        ranges=None,
         p=1.5,
         method="hierarchical",
         alpha=0.1,
@@ -92,6 +95,7 @@ class PrivateDistanceSum(PrivateStructure):
         self.eps = eps
         self.delta = delta
         self.bounds = bounds
+        self.ranges = ranges
         self.p = p
         self.method = method
         self.alpha = alpha

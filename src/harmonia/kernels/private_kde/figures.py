@@ -35,8 +35,13 @@ def map_figure(
     return Figure(figure)
 
 
-def profile_figure(values: Float64[np.ndarray, " q"], std: Float64[np.ndarray, " q"], quantity: str) -> Figure:
-    """Private answers in the order of their size, with two standard errors."""
+def profile_figure(
+    values: Float64[np.ndarray, " q"],
+    std: Float64[np.ndarray, " q"],
+    exact: Float64[np.ndarray, " q"] | None,
+    quantity: str,
+) -> Figure:
+    """Private answers in the order of their size, with two standard errors; and exact ones where they may be seen."""
     order = np.argsort(values)
     rank = np.arange(1, len(values) + 1)
     title = f"Answers from {values.min():.3g} to {values.max():.3g}, standard errors about {np.median(std):.2g}"
@@ -44,6 +49,8 @@ def profile_figure(values: Float64[np.ndarray, " q"], std: Float64[np.ndarray, "
     low, high = (values + sign * 2 * std for sign in (-1, 1))
     axes.fill_between(rank, low[order], high[order], color=PALETTE[0], alpha=0.2, lw=0, label="two standard errors")
     axes.plot(rank, values[order], color=PALETTE[0], lw=1.6, label="private answer")
+    if exact is not None:
+        axes.plot(rank, exact[order], "o", color=PALETTE[1], ms=3, label="exact: not private")
     axes.set(xlabel="queries, in the order of their answers", ylabel=quantity, xlim=(1, max(2, len(values))))
     legend(axes, loc="upper left")
     return Figure(figure)

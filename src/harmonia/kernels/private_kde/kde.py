@@ -39,6 +39,8 @@ class PrivateKDE(PrivateStructure):
         project_dim: Project rows to so many numbers first, at random: faster queries on wide tables.
         method: ``fourier``, or ``hermite``: the fast Gauss transform, for the Gaussian kernel of at most three columns.
         bounds: (lower, upper) for ``hermite``, from public knowledge; features need none.
+        ranges: Public (lower, upper) of the columns, numbers or one for each: rows and queries are scaled so that these
+            are 0 and 1, and rows outside are moved to the end. Bandwidth and bounds are in those units.
         order: Terms an axis of ``hermite``.
         directions: ``gaussian``, ``orthogonal`` (less error from few features) or ``sorf`` (faster for rows of 1000
             numbers or more).
@@ -73,6 +75,7 @@ class PrivateKDE(PrivateStructure):
         project_dim=None,
         method="fourier",
         bounds=None,
+        ranges=None,
         order=8,
         directions="gaussian",
         distance="sqeuclidean",
@@ -92,6 +95,7 @@ class PrivateKDE(PrivateStructure):
         self.project_dim = project_dim
         self.method = method
         self.bounds = bounds
+        self.ranges = ranges
         self.order = order
         self.directions = directions
         self.distance = distance

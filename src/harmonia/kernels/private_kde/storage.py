@@ -13,6 +13,7 @@ import numpy as np
 
 from harmonia.core.errors import InputError
 from harmonia.core.media import whole_file
+from harmonia.kernels.private_kde.domain import Domain
 from harmonia.parts.privacy.accounting import Charge, PrivacyAccountant
 from harmonia.parts.privacy.mechanism import Budget, Mechanism
 
@@ -27,6 +28,7 @@ _RELEASED = frozenset(
         "n_batches_",
         "n_features_in_",
         "prepared_",
+        "ranges_",
         "release_id_",
         "released_",
         "sketch_",
@@ -61,6 +63,8 @@ def write_sketch(estimator: Any, path: Path) -> Path:
         "feature_names_in": list(getattr(estimator, "feature_names_in_", ())),
     }
     arrays: dict[str, Any] = {f"sketch/{name}": value for name, value in estimator.sketch_.state().items()}
+    if (ranges := getattr(estimator, "ranges_", None)) is not None:
+        arrays |= {f"ranges/{name}": value for name, value in ranges.state().items()}
     if hasattr(estimator, "classes_"):
         arrays["classes"] = _labels(estimator.classes_)
         header["classes_are_objects"] = estimator.classes_.dtype == object
@@ -101,10 +105,13 @@ def _restored(kind: Any, content: dict[str, np.ndarray]) -> Any:
         got = f"{header['format']}, {header['class']}"
         raise InputError(f"the file is no saved {kind.__name__}", got, "Load it with the class that saved it.")
     found = kind(**header["parameters"])
-    state = {name[7:]: content.pop(name) for name in list(content) if name.startswith("sketch/")}
+    state = _under("sketch/", content)
     found.sketch_ = {each.__name__: each for each in kind.sketches}[header["sketch"]].restore(state)
     unknown = set(state) ^ set(found.sketch_.state())
     found.released_ = content.pop("released")
+    if "ranges" in header["parameters"]:
+        ranges = _under("ranges/", content)
+        found.ranges_ = Domain.restore(ranges) if ranges else None
     if "classes" in content:
         found.classes_ = content.pop("classes")
         if header["classes_are_objects"]:
@@ -126,6 +133,11 @@ def _restored(kind: Any, content: dict[str, np.ndarray]) -> Any:
     # All shapes fit together.
     found.sketch_.estimate(np.atleast_2d(found.released_)[0], np.zeros((1, found.n_features_in_)))
     return found
+
+
+def _under(prefix: str, content: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Take the arrays out whose names begin so."""
+    return {name.removeprefix(prefix): content.pop(name) for name in list(content) if name.startswith(prefix)}
 
 
 def _labels(classes: np.ndarray) -> np.ndarray:

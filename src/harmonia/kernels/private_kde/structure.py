@@ -16,6 +16,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from harmonia.core.errors import InputError
+from harmonia.kernels.private_kde.domain import Domain
 from harmonia.kernels.private_kde.sketch import Sketch
 from harmonia.kernels.private_kde.storage import read_sketch, refuse_unreleased, write_sketch
 from harmonia.parts.privacy.accounting import PrivacyAccountant, Spent
@@ -152,6 +153,9 @@ class PrivateEstimator(BaseEstimator):
 class PrivateStructure(PrivateEstimator):
     """A sketch of one set of rows: answers sums over them, with their standard errors."""
 
+    ranges: Any
+    ranges_: Domain | None
+
     def fit(self, X: Any, y: Any = None) -> PrivateStructure:
         """Release a sketch of the rows; its cost adds to what this object and its accountant spent before.
 
@@ -180,8 +184,14 @@ class PrivateStructure(PrivateEstimator):
                 self._begin(X)
             return self._release(X)
 
+    def _begin(self, X: np.ndarray) -> None:
+        super()._begin(X)
+        self.ranges_ = None if self.ranges is None else Domain.of(self.ranges, X.shape[1])
+
     def _release(self, X: np.ndarray) -> PrivateStructure:
         self._pay(f"{type(self).__name__} of {X.shape[1]} columns")
+        if self.ranges_ is not None:
+            X = self._scaled(np.clip(X, self.ranges_.lower, self.ranges_.upper))
         sums = self.sketch_.sums(X, self.mechanism_.each_step())
         self.released_ = self.released_ + self.mechanism_.add_noise(sums, self._source())
         self.n_batches_ += 1
@@ -229,4 +239,8 @@ class PrivateStructure(PrivateEstimator):
 
     def _queries(self, Y: Any) -> Float64[np.ndarray, "q d"]:
         check_is_fitted(self)
-        return validate_data(self, Y, dtype=np.float64, reset=False)
+        return self._scaled(validate_data(self, Y, dtype=np.float64, reset=False))
+
+    def _scaled(self, X: Float64[np.ndarray, "n d"]) -> Float64[np.ndarray, "n d"]:
+        """Rows in units of the public ranges, if there are any."""
+        return X if self.ranges_ is None else (X - self.ranges_.lower) / self.ranges_.widths

@@ -67,7 +67,10 @@ def similarity(
         Table | None, Field("public rows to compare with them; a grid or random rows if left out")
     ] = None,
     *,
-    kernel: Annotated[Measure, Field("kernel of the mean similarity, or distance of the mean distance")] = "gaussian",
+    kernel: Annotated[
+        Measure,
+        Field("kernel of the mean similarity, or distance of the mean distance, where each column's range is 1"),
+    ] = "gaussian",
     eps: Annotated[float, Field("privacy budget, for adding or removing one row", gt=0, le=1000)] = 1.0,
     delta: Annotated[float, Field("probability by which eps may fail; 0: never", ge=0, le=0.1)] = 1e-6,
     bounds: Annotated[
@@ -76,27 +79,25 @@ def similarity(
     bandwidth: Annotated[float, Field("of the kernel, where each column's range is 1", gt=0, le=100)] = 0.05,
     features: Annotated[int, Field("random features, an even number", ge=2, le=200_000)] = 2000,
     project: Annotated[int, Field("numbers a row is projected to first; 0: none", ge=0, le=10_000)] = 0,
-    sketch: Annotated[str, Field("file to write the shareable sketch to (.npz)")] = "",
+    sketch: Annotated[str, Field("file to write the shareable sketch to (.npz); it takes the table's own units")] = "",
     exact: Annotated[bool, Field("also show exact answers; that picture is not private")] = False,
     seed: Annotated[int, Field("seed of features and grid; the noise has none", ge=0, le=2**31 - 1)] = 0,
 ) -> Answered:
     """Release a sketch of a private table and answer how similar it is, on average, to any public row.
 
-    Columns are scaled by their public ranges; private values outside a range are moved to its end. The scores and the
-    sketch may be shared: whoever has them learns about any one private row no more than eps and delta say. More
-    queries cost nothing.
+    Columns are scaled by their public ranges, so distances are in units of these; private values outside a range are
+    moved to its end. The scores and the sketch may be shared: whoever has them learns about any one private row no more
+    than eps and delta say. More queries cost nothing; a loaded sketch takes them with the table's columns and units.
     """
     names = private.numeric_names()
     if taken := {"value", "std"} & set(names):
         raise InputError("a column has the name of an answer", ", ".join(sorted(taken)), "Rename it.")
-    rows = private.numeric()
-    if not bounds and queries is None and private.frame.equals(visits().frame):
-        bounds = "0:1"  # what is known of the example
-    lower, upper = _ranges(bounds, names, queries)
+    rows = private.numeric(names)
+    lower, upper = _ranges(bounds, private, queries)
     asked = _grid(lower, upper, seed) if queries is None else queries.numeric(names)
-    x, y = ((values - lower) / (upper - lower) for values in (rows, asked))
-    model = _model(kernel, x.shape[1], eps, delta, bandwidth, features, project, seed)
-    model.fit(x.clip(0, 1))
+    y = polars.DataFrame(asked, schema=names)
+    model = _model(kernel, (lower, upper), eps, delta, bandwidth, features, project, seed)
+    model.fit(polars.DataFrame(rows, schema=names))
     say(f"Released: {model.privacy_spent().epsilon:g}-private sums of about {model.n_rows_:,.0f} rows.")
     sign = -1 if kernel in DISTANCES else 1
     values = sign * model.score_samples(y)
@@ -106,42 +107,53 @@ def similarity(
     quantity = f"mean {name} distance" if kernel in DISTANCES else f"mean {name} similarity"
     if sketch:
         say(f"Wrote {model.save(Path(sketch))}.")
+    truth = None
+    if exact:
+        truth = _exact(kernel, bandwidth, *((values - lower) / (upper - lower) for values in (rows, asked)))
     if queries is None and len(names) == 2:
-        truth = _exact(kernel, bandwidth, x, y).reshape(SIDE, SIDE) if exact else None
         extent = (float(lower[0]), float(upper[0]), float(lower[1]), float(upper[1]))
         noise = float(np.median(std))
-        answers = figures.map_figure(values.reshape(SIDE, SIDE), truth, extent, names, quantity, noise)
+        square = None if truth is None else truth.reshape(SIDE, SIDE)
+        answers = figures.map_figure(values.reshape(SIDE, SIDE), square, extent, names, quantity, noise)
     else:
-        answers = figures.profile_figure(values, std, quantity)
-    frame = polars.DataFrame(dict(zip(names, asked.T)) | {"value": values, "std": std})
+        answers = figures.profile_figure(values, std, truth, quantity)
+    frame = y.with_columns(value=values, std=std)
     spent = model.privacy_spent()
     return {
         "scores": Table(frame),
         "spent": f"epsilon {spent.epsilon:g} at delta {spent.delta:g}, for adding or removing one row",
         "answers": answers,
-        "expected": _expected(model, x.shape[1], delta, quantity),
+        "expected": _expected(model, len(names), delta, quantity),
     }
 
 
 def _model(
-    kernel: str, columns: int, eps: float, delta: float, bandwidth: float, features: int, project: int, seed: int
+    kernel: str,
+    ranges: tuple[np.ndarray, np.ndarray],
+    eps: float,
+    delta: float,
+    bandwidth: float,
+    features: int,
+    project: int,
+    seed: int,
 ) -> Any:
     """The structure: of a Gaussian kernel in one or two columns the fast Gauss transform, exact up to noise."""
     if kernel in DISTANCES:
-        return PrivateDistanceSum(kernel, eps=eps, delta=delta, bounds=(0.0, 1.0), random_state=seed)
+        return PrivateDistanceSum(kernel, eps=eps, delta=delta, bounds=(0.0, 1.0), ranges=ranges, random_state=seed)
     options: dict[str, Any] = {"n_features": features, "project_dim": project or None, "random_state": seed}
-    if kernel == "gaussian" and columns <= 2 and not project and bandwidth >= 0.01:
+    if kernel == "gaussian" and len(ranges[0]) <= 2 and not project and bandwidth >= 0.01:
         options = {"method": "hermite", "bounds": (0.0, 1.0), "order": 10}
-    return PrivateKDE(kernel, bandwidth=bandwidth, eps=eps, delta=delta, **options)
+    return PrivateKDE(kernel, bandwidth=bandwidth, eps=eps, delta=delta, ranges=ranges, **options)
 
 
-def _ranges(bounds: str, names: list[str], queries: Table | None) -> tuple[np.ndarray, np.ndarray]:
-    """Public ranges of the columns: as given, else those of the public queries."""
+def _ranges(bounds: str, private: Table, queries: Table | None) -> tuple[np.ndarray, np.ndarray]:
+    """Public ranges of the columns of numbers: as given, of the public queries, or as is known of the example."""
+    names = private.numeric_names()
+    if not bounds and queries is None and private.frame.equals(visits().frame):
+        bounds = "0:1"
     if not bounds:
         if queries is None:
-            mend = (
-                "Give bounds, e.g. bounds=0:1 or bounds=age=0:100,height=0:2.5, or public queries; never from the rows."
-            )
+            mend = "Give bounds, e.g. bounds=0:1 or bounds=age=0:100,height=0:2.5, known without the rows."
             raise InputError("the public ranges of the columns are missing", "neither bounds nor queries", mend)
         public = queries.numeric(names)
         lower, upper = public.min(0), public.max(0)
@@ -224,8 +236,8 @@ def classify(
     names = Table(frame).numeric_names()
     x = Table(frame).numeric(names)
     if bounds:
-        lower, upper = _ranges(bounds, names, None)
-        x = ((x - lower) / (upper - lower)).clip(0, 1)
+        lower, upper = _ranges(bounds, Table(frame), None)
+        x = (x.clip(lower, upper) - lower) / (upper - lower)
     else:
         x = x / np.linalg.norm(x, axis=1, keepdims=True).clip(1e-300)
     known = wanted.known
@@ -280,7 +292,7 @@ class Beside(TypedDict):
 def compare(
     private: Annotated[Table, Field("rows: their first columns of numbers", example=visits)],
     *,
-    bounds: Annotated[str, Field("public ranges: 0:1 for all, or age=0:100,...")] = "0:1",
+    bounds: Annotated[str, Field("public ranges: 0:1 for all, or age=0:100,...; values outside are moved in")] = "",
     bandwidth: Annotated[float, Field("of the Gaussian kernel, where each column's range is 1", gt=0, le=100)] = 0.1,
     features: Annotated[int, Field("random features, an even number", ge=2, le=20_000)] = 1000,
     largest: Annotated[int, Field("most rows of the time curve", ge=1000, le=10_000_000)] = 1_000_000,
@@ -290,9 +302,8 @@ def compare(
 
     This compares with exact answers, so nothing it gives is private.
     """
-    names = private.numeric_names()
-    lower, upper = _ranges(bounds, names, None)
-    x = ((private.numeric() - lower) / (upper - lower)).clip(0, 1)
+    lower, upper = _ranges(bounds, private, None)
+    x = (private.numeric().clip(lower, upper) - lower) / (upper - lower)
     y = np.random.default_rng(seed).random((200, x.shape[1]))
     distances = prior.l1_errors(x, y, SWEEP, seed)
     kernels = prior.kernel_errors(x, x[:: max(1, len(x) // 200)], bandwidth, SWEEP, features, seed=seed)
