@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Literal
 
 from scipy.optimize import brentq, minimize_scalar
@@ -23,6 +24,8 @@ from harmonia.core.errors import InputError
 from harmonia.parts.privacy.noise import NoiseKind, rounding_distance
 
 Neighbours = Literal["add-remove", "replace-one"]
+
+_EXAMPLES = {"eps": "1", "delta": "1e-6"}
 
 
 def gaussian_delta(eps: float, ratio: float) -> float:
@@ -153,7 +156,7 @@ class PrivacyAccountant:
 
     def __init__(self, eps: float = math.inf, delta: float = 0.0) -> None:
         check_budget(eps, delta)
-        self.eps, self.delta = eps, delta
+        self.eps, self.delta = float(eps), float(delta)
         self.charges: list[Charge] = []
         self._is_copy = False
 
@@ -175,8 +178,12 @@ class PrivacyAccountant:
             mend = "Use one process (n_jobs=1), or a new accountant that is given the charges so far."
             raise InputError("a pickled copy of an accountant cannot be charged", "a copy, as in another process", mend)
         after = compose([*self.charges, charge], self.delta)
-        if after.epsilon > self.eps * (1 + 1e-9) or (after.delta > self.delta * (1 + 1e-9) and self.eps < math.inf):
-            got = f"epsilon {after.epsilon:.4g} at delta {after.delta:.4g} in all, of {self.eps:g}"
+        got = f"epsilon {after.epsilon:.4g} at delta {after.delta:.4g} in all, of {self.eps:g}"
+        if after.delta > self.delta * (1 + 1e-9) and self.eps < math.inf:
+            got += f" at delta {self.delta:g}"
+            mend = f"Give the accountant delta={after.delta:.4g} or more, or release with delta=0."
+            raise InputError("the privacy budget has too little delta for this release", got, mend)
+        if after.epsilon > self.eps * (1 + 1e-9):
             mend = "Release less, with less epsilon, or none."
             raise InputError("the privacy budget does not allow this release", got, mend)
 
@@ -264,8 +271,11 @@ def calibrated_ratio(kind: NoiseKind, eps: float, delta: float, numbers: int) ->
 
 
 def check_budget(eps: Any, delta: Any) -> None:
-    """Raise `InputError` unless eps > 0 and 0 <= delta < 1."""
-    if not (isinstance(eps, (int, float)) and eps > 0):
+    """Raise `InputError` unless eps > 0 and 0 <= delta < 1, numbers of Python or NumPy."""
+    for name, value in (("eps", eps), ("delta", delta)):
+        if not isinstance(value, Real) or isinstance(value, bool):
+            raise InputError(f"'{name}' is a number", repr(value), f"Give e.g. {name}={_EXAMPLES[name]}.")
+    if not eps > 0:
         raise InputError("'eps' is a number above 0", repr(eps), "Give e.g. eps=1.")
-    if not (isinstance(delta, (int, float)) and 0 <= delta < 1):
+    if not 0 <= delta < 1:
         raise InputError("'delta' is a number from 0 to below 1", repr(delta), "Give 0, or far less than 1 / rows.")

@@ -83,6 +83,8 @@ class Budget:
 
     def __post_init__(self) -> None:
         check_budget(self.eps, self.delta)
+        object.__setattr__(self, "eps", float(self.eps))
+        object.__setattr__(self, "delta", float(self.delta))
         for name, value, choices in (("neighbours", self.neighbours, Neighbours), ("noise", self.noise, Choice)):
             if value not in get_args(choices):
                 raise InputError(f"no such '{name}'", repr(value), f"Use one of: {', '.join(get_args(choices))}.")
