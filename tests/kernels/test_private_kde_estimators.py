@@ -6,6 +6,7 @@ import io
 import json
 import math
 import pickle
+from fractions import Fraction
 
 import numpy as np
 import pandas
@@ -368,7 +369,7 @@ def test_huge_rows_and_queries(name, far, rows, queries, tmp_path):
     if name in ("features", "sorf", "hermite", "classes"):
         assert np.isfinite(answers(model, huge)).all()
     elif name in ("lp", "squared") or far > 1e305:
-        with pytest.raises(InputError, match="not finite"):
+        with pytest.raises(InputError, match="finite"):
             answers(model, huge)
     else:
         assert np.isfinite(answers(model, huge)).all()
@@ -603,3 +604,50 @@ def test_a_refused_release_changes_nothing(name, rows, queries, tmp_path):
     for use in (lambda: ask(first, rows), first.privacy_spent, lambda: first.save(tmp_path / "a.npz")):
         with pytest.raises(NotFittedError):
             use()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda x: PrivateKDE(lambda z: math.exp(-z)).fit(x), "fails on an array"),
+        (lambda x: PrivateDistanceSum(lambda z: math.exp(-z), bounds=1.0).fit(x), "fails on an array"),
+        (lambda x: PrivateDistanceSum(lambda z: 1.0, bounds=1.0).fit(x), "a finite number for every distance"),
+        (lambda x: PrivateDistanceSum(lambda z: z * np.nan, bounds=1.0).fit(x), "a finite number for every distance"),
+        (lambda x: PrivateDistanceSum(lambda z: 0 * z, bounds=1.0).fit(x), "0 everywhere"),
+        (lambda x: PrivateKDE(lambda z: 1 / np.log(z + math.e)).fit(x), "falls too slowly"),
+        (lambda x: reciprocal_exponentials(1), "'terms' is"),
+        (lambda x: reciprocal_exponentials(8, 1.0, 0.0), "go upward"),
+        (lambda x: ExponentialSum([1.0, 2.0], [2.0, -1.0]), "none below 0"),
+        (lambda x: ExponentialSum([1.0], [2.0, 3.0]), "as many weights"),
+        (lambda x: ExponentialSum(["fast"], [1.0]), "as many weights"),
+        (lambda x: sum_of_exponentials(np.exp, tol=0.0), "'tol' and 'zmax'"),
+        (lambda x: PrivateKDE(accountant="mine").fit(x), "'accountant' is"),
+        (lambda x: PrivateKDE(eps=True).fit(x), "'eps' is"),
+        (lambda x: PrivateKDE(delta=None).fit(x), "'delta' is"),
+        (lambda x: PrivateKDE(bandwidth=1e-300).fit(x), "'bandwidth' is"),
+    ],
+)
+def test_what_cannot_be_used_is_named(call, message, rows):
+    with pytest.raises(InputError, match=message):
+        call(rows)
+
+
+def test_numbers_and_lists_of_any_kind(rows, queries, tmp_path):
+    for eps in (np.int64(1), np.float32(1), Fraction(1)):
+        model = PrivateKDE(ExponentialSum([1.0], [2]), eps=eps, n_features=20).fit(rows)
+        assert PrivateKDE.load(model.save(tmp_path / "a.npz")).privacy_spent().epsilon == 1.0
+    assert PrivateDistanceSum("lp", p=np.int64(2), bounds=BOUNDS, depth=4).fit(rows).n_rows_ > 1
+
+
+def test_a_budget_without_delta_is_named(rows):
+    """Epsilon is enough, and the message says so."""
+    accountant = PrivacyAccountant(eps=10.0)
+    model = PrivateKDE(delta=1e-6, noise="gaussian", n_features=20, accountant=accountant)
+    with pytest.raises(InputError, match=r"too little delta .* Give the accountant delta=1e-06 or more"):
+        model.fit(rows)
+
+
+@pytest.mark.parametrize("kernel", [lambda z: 1 / (1 + z), lambda z: 1 / np.sqrt(1 + z), lambda z: 0.5 + np.exp(-z)])
+def test_functions_are_met_at_every_distance(kernel):
+    z = np.r_[0.0, np.geomspace(1e-4, 1e14, 4001)]
+    assert np.abs(Similarity.of(kernel).profile(z) - kernel(z)).max() < 1.2e-3

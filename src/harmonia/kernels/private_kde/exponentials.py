@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
 from scipy.optimize import nnls
 
 from harmonia.core.errors import InputError
+from harmonia.kernels.private_kde.functions import evaluate
+from harmonia.kernels.private_kde.parameters import check_whole, is_number
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,11 +27,28 @@ class ExponentialSum:
         rates: t.
         weights: w, not negative.
         error: Largest error where it was fitted.
+
+    Raises:
+        InputError: not one finite weight a rate, one that is negative, or all 0: a sketch draws rates in proportion to
+            weights.
     """
 
-    rates: Float64[np.ndarray, " terms"]
-    weights: Float64[np.ndarray, " terms"]
+    rates: Any  # arrays or lists of numbers, [terms]; arrays once they are checked
+    weights: Any
     error: float = 0.0
+
+    def __post_init__(self) -> None:
+        try:
+            rates, weights = (np.asarray(part, dtype=np.float64) for part in (self.rates, self.weights))
+        except (TypeError, ValueError):
+            rates = weights = np.empty(0)
+        good = rates.ndim == 1 and rates.shape == weights.shape and np.isfinite(weights).all() and (weights >= 0).all()
+        if not (good and weights.sum() > 0 and ((rates >= 0) & (rates <= 1e50)).all()):
+            got = f"rates {self.rates!r}, weights {self.weights!r}"
+            what = "a sum of exponentials has rates from 0 to 1e50 and as many weights, none below 0, not all 0"
+            raise InputError(what, got, "Change them.")
+        object.__setattr__(self, "rates", rates)
+        object.__setattr__(self, "weights", weights)
 
     def __call__(self, z: Float64[np.ndarray, "*shape"]) -> Float64[np.ndarray, "*shape"]:
         return np.exp(-np.asarray(z)[..., None] * self.rates) @ self.weights
@@ -44,12 +64,17 @@ def reciprocal_exponentials(terms: int, low: float = -7.0, high: float = 3.2) ->
 
     Exact to rounding for an endless range; the first node also stands for the flat end below it.
 
+    Raises:
+        InputError: fewer than two terms, or ends that do not go upward.
+
     Example:
         >>> z = np.linspace(0, 100, 1001)
         >>> [float(np.abs(reciprocal_exponentials(m)(z) - 1 / (1 + z)).max().round(4)) for m in (8, 16)]
         [0.0081, 0.0006]
     """
-    u = np.linspace(low, high, terms)
+    if not (is_number(low) and is_number(high) and -700 <= low < high <= 100):
+        raise InputError("'low' and 'high' go upward, from -700 to 100", f"{low!r}, {high!r}", "Change them.")
+    u = np.linspace(low, high, check_whole("terms", terms, 2, 1_000_000))
     return ExponentialSum(np.exp(u), np.exp(u - np.exp(u)) * (u[1] - u[0]))
 
 
@@ -74,19 +99,17 @@ def sum_of_exponentials(
         >>> found.error < 1e-3, len(found.rates) < 20
         (True, True)
     """
-    if not (tol > 0 and np.isfinite(zmax) and zmax > 0):
-        raise InputError("'tol' and 'zmax' are positive numbers", f"{tol}, {zmax}", "Change them.")
-    z = np.unique(np.r_[0.0, np.geomspace(zmax * 1e-5, zmax, 600), np.linspace(0, zmax, 200)])
-    with np.errstate(all="ignore"):
-        wanted = np.asarray(f(z), dtype=np.float64)
-    if wanted.shape != z.shape or not np.isfinite(wanted).all() or wanted[0] <= 0:
-        raise InputError(
-            "the function must give finite numbers, f(0) > 0", wanted.ravel()[:3], "Give one of distances."
-        )
+    if not (is_number(tol) and is_number(zmax) and tol > 0 and 0 < zmax <= 1e15):
+        raise InputError("'tol' and 'zmax' are numbers above 0", f"{tol!r}, {zmax!r}", "Change them.")
+    near = min(zmax, 100.0)  # a longer range must not make the grid near 0 coarse
+    z = np.unique(np.r_[0.0, np.geomspace(near * 1e-5, zmax, 600), np.linspace(0, zmax, 200)])
+    wanted = evaluate(f, z)
+    if wanted[0] <= 0:
+        raise InputError("the function must be above 0 at 0", wanted[0], "Give one that falls with the distance.")
     best = np.inf
     count = 25
     while count <= most:
-        rates = np.r_[0.0, np.geomspace(0.1 / zmax, 1e3 / (zmax * 1e-3), count)]
+        rates = np.r_[0.0, np.geomspace(0.1 / zmax, 1e3 / (near * 1e-3), count)]
         try:
             weights, _ = nnls(np.exp(-z[:, None] * rates), wanted, maxiter=30 * count)
         except RuntimeError:  # no convergence; a finer grid may

@@ -28,6 +28,7 @@ from jaxtyping import Float64
 from scipy.fft import irfft, rfft
 
 from harmonia.core.errors import InputError
+from harmonia.kernels.private_kde.functions import evaluate
 from harmonia.kernels.private_kde.sketch import Sketch, chunks
 from harmonia.parts.privacy.mechanism import Blocks
 
@@ -61,7 +62,10 @@ class HaarSketch(Sketch):
         else:
             roots, spread = zip(*(self._coefficients(float(w)) for w in width))
             count_cost = np.sum([root.mean() for root in roots]) ** 2
-            costs = np.stack([part.mean(0) for part in spread], 1).clip(1e-12 * count_cost)
+            costs = np.stack([part.mean(0) for part in spread], 1)
+            if not (costs.any() or count_cost > 0):
+                raise InputError("the function is 0 everywhere", "no distance", "Give one of the distance.")
+            costs, count_cost = costs.clip(1e-12 * count_cost), max(count_cost, 1e-12 * costs.max())
         ones = np.ones(1 + depth * len(lower))
         sizes = np.r_[1, np.repeat(2 ** np.arange(depth), len(lower))]
         self.blocks = Blocks(sizes, ones, ones, np.r_[count_cost, costs.ravel()], ones > 0)
@@ -97,7 +101,7 @@ class HaarSketch(Sketch):
                 if self.profile is None:
                     total[part] += w * prepared.distances(j, at)
                 else:
-                    total[part] += prepared.interpolated(j, at, lambda z, w=w: self.profile(z * w))
+                    total[part] += prepared.interpolated(j, at, lambda z, w=w: evaluate(self.profile, z * w))
         return total
 
     def variance(
@@ -117,7 +121,7 @@ class HaarSketch(Sketch):
                 own_root, own = np.interp(at, grid, root), np.interp(at, grid, coefficients @ by_level[:, j])
                 for q in np.flatnonzero((at < 0) | (at > 1)):
                     middles = (np.arange(2**self.depth) + 0.5) / 2**self.depth
-                    own_root[q], squares = _transformed(self.profile(np.abs(at[q] - middles) * w))
+                    own_root[q], squares = _transformed(evaluate(self.profile, np.abs(at[q] - middles) * w))
                     own[q] = squares @ by_level[:, j]
                 roots, rest = roots + own_root, rest + own
         return variances[0] * roots**2 + rest
@@ -226,7 +230,7 @@ class _Tabulated(NamedTuple):
 def _cell_means(profile: Profile, count: int) -> Float64[np.ndarray, " count"]:
     """Means of a profile over ``[k, k + 1]``, by Gauss and Legendre's rule of eight points."""
     nodes, weights = np.polynomial.legendre.leggauss(8)
-    return profile(np.arange(count)[:, None] + (nodes + 1) / 2) @ weights / 2
+    return evaluate(profile, np.arange(count)[:, None] + (nodes + 1) / 2) @ weights / 2
 
 
 def _absolute_coefficients(at: Float64[np.ndarray, " q"], depth: int) -> tuple[np.ndarray, np.ndarray]:

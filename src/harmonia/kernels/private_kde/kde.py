@@ -31,7 +31,7 @@ class PrivateKDE(PrivateStructure):
 
     Arguments:
         kernel: ``gaussian``, ``exponential``, ``laplace``, ``cauchy``, ``inverse``, ``inverse-l1`` (`similarity`), or a
-            completely monotone function of a distance, or an `ExponentialSum`.
+            completely monotone function of a distance, which is met to 1e-3 at every distance, or an `ExponentialSum`.
         bandwidth: s, a number. Choosing it by the private rows leaks: see `private_rms_distance` for a private choice.
         eps, delta: The guarantee for adding or removing one row. delta = 0: Laplace noise.
         n_features: Random features, even: the error from them is at most ``1 / sqrt(n_features / 2)`` of a mean

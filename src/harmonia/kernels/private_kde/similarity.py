@@ -23,6 +23,7 @@ from scipy.spatial.distance import cdist
 
 from harmonia.core.errors import InputError
 from harmonia.kernels.private_kde.exponentials import ExponentialSum, sum_of_exponentials
+from harmonia.kernels.private_kde.functions import evaluate
 from harmonia.parts.gram import Directions, FourierFeatures, Laplace, Matern, Projection, SquaredExponential
 
 Distance = Literal["sqeuclidean", "euclidean", "l1"]
@@ -46,11 +47,13 @@ class Similarity:
     rates: Callable[[np.ndarray], np.ndarray] | None = None
 
     @classmethod
-    def of(cls, kernel: Any, distance: Any = "sqeuclidean", tol: float = 1e-3, zmax: float = 100.0) -> Similarity:
+    def of(cls, kernel: Any, distance: Any = "sqeuclidean") -> Similarity:
         """A kernel by name, as an `ExponentialSum`, or as a completely monotone function of a distance.
 
+        A function is met to 1e-3 at every distance.
+
         Raises:
-            InputError: an unknown kernel or distance, or a function that is no such mixture.
+            InputError: an unknown kernel or distance, or a function that is no such mixture or falls too slowly.
         """
         if isinstance(kernel, str) and kernel in _NAMED:
             return _NAMED[kernel]
@@ -59,7 +62,7 @@ class Similarity:
         if isinstance(kernel, str) or not callable(kernel):
             names = ", ".join(_NAMED)
             raise InputError("no such kernel", repr(kernel), f"Use a function of the distance, or one of: {names}.")
-        mixture = kernel if isinstance(kernel, ExponentialSum) else sum_of_exponentials(kernel, tol, zmax)
+        mixture = kernel if isinstance(kernel, ExponentialSum) else _mixture(kernel)
         shares = np.cumsum(mixture.weights) / mixture.total
         return cls(distance, mixture, lambda u: mixture.rates[np.searchsorted(shares, u).clip(0, len(shares) - 1)])
 
@@ -99,6 +102,18 @@ class Similarity:
             t = torch.from_numpy(self.rates((np.arange(count) + shift) / count))
             scale = scale * (t.sqrt() if self.distance == "sqeuclidean" else t)
         return features.frequencies.scaled(scale)
+
+
+def _mixture(kernel: Callable[[np.ndarray], np.ndarray], tol: float = 1e-3) -> ExponentialSum:
+    """A sum of exponentials for every distance: on as long a range as the function needs to come to its end."""
+    for zmax in (1e2, 1e4, 1e6, 1e8):
+        found = sum_of_exponentials(kernel, tol, zmax)
+        far = np.geomspace(zmax, 1e15, 200)
+        error = float(np.abs(found(far) - evaluate(kernel, far)).max())
+        if error <= tol:
+            return found
+    mend = "Give one that falls faster, or an ExponentialSum."
+    raise InputError("the function falls too slowly to be met far away", f"error {error:.2g}", mend)
 
 
 def _reciprocal(z: np.ndarray) -> np.ndarray:

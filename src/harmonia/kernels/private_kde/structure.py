@@ -100,6 +100,8 @@ class PrivateEstimator(BaseEstimator):
         for name in ("secure", "unsafe_reproducible"):
             if not isinstance(getattr(self, name), (bool, np.bool_)):
                 raise InputError(f"'{name}' is True or False", repr(getattr(self, name)), "Change it.")
+        if not isinstance(self.accountant, PrivacyAccountant | None):
+            raise InputError("'accountant' is a PrivacyAccountant", repr(self.accountant), "Pass one, or None.")
         return Budget(self.eps, self.delta, self.neighbours, self.noise, bool(self.secure))
 
     def _sampling_error(self) -> float:
