@@ -32,7 +32,16 @@ from harmonia.parts.gram.kernels import (
 )
 from harmonia.parts.gram.kronecker import Kronecker, along, quadratic_form
 from harmonia.parts.gram.krylov import Ritz, ritz_pairs
-from harmonia.parts.gram.matrix import Kernel, KernelOperator, Tile, free_memory, kernel_matrix, over_tiles, tiles
+from harmonia.parts.gram.matrix import (
+    Kernel,
+    KernelOperator,
+    Tile,
+    free_memory,
+    kernel_matrix,
+    over_tiles,
+    refuse_too_large,
+    tiles,
+)
 from harmonia.parts.gram.mean_embedding import mean_embedding, mmd_squared, product_mean_embedding
 from harmonia.parts.gram.nystrom import Marginals, Nystrom, Pivoted, choose_landmarks, pivoted_cholesky
 from harmonia.parts.gram.psd import (
@@ -55,7 +64,7 @@ from harmonia.parts.gram.random_features import (
 from harmonia.parts.gram.ridge import NormalEquations, RidgePath, feature_ridge, kernel_ridge
 from harmonia.parts.gram.scikit_learn import SklearnKernel
 from harmonia.parts.gram.toeplitz import Toeplitz
-from harmonia.parts.gram.walsh_hadamard import walsh_hadamard
+from harmonia.parts.gram.walsh_hadamard import is_watched, walsh_hadamard
 
 __all__ = [
     "ArcCosine",
@@ -108,6 +117,7 @@ __all__ = [
     "gaussian_kl_of_factors",
     "gaussian_kl_of_relative_factor",
     "geodesic",
+    "is_watched",
     "jittered_cholesky",
     "johnson_lindenstrauss",
     "kernel_matrix",
@@ -122,6 +132,7 @@ __all__ = [
     "product_mean_embedding",
     "quadratic_form",
     "radius_quantile",
+    "refuse_too_large",
     "ritz_pairs",
     "scaled_exponential_features",
     "squared_distances",

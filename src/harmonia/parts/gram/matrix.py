@@ -20,6 +20,9 @@ from harmonia.parts.gram.allocator import keep_freed_memory
 
 R = TypeVar("R")
 
+_ALWAYS_FREE = 1 << 20
+"""Bytes that need no look at the free memory, which takes as long as a small kernel."""
+
 
 @runtime_checkable
 class Kernel(Protocol):
@@ -119,7 +122,11 @@ def kernel_matrix(
     columns = x1 if x2 is None else x2
     shape = len(x1), len(columns)
     if out is None:
-        _check_memory(shape, x1.dtype)
+        refuse_too_large(
+            f"a kernel matrix of {shape[0]} x {shape[1]}",
+            shape[0] * shape[1] * x1.dtype.itemsize,
+            'Write it to disk (out="kernel.npy"), or use KernelOperator, which stores nothing.',
+        )
     plan = tiles(*shape, block, symmetric)
     if isinstance(out, (str, Path)):
         return _to_file(kernel, x1, x2, plan, Path(out), engine, workers, devices)
@@ -238,14 +245,20 @@ def free_memory() -> float:
         return math.inf
 
 
-def _check_memory(shape: tuple[int, int], dtype: torch.dtype) -> None:
-    needed, free = shape[0] * shape[1] * dtype.itemsize, free_memory()
-    if needed > free:
-        raise InputError(
-            f"a kernel matrix of {shape[0]} x {shape[1]} does not fit into memory",
-            f"{needed / 2**30:.1f} GiB needed, {free / 2**30:.1f} GiB free",
-            'Write it to disk (out="kernel.npy"), or use KernelOperator, which stores nothing.',
-        )
+def refuse_too_large(what: str, needed: int, mend: str) -> None:
+    """Refuse what does not fit into memory, before it is made.
+
+    Arguments:
+        what: Its name, in the singular.
+        needed: Bytes it takes.
+        mend: What to do instead.
+
+    Raises:
+        InputError: with the memory that it needs and that there is.
+    """
+    if needed > _ALWAYS_FREE and needed > (free := free_memory()):
+        got = f"{needed / 2**30:.1f} GiB needed, {free / 2**30:.1f} GiB free"
+        raise InputError(f"{what} does not fit into memory", got, mend)
 
 
 class KernelOperator:

@@ -39,10 +39,10 @@ def walsh_hadamard(x: Inexact[Tensor, "*batch size"], *, orthonormal: bool = Fal
     if size < 1 or size & (size - 1):
         raise InputError("a Walsh-Hadamard transform needs a power of two", f"a last axis of {size}", "Pad with zeros.")
     scale = size**-0.5 if orthonormal else 1.0
-    return _Transform.apply(x, scale) if _is_watched(x) else _transform(x, scale)
+    return _Transform.apply(x, scale) if is_watched(x) else _transform(x, scale)
 
 
-def _is_watched(x: Tensor) -> bool:
+def is_watched(x: Tensor) -> bool:
     """Whether derivatives or a batching are asked for; torch's own look at that takes as long as a short transform."""
     return (
         (x.requires_grad and torch.is_grad_enabled())
