@@ -7,6 +7,7 @@ import pickle
 from functools import reduce
 
 import numpy as np
+import polars
 import pytest
 import torch
 from hypothesis import given, settings
@@ -333,30 +334,109 @@ def test_devices_agree():
         pytest.skip("no CUDA device")
     kernel, x = QuantumKernel(ZZFeatureMap(8)), tensor(8, 100)
     torch.testing.assert_close(kernel(x.cuda()).cpu(), kernel(x), atol=1e-12, rtol=0)
+    for noise in (0.1, DeviceNoise(readout=0.1)):
+        found, expected = (
+            estimate_kernel(kernel, rows[:9], noise=noise, generator=np.random.default_rng(0)) for rows in (x.cuda(), x)
+        )
+        np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+WHOLE = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        WHOLE.astype(int),
+        WHOLE.astype(np.float32),
+        WHOLE.tolist(),
+        polars.DataFrame(WHOLE),
+        np.asfortranarray(WHOLE[::-1])[::-1],
+        torch.from_numpy(WHOLE).int(),
+    ],
+    ids=["integers", "single", "lists", "frame", "reversed", "tensor"],
+)
+def test_real_numbers_of_any_kind_are_angles(rows):
+    feature_map = ZZFeatureMap(2)
+    exact = feature_map.kernel(WHOLE)
+    np.testing.assert_allclose(feature_map.kernel(rows), exact, atol=1e-14)
+    np.testing.assert_allclose(feature_map.kernel(rows, WHOLE[:2]), exact[:, :2], atol=1e-14)
+    report = concentration_report(QuantumKernel(feature_map), rows)
+    assert report.mean == pytest.approx(concentration_report(QuantumKernel(feature_map), WHOLE).mean, abs=1e-14)
+
+
+def test_tensors_of_whole_numbers_are_not_rounded():
+    kernel, whole = QuantumKernel(ZZFeatureMap(2), bandwidth=0.5), torch.from_numpy(WHOLE)
+    assert kernel.diagonal(whole.int()).dtype == kernel(whole.int()).dtype == torch.float64
+    torch.testing.assert_close(kernel(whole.int()), kernel(whole), atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("bandwidth", [[0.5, 2], np.array([0.5, 2.0]), torch.tensor([0.5, 2.0])], ids=type)
+def test_a_bandwidth_for_each_feature(bandwidth):
+    kernel, x = QuantumKernel(ZZFeatureMap(2), bandwidth), tensor(2, 5)
+    expected = ZZFeatureMap(2).kernel(x * torch.tensor([0.5, 2.0], dtype=torch.float64))
+    np.testing.assert_allclose(kernel(x), expected, atol=1e-14)
+    assert kernel(x.float()).dtype == torch.float32
+    device, generator = DeviceNoise(readout=0.1), np.random.default_rng(0)
+    plain = QuantumKernel(ZZFeatureMap(2))
+    measured = estimate_kernel(kernel, x, noise=device, generator=generator)
+    expected = estimate_kernel(plain, kernel.angles(x), noise=device, generator=generator)
+    np.testing.assert_allclose(measured, expected, atol=1e-14)
+
+
+def test_one_feature_has_no_pairs():
+    x = angles(1, 4)
+    np.testing.assert_allclose(ZZFeatureMap(1).kernel(x), ZFeatureMap(1).kernel(x), atol=1e-14)
+
+
+def test_transforms_of_functions_pass_through():
+    kernel, x = QuantumKernel(ZZFeatureMap(2)), tensor(2, 6).reshape(2, 3, 2)
+    torch.testing.assert_close(torch.vmap(kernel)(x), kernel(x))
+    assert torch.func.jacrev(kernel)(x[0]).shape == (3, 3, 3, 2)
 
 
 X2 = angles(2, 3)
+BAD = [np.nan, np.inf, 1e300]
 
 
 @pytest.mark.parametrize(
     ("run", "message"),
     [
         (lambda: ZZFeatureMap(0), "0 features"),
-        (lambda: ZZFeatureMap(25), "GiB"),
+        (lambda: ZZFeatureMap(25), "at most 20 qubits .* 24 on a GPU.*0.5 GiB"),
         (lambda: ZZFeatureMap(21).state(torch.zeros(3, 21, dtype=torch.float64)), "0.0938 GiB"),
         (lambda: ZZFeatureMap(20).state(torch.zeros(1, 20).expand(10**8, 20)), "fewer rows"),
         (lambda: ZZFeatureMap(2, reps=0), "repeated"),
         (lambda: PauliFeatureMap(2, paulis=("Z", "AB")), "Pauli string"),
         (lambda: PauliFeatureMap(2, paulis=("",)), "Pauli string"),
+        (lambda: PauliFeatureMap(2, paulis="ZZ"), "tuple"),
+        (lambda: PauliFeatureMap(2, paulis=()), "without rotations"),
+        (lambda: PauliFeatureMap(1, paulis=("ZZ",)), "without rotations"),
+        (lambda: PauliFeatureMap(2, paulis=("Z", "ZZZ")), "no more letters"),
+        (lambda: PauliFeatureMap(2, alpha=np.nan), "alpha=nan"),
+        *[(lambda bad=bad: ZZFeatureMap(2).kernel(np.array([[bad, 1.0]])), "finite and at most") for bad in BAD],
+        *[(lambda bad=bad: QuantumKernel(ZZFeatureMap(2))(tensor(2, 3) * bad), "finite and at most") for bad in BAD],
+        (lambda: PauliFeatureMap(2, paulis=("X",)).kernel(X2 * np.nan), "finite and at most"),
+        (lambda: ZZFeatureMap(2).kernel(X2[:0]), "at least one row"),
+        (lambda: ZZFeatureMap(2).kernel(X2 * 1j), "real numbers"),
+        (lambda: ZZFeatureMap(2).kernel([["a", "b"]]), "real numbers"),
+        (lambda: ZZFeatureMap(2).kernel([[1.0, 2.0], [3.0]]), "real numbers"),
+        (lambda: ZZFeatureMap(2).kernel(X2[0]), r"\(n, features\)"),
+        (lambda: ZZFeatureMap(1, entanglement="star"), "entanglement"),
+        (lambda: PauliFeatureMap(4, entanglement="pairwise", paulis=("ZZZ",)), "sets of 3"),
         (lambda: ZZFeatureMap(3, entanglement="star"), "entanglement"),
         (lambda: ZZFeatureMap(3, entanglement=[(0, 3)]), "0 to 2"),
         (lambda: ZZFeatureMap(3, entanglement=[(1, 1)]), "distinct"),
         (lambda: ZZFeatureMap(3).kernel(X2), "3 features"),
         (lambda: ZZFeatureMap(2).kernel(X2, shots=0), "at least once"),
+        (lambda: Reading(DeviceNoise(), 1, 0, np.random.default_rng(0)), "at least once"),
+        (lambda: ZFeatureMap(1).kernel(np.zeros((10**6, 1))), "kernel matrix of 1000000 x 1000000 .*GiB needed"),
         (lambda: ZZFeatureMap(2).kernel(X2, noise=1.0), "probability"),
         (lambda: DeviceNoise(readout=0.5), "probability"),
         (lambda: DeviceNoise(mitigation="hope"), "mitigation"),
         (lambda: QuantumKernel(ZZFeatureMap(2), bandwidth=0.0), "positive"),
+        (lambda: QuantumKernel(ZZFeatureMap(2), bandwidth=[1.0, np.inf]), "positive"),
+        (lambda: QuantumKernel(ZZFeatureMap(2), bandwidth=[1.0, 1.0, 1.0]), "one for each feature"),
         (lambda: make_ad_hoc(1), "two or more"),
         (lambda: make_ad_hoc(10, gap=1.0), "gap"),
         (lambda: make_ad_hoc(10, 4, gap=0.95, random_state=0), "too wide"),
@@ -365,6 +445,9 @@ X2 = angles(2, 3)
         (lambda: kernel_target_alignment(np.ones((2, 2)), np.ones(2)), "two classes"),
         (lambda: effective_rank(np.array([[np.nan]])), "not finite"),
         (lambda: geometric_difference(np.eye(2), np.eye(3)), "same rows"),
+        (lambda: geometric_difference(np.zeros((2, 2)), np.eye(2)), "positive trace"),
+        (lambda: kernel_target_alignment(np.zeros((2, 2)), np.arange(2)), "positive trace"),
+        (lambda: effective_rank(np.zeros((2, 2))), "positive trace"),
         (lambda: concentration_report(QuantumKernel(ZZFeatureMap(2)), X2[:1]), "two rows"),
     ],
 )

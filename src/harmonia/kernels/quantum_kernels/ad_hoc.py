@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Complex128, Float64, Int64
 from scipy.stats import unitary_group
 
 from harmonia.core.errors import InputError
+from harmonia.kernels.quantum_kernels.angles import as_angles
 from harmonia.kernels.quantum_kernels.circuit import readout_signs
 from harmonia.kernels.quantum_kernels.feature_maps import PauliFeatureMap, ZZFeatureMap
 
@@ -71,9 +72,9 @@ class AdHocProblem:
             raise InputError("no such convention", repr(convention), "Use 'haar' or 'qiskit'.")
         return cls(feature_map, observable, gap)
 
-    def expectation(self, X: Float64[np.ndarray, "n features"]) -> Float64[np.ndarray, " n"]:
-        """``<Phi(x)|V^dagger f V|Phi(x)>``, between -1 and 1; its sign is the label."""
-        psi = self.feature_map.state(torch.from_numpy(np.ascontiguousarray(X))).numpy()
+    def expectation(self, X: Any) -> Float64[np.ndarray, " n"]:
+        """``<Phi(x)|V^dagger f V|Phi(x)>``, between -1 and 1, of rows (n, features); its sign is the label."""
+        psi = self.feature_map.state(as_angles(X)).numpy()
         return np.einsum("na,ab,nb->n", psi.conj(), self.observable, psi, optimize=True).real
 
     def sample(

@@ -7,6 +7,8 @@ probability of that (Havlicek et al. 2019, methods on the kernel estimator).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +16,8 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from harmonia.core.errors import InputError
-from harmonia.kernels.quantum_kernels.kernel import QuantumKernel
+from harmonia.kernels.quantum_kernels.angles import as_angles
+from harmonia.kernels.quantum_kernels.kernel import QuantumKernel, refuse_large_matrix
 
 _STRETCH = 1.5
 """By how much noise is stretched to extrapolate to none; as in the paper's device experiment."""
@@ -69,10 +72,21 @@ def as_noise(noise: float | DeviceNoise) -> DeviceNoise:
     return noise if isinstance(noise, DeviceNoise) else DeviceNoise(depolarizing=float(noise))
 
 
+def check_shots(shots: int | float | None) -> None:
+    """That a circuit is run so often, None standing for exact probabilities.
+
+    Raises:
+        InputError: less than one shot, or no whole number of them.
+    """
+    if shots is not None and not (isinstance(shots, Integral) and shots >= 1):
+        what = "a circuit is run at least once, a whole number of times"
+        raise InputError(what, f"{shots} shots", "Use e.g. 1000, or None for exact.")
+
+
 def estimate_kernel(
     kernel: QuantumKernel,
-    x: Float[Tensor, "n d"],
-    z: Float[Tensor, "m d"] | None = None,
+    x: Any,
+    z: Any = None,
     *,
     shots: int | None = None,
     noise: float | DeviceNoise = 0.0,
@@ -82,9 +96,9 @@ def estimate_kernel(
 
     Arguments:
         kernel: The exact kernel.
-        x: Rows of angles.
-        z: Other rows; None for the symmetric matrix of `x` with itself, of which every pair is measured once and the
-            diagonal, which is known, not at all: it is 1.
+        x: Rows of angles (n, features): a tensor, or numbers that `as_angles` makes one of.
+        z: Other rows (m, features); None for the symmetric matrix of `x` with itself, of which every pair is measured
+            once and the diagonal, which is known, not at all: it is 1.
         shots: Repetitions of each pair's circuit; None for the probabilities themselves.
         noise: The device, or its depolarising probability.
         generator: Source of the shots.
@@ -94,17 +108,21 @@ def estimate_kernel(
         semi-definite.
 
     Raises:
-        InputError: less than one shot.
+        InputError: less than one shot, what are no rows of angles (see `PauliFeatureMap.state`), or a matrix that does
+            not fit into memory.
     """
-    if shots is not None and shots < 1:
-        raise InputError("a circuit is run at least once", f"{shots} shots", "Use e.g. 1000, or None for exact.")
+    check_shots(shots)
+    x, z = as_angles(x), None if z is None else as_angles(z)
+    for rows in (x,) if z is None else (x, z):
+        if rows.ndim != 2:
+            raise InputError("a device compares rows of angles", tuple(rows.shape), "Pass (n, features).")
     device, dimension = as_noise(noise), kernel.feature_map.dimension
     symmetric, other = z is None, x if z is None else z
     stretches = (1.0, _STRETCH) if device.mitigation == "extrapolate" else (1.0,)
     measured = []
     with torch.no_grad():
         outcomes = None if not device.readout else _Outcomes(kernel, x, other)
-        exact = kernel(x, z).double().clamp(0, 1).numpy() if outcomes is None else None
+        exact = kernel(x, z).double().clamp(0, 1).cpu().numpy() if outcomes is None else None
         for stretch in stretches:
             if outcomes is None:
                 assert exact is not None
@@ -133,6 +151,9 @@ class Reading:
         shots: Runs of the circuit; None for exact.
         generator: Source of the shots.
 
+    Raises:
+        InputError: less than one shot.
+
     Example:
         >>> reading = Reading(DeviceNoise(depolarizing=0.5, readout=0.25), 1, None, np.random.default_rng(0))
         >>> reading(torch.tensor([1.0]))
@@ -143,6 +164,9 @@ class Reading:
     bits: int
     shots: int | None
     generator: np.random.Generator
+
+    def __post_init__(self) -> None:
+        check_shots(self.shots)
 
     def __call__(self, expectation: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """What is read of exact expectations."""
@@ -179,6 +203,7 @@ class _Outcomes:
     def estimate(
         self, device: DeviceNoise, shots: int | None, stretch: float, generator: np.random.Generator
     ) -> Float64[np.ndarray, "n m"]:
+        refuse_large_matrix(len(self.x), len(self.z))
         dimension = self.kernel.feature_map.dimension
         psi = self.kernel.states(self.z)
         wrong = _weights(dimension, 1 - device.readout, device.readout)
@@ -187,12 +212,12 @@ class _Outcomes:
         rows = max(1, _AT_ONCE // (len(self.z) * dimension))
         found = []
         for start in range(0, len(self.x), rows):
-            angles = self.x[start : start + rows] * self.kernel.bandwidth
+            angles = self.kernel.angles(self.x[start : start + rows])
             pairs = len(angles), len(self.z)
             amplitudes = self.kernel.feature_map.undo(
                 psi.expand(*pairs, dimension), angles[:, None].expand(*pairs, angles.shape[1])
             )
-            share = device.expected(amplitudes.abs().square().double().numpy(), dimension, stretch)
+            share = device.expected(amplitudes.abs().square().double().cpu().numpy(), dimension, stretch)
             if device.mitigation == "none":
                 found.append(_counted((share @ wrong).clip(0, 1), shots, generator))
             else:

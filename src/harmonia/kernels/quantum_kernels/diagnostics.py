@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from jaxtyping import Float64
 from numpy import ndarray
 
 from harmonia.core.errors import InputError
+from harmonia.kernels.quantum_kernels.angles import as_angles
 from harmonia.kernels.quantum_kernels.kernel import QuantumKernel
 
 
@@ -99,8 +101,11 @@ class Concentration:
         return f"overlaps {self.mean:.3g} ± {self.std:.3g}, random states {self.random:.3g}: {verdict}"
 
 
-def concentration_report(kernel: QuantumKernel, X: Float64[ndarray, "n features"]) -> Concentration:
-    """Overlaps of all pairs of rows.
+def concentration_report(kernel: QuantumKernel, X: Any) -> Concentration:
+    """Overlaps of all pairs of rows of angles (n, features), which `as_angles` takes.
+
+    Raises:
+        InputError: fewer than two rows, or angles that the feature map does not take.
 
     Example:
         >>> from harmonia.kernels.quantum_kernels import ZZFeatureMap
@@ -108,10 +113,11 @@ def concentration_report(kernel: QuantumKernel, X: Float64[ndarray, "n features"
         >>> print(concentration_report(QuantumKernel(ZZFeatureMap(8)), X))
         overlaps 0.00481 ± 0.0048, random states 0.00391: concentrated
     """
-    if len(X) < 2:
-        raise InputError("overlaps need two rows", len(X), "Pass more.")
+    x = as_angles(X)
+    if len(x) < 2:
+        raise InputError("overlaps need two rows", len(x), "Pass more.")
     with torch.no_grad():
-        matrix = kernel(torch.from_numpy(X)).numpy()
+        matrix = kernel(x).cpu().numpy()
     return concentration_of(matrix, kernel.feature_map.dimension)
 
 
@@ -129,4 +135,6 @@ def _square(K: Float64[ndarray, "n n"]) -> Float64[ndarray, "n n"]:
         raise InputError("a kernel matrix is square", K.shape, "Pass k(X, X).")
     if not np.isfinite(K).all():
         raise InputError("the kernel matrix is not finite", "NaN or infinity", "Check the inputs.")
+    if not np.trace(K) > 0:
+        raise InputError("a kernel matrix has a positive trace", np.trace(K), "Pass k(X, X).")
     return K

@@ -11,6 +11,8 @@ Entanglement = str | Sequence[tuple[int, ...]]
 """``"full"``: every pair; ``"linear"``: neighbours; ``"reverse_linear"``: those backwards; ``"circular"``: a ring;
 ``"sca"``: a ring that moves on at each repetition; ``"pairwise"``: even, then odd pairs; or a list of pairs."""
 
+_PATTERNS = ("full", "linear", "reverse_linear", "circular", "sca", "pairwise")
+
 
 def coupled(n_qubits: int, size: int, entanglement: Entanglement, repetition: int = 0) -> list[tuple[int, ...]]:
     """Sets of `size` qubits that are coupled, in the order of their gates.
@@ -30,6 +32,12 @@ def coupled(n_qubits: int, size: int, entanglement: Entanglement, repetition: in
     """
     if not isinstance(entanglement, str):
         return _given(n_qubits, size, entanglement)
+    if entanglement not in _PATTERNS or (entanglement == "pairwise" and size > 2):
+        raise InputError(
+            "no such entanglement",
+            f"{entanglement!r} for sets of {size}",
+            "Use full, linear, reverse_linear, circular, sca, pairwise (of pairs), or a list of pairs.",
+        )
     if size > n_qubits:
         return []
     if size == 1:
@@ -41,21 +49,15 @@ def coupled(n_qubits: int, size: int, entanglement: Entanglement, repetition: in
         return line
     if entanglement == "reverse_linear":
         return line[::-1]
-    if entanglement == "pairwise" and size == 2:
+    if entanglement == "pairwise":
         return line[::2] + line[1::2]
     around = range(n_qubits - size + 1, n_qubits) if n_qubits > size else ()
     ring = [tuple(qubit % n_qubits for qubit in range(start, start + size)) for start in around] + line
     if entanglement == "circular":
         return ring
-    if entanglement == "sca":
-        turn = repetition % len(ring)
-        moved = ring[len(ring) - turn :] + ring[: len(ring) - turn]
-        return [one[::-1] for one in moved] if repetition % 2 else moved
-    raise InputError(
-        f"no such entanglement of {size} qubits",
-        repr(entanglement),
-        "Use full, linear, reverse_linear, circular, sca, pairwise (of pairs), or a list of pairs.",
-    )
+    turn = repetition % len(ring)
+    moved = ring[len(ring) - turn :] + ring[: len(ring) - turn]
+    return [one[::-1] for one in moved] if repetition % 2 else moved
 
 
 def _given(n_qubits: int, size: int, sets: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:

@@ -8,20 +8,21 @@ Hadamard gates on all qubits are another. Qubit i is bit i of the index of an am
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Complex, Float, Float64
+from jaxtyping import Complex, Float, Float64, Real
 from torch import Tensor
 
 from harmonia.core.errors import InputError
+from harmonia.kernels.quantum_kernels.angles import as_angles
 from harmonia.kernels.quantum_kernels.entanglement import Entanglement, coupled
-from harmonia.parts.gram import free_memory, walsh_hadamard
+from harmonia.parts.gram import refuse_too_large, walsh_hadamard
 
 if TYPE_CHECKING:
     from harmonia.kernels.quantum_kernels.device import DeviceNoise
@@ -30,6 +31,9 @@ DataMap = Callable[[Tensor], Tensor]
 
 MOST_QUBITS = {"cpu": 20, "cuda": 24}
 """More are refused: 2^20 amplitudes of one row are 16 MiB."""
+
+_LARGEST = 1e12
+"""Radians; of larger angles float64 keeps less than four digits of the phase."""
 
 _AT_ONCE = 1 << 17
 """Amplitudes that a processor works on at once: few calls, and little memory besides the states themselves."""
@@ -70,10 +74,12 @@ class PauliFeatureMap:
         data_map: ``phi_S`` of the values of the features in S, (..., sets, |S|) to (..., sets). By default ``x_i`` for
             one feature and ``prod (pi - x_i)`` for more.
         alpha: Factor of all angles.
-        paulis: Strings of X, Y, Z in the order of their gates; the first letter acts on the last qubit of a set.
+        paulis: Strings of X, Y, Z in the order of their gates; the first letter acts on the last qubit of a set. A
+            single feature has no pairs, for which a string of two is passed over.
 
     Raises:
-        InputError: no features or too many, no repetition, or a string of other letters.
+        InputError: no features or too many, no repetition, a string of other letters or of more letters than
+            features, no rotation at all, or an alpha that is not finite.
 
     References:
         V. Havlicek, A. D. Corcoles, K. Temme, A. W. Harrow, A. Kandala, J. M. Chow, J. M. Gambetta: Supervised
@@ -90,17 +96,27 @@ class PauliFeatureMap:
     entanglement: Entanglement = "full"
     data_map: DataMap | None = None
     alpha: float = 2.0
-    paulis: tuple[str, ...] = ("Z", "ZZ")
+    paulis: Sequence[str] = ("Z", "ZZ")
 
     def __post_init__(self) -> None:
-        if not 1 <= self.n_features <= MOST_QUBITS["cuda"]:
+        if self.n_features < 1:
+            raise InputError("a feature map has a feature", f"{self.n_features} features", "Pass one for each qubit.")
+        if self.n_features > MOST_QUBITS["cuda"]:
             raise _too_many(self.n_features, 1)
         if self.reps < 1:
             raise InputError("a feature map is repeated at least once", self.reps, "Use reps=2, as in the paper.")
+        if not math.isfinite(self.alpha):
+            raise InputError("the factor of all angles is finite", f"alpha={self.alpha}", "Use 2, as in the paper.")
+        if isinstance(self.paulis, str):
+            raise InputError("Pauli strings are given as a tuple", repr(self.paulis), f'Use ("{self.paulis}",).')
         for string in self.paulis:
             if not string or set(string) - set("XYZ"):
                 raise InputError("a Pauli string consists of X, Y and Z", repr(string), 'Use e.g. ("Z", "ZZ").')
-        _ = self._layers
+            if len(string) > max(2, self.n_features):  # pairs are passed over: the paper's map serves one feature
+                got = f"{string!r} for {self.n_features} features"
+                raise InputError("a Pauli string has no more letters than there are features", got, "Shorten it.")
+        if not any(rotations.sets for layer in self._layers for group in layer for rotations in group):
+            raise InputError("a feature map without rotations tells no rows apart", self.paulis, 'Use ("Z", "ZZ").')
 
     @cached_property
     def _layers(self) -> list[list[tuple[Rotations, ...]]]:
@@ -124,17 +140,18 @@ class PauliFeatureMap:
         """Amplitudes of a state: 2^n."""
         return 1 << self.n_features
 
-    def state(self, x: Float[Tensor, "*batch features"]) -> Complex[Tensor, "*batch amplitudes"]:
+    def state(self, x: Real[Tensor, "*batch features"]) -> Complex[Tensor, "*batch amplitudes"]:
         """The states of rows of angles, differentiable.
 
         Arguments:
             x: Angles in radians. Of float32 rows the amplitudes are complex64; their phases, which reach thousands of
-                radians, are always summed in float64.
+                radians, are always summed in float64. Rows of other real kinds become float64.
 
         Raises:
-            InputError: another number of features, or states that do not fit into memory.
+            InputError: no rows, another number of features, angles that are not finite or beyond 1e12 radians, or
+                states that do not fit into memory.
         """
-        self._check(x)
+        x = self._checked(x)
         rows = max(1, _AT_ONCE // self.dimension)
         if x.ndim == 2 and len(x) > rows and x.device.type == "cpu":
             return torch.cat([self._state(block) for block in x.split(rows)])
@@ -151,13 +168,13 @@ class PauliFeatureMap:
         return psi
 
     def undo(
-        self, psi: Complex[Tensor, "*batch amplitudes"], x: Float[Tensor, "*batch features"]
+        self, psi: Complex[Tensor, "*batch amplitudes"], x: Real[Tensor, "*batch features"]
     ) -> Complex[Tensor, "*batch amplitudes"]:
         """The inverse circuit ``((U(x) H)^reps)^dagger psi``: of ``state(x)`` it gives ``|0>``.
 
         What a device runs to estimate a kernel: `|<0| undo(state(z), x)>|^2 = k(x, z)`.
         """
-        self._check(x)
+        x = self._checked(x)
         phases: dict[tuple[Rotations, ...], Tensor] = {}
         for layer in reversed(self._layers):
             for group in reversed(layer):
@@ -167,8 +184,8 @@ class PauliFeatureMap:
 
     def kernel(
         self,
-        X: Float64[np.ndarray, "n features"],
-        Y: Float64[np.ndarray, "m features"] | None = None,
+        X: Any,
+        Y: Any = None,
         shots: int | None = None,
         noise: float | DeviceNoise = 0.0,
         random_state: int | np.random.Generator | None = None,
@@ -176,6 +193,15 @@ class PauliFeatureMap:
         """The kernel ``|<Phi(x)|Phi(y)>|^2`` of arrays, exact or as a device estimates it, see `estimate_kernel`.
 
         For tensors, gradients and bandwidths take `QuantumKernel`.
+
+        Arguments:
+            X: Angles in radians (n, features), of any real kind.
+            Y: Others (m, features); None for the symmetric matrix of X with itself.
+            shots, noise: As of `estimate_kernel`.
+            random_state: Seed or generator of the shots.
+
+        Raises:
+            InputError: as of `state` and `estimate_kernel`.
 
         Example:
             >>> X = np.array([[0.5, 1.0], [2.0, 3.0]])
@@ -187,12 +213,7 @@ class PauliFeatureMap:
         from harmonia.kernels.quantum_kernels.kernel import QuantumKernel
 
         return estimate_kernel(
-            QuantumKernel(self),
-            torch.from_numpy(X),
-            None if Y is None else torch.from_numpy(Y),
-            shots=shots,
-            noise=noise,
-            generator=np.random.default_rng(random_state),
+            QuantumKernel(self), X, Y, shots=shots, noise=noise, generator=np.random.default_rng(random_state)
         )
 
     def _rotate(
@@ -233,18 +254,25 @@ class PauliFeatureMap:
         if not rotations.sets:
             return x.new_zeros(*x.shape[:-1], 0, dtype=torch.float64)
         columns = x.double()[..., torch.tensor(rotations.sets, device=x.device)]
-        return (self.alpha / 2) * (self.data_map or paper_data_map)(columns)
+        angles = (self.alpha / 2) * (self.data_map or paper_data_map)(columns)
+        if not torch._C._are_functorch_transforms_active():  # under vmap values cannot be looked at
+            _refuse_lost_phases(angles)
+        return angles
 
-    def _check(self, x: Tensor) -> None:
+    def _checked(self, x: Any) -> Tensor:
+        x = as_angles(x)
         if x.ndim < 1 or x.shape[-1] != self.n_features:
             raise InputError(
                 f"the feature map takes {self.n_features} features", tuple(x.shape), "Pass one column for each qubit."
             )
         rows = x[..., 0].numel()
         needed = 2 * rows * self.dimension * _complex(x[..., :0]).dtype.itemsize
-        too_long = self.n_features > MOST_QUBITS.get(x.device.type, MOST_QUBITS["cpu"])
-        if too_long or (x.device.type == "cpu" and needed > free_memory()):
+        if self.n_features > MOST_QUBITS.get(x.device.type, MOST_QUBITS["cpu"]):
             raise _too_many(self.n_features, rows)
+        if x.device.type == "cpu":
+            what = f"a table of {rows} states of {self.n_features} qubits"
+            refuse_too_large(what, needed, "Pass fewer rows at once, or fewer features, e.g. principal components.")
+        return x
 
 
 @dataclass(frozen=True)
@@ -289,11 +317,21 @@ def _complex(values: Tensor) -> Tensor:
     return values.to(torch.promote_types(values.dtype, torch.complex64))
 
 
+def _refuse_lost_phases(angles: Tensor) -> None:
+    largest = float(angles.detach().abs().max())
+    if not largest <= _LARGEST:
+        raise InputError(
+            f"angles of a feature map are finite and at most {_LARGEST:g} radians, beyond which they lose their phase",
+            f"{largest:g}",
+            "Check the features for NaN and infinity, or scale them to [0, 2 pi].",
+        )
+
+
 def _too_many(qubits: int, rows: int) -> InputError:
     gib = rows * 2.0**qubits * 16 / 2**30
-    most = f"{MOST_QUBITS['cpu']} ({MOST_QUBITS['cuda']} on a GPU)"
     return InputError(
-        f"{rows} states of {qubits} qubits take {gib:.3g} GiB (rows x 2^qubits x 16 bytes)",
-        f"{qubits} features",
-        f"Use 1 to {most}, e.g. principal components, or fewer rows at once.",
+        f"at most {MOST_QUBITS['cpu']} qubits are simulated on a processor and {MOST_QUBITS['cuda']} on a GPU: "
+        "every further one doubles time and memory",
+        f"{qubits} features; states of {gib:.3g} GiB",
+        "Use fewer features, e.g. principal components.",
     )
