@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
+from sklearn.base import clone
 from sklearn.datasets import load_iris, load_wine
 from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.pipeline import make_pipeline
@@ -130,6 +131,43 @@ def test_concentration_is_warned_of():
         QuantumSVC().fit(rows, np.arange(40) % 2)
     with pytest.warns(UserWarning, match="outside"):
         QuantumSVC(scaling=None).fit(rows * 5, np.arange(40) % 2)
+
+
+@pytest.mark.parametrize("model", [QuantumSVC(scaling=None), VariationalQuantumClassifier(**SIMPLE, scaling=None)])
+@pytest.mark.parametrize("method", ["predict", "decision_function"])
+def test_new_rows_outside_are_warned_of(model, method):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fitted = clone(model).fit(X[TRAIN], Y[TRAIN])
+        getattr(fitted, method)(X[TEST])
+    with pytest.warns(UserWarning, match="outside"):
+        getattr(fitted, method)(np.degrees(X[TEST]))
+
+
+@pytest.mark.parametrize("bandwidth", [[0.5, 1.0], np.array([0.5, 1.0])], ids=["list", "array"])
+def test_a_bandwidth_for_each_feature(bandwidth):
+    model = clone(QuantumSVC(bandwidth=bandwidth, scaling=None)).fit(X[TRAIN], Y[TRAIN])
+    plain = QuantumSVC(scaling=None).fit(X[TRAIN] * bandwidth, Y[TRAIN])
+    expected = plain.decision_function(X[TEST] * bandwidth)
+    np.testing.assert_allclose(model.decision_function(X[TEST]), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("model", [QuantumSVC(), VariationalQuantumClassifier(**SIMPLE)])
+def test_shots_are_checked_before_anything_changes(model):
+    fitted = clone(model).fit(X[TRAIN], Y[TRAIN])
+    before = fitted.kernel_, fitted.classes_, fitted.scaler_
+    fitted.set_params(shots=0, bandwidth=0.5)
+    for again in (lambda: fitted.fit(X[TRAIN], Y[TRAIN]), lambda: fitted.predict(X[TEST])):
+        with pytest.raises(InputError, match="at least once"):
+            again()
+    assert all(a is b for a, b in zip(before, (fitted.kernel_, fitted.classes_, fitted.scaler_)))
+
+
+def test_predictions_that_do_not_fit_into_memory(monkeypatch):
+    model = QuantumSVC(scaling=None).fit(X[TRAIN], Y[TRAIN])
+    monkeypatch.setattr("harmonia.parts.gram.matrix.free_memory", lambda: 2.0**20)
+    with pytest.raises(InputError, match=r"4000 rows with 40 training rows .*GiB needed"):
+        model.predict(np.tile(X[:1], (4000, 1)))
 
 
 # The variational circuit
@@ -291,16 +329,18 @@ WIDE = np.random.default_rng(0).uniform(size=(6, 22))
 @pytest.mark.parametrize(
     ("run", "message"),
     [
-        (lambda: QuantumSVC().fit(WIDE, [0, 1] * 3), "22 features"),
+        (lambda: QuantumSVC().fit(WIDE, [0, 1] * 3), "at most 20 qubits.*22 features"),
         (lambda: QuantumSVC(psd="hope").fit(X, Y), "repair"),
         (lambda: QuantumSVC(scaling="log").fit(X, Y), "scaling"),
         (lambda: QuantumSVC(feature_map="w").fit(X, Y), "feature map"),
         (lambda: QuantumSVC(feature_map=ZZFeatureMap(3)).fit(X, Y), "3 features"),
         (lambda: QuantumSVC(bandwidth=-1.0).fit(X, Y), "bandwidth"),
         (lambda: QuantumSVC(shots=0).fit(X, Y), "at least once"),
+        (lambda: QuantumSVC(shots=1.5).fit(X, Y), "whole number"),
         (lambda: VariationalQuantumClassifier(-1).fit(X, Y), "depth"),
         (lambda: VariationalQuantumClassifier(optimizer="sgd").fit(X, Y), "optimizer"),
         (lambda: VariationalQuantumClassifier(max_iter=0).fit(X, Y), "max_iter"),
+        (lambda: VariationalQuantumClassifier(shots=0).fit(X, Y), "at least once"),
         (lambda: VariationalQuantumClassifier(restarts=0).fit(X, Y), "restarts"),
         (lambda: VariationalQuantumClassifier(readout="all").fit(X, Y), "read-out"),
         (lambda: VariationalQuantumClassifier().fit(X, np.ones(240)), "two classes"),

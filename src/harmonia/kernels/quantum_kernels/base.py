@@ -43,16 +43,10 @@ class QuantumClassifier(BaseEstimator):
         """Learn the scaling, build the kernel; gives the angles."""
         if self.scaling not in ("minmax", None):
             raise InputError("no such scaling", repr(self.scaling), "Use 'minmax', or None for angles.")
-        if self.scaling is None and (X.min() < 0 or X.max() > 2 * np.pi + 1e-9):
-            warnings.warn(
-                "features outside [0, 2 pi] are used as angles: products of pi - x become random phases; "
-                "use scaling='minmax'",
-                stacklevel=3,
-            )
-        feature_map = self._feature_map(X.shape[1])
+        kernel = QuantumKernel(self._feature_map(X.shape[1]), self.bandwidth)
         self.scaler_ = MinMaxScaler((0, 2 * np.pi)).fit(X) if self.scaling else None
-        self.kernel_ = QuantumKernel(feature_map, self.bandwidth)
-        return self.to_angles(X)
+        self.kernel_ = kernel
+        return self._angles_with_warning(X)
 
     def _feature_map(self, features: int) -> PauliFeatureMap:
         if isinstance(self.feature_map, str):
@@ -68,10 +62,19 @@ class QuantumClassifier(BaseEstimator):
         dtype = torch.float32 if X.shape[1] > _SINGLE_ABOVE else torch.float64
         return torch.from_numpy(np.ascontiguousarray(scaled)).to(dtype)
 
+    def _angles_with_warning(self, X: ndarray) -> Tensor:
+        if self.scaler_ is None and (X.min() < 0 or X.max() > 2 * np.pi + 1e-9):
+            warnings.warn(
+                "features outside [0, 2 pi] are used as angles: products of pi - x become random phases; "
+                "use scaling='minmax'",
+                stacklevel=4,
+            )
+        return self.to_angles(X)
+
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.non_deterministic = self.shots is not None
         return tags
 
     def _new_angles(self, X: Any) -> Tensor:
-        return self.to_angles(validate_data(self, X, dtype=np.float64, reset=False))
+        return self._angles_with_warning(validate_data(self, X, dtype=np.float64, reset=False))

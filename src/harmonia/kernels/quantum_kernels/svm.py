@@ -17,9 +17,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from harmonia.core.errors import InputError
 from harmonia.kernels.quantum_kernels.base import QuantumClassifier
-from harmonia.kernels.quantum_kernels.device import estimate_kernel
+from harmonia.kernels.quantum_kernels.device import check_shots, estimate_kernel
 from harmonia.kernels.quantum_kernels.diagnostics import concentration_of
-from harmonia.parts.gram.psd import nearest_psd
+from harmonia.parts.gram import nearest_psd, refuse_too_large
 
 
 class QuantumSVC(ClassifierMixin, QuantumClassifier):
@@ -35,7 +35,7 @@ class QuantumSVC(ClassifierMixin, QuantumClassifier):
             makes one for a number of features.
         reps: Repetitions of a named feature map.
         entanglement: Which qubits a named feature map couples, see `coupled`.
-        bandwidth: Factor of all angles after scaling; 0.1 to 1.
+        bandwidth: Factor of all angles after scaling, or one for each feature; 0.1 to 1.
         scaling: ``"minmax"``: every feature is scaled to [0, 2 pi]; None: features are angles in radians.
         shots: Runs of the circuit for each pair; None for the exact kernel.
         noise: The device: a `DeviceNoise`, or the depolarising probability of a circuit.
@@ -92,9 +92,13 @@ class QuantumSVC(ClassifierMixin, QuantumClassifier):
         Arguments:
             X: ``(n, features)``; as many qubits as features.
             y: ``(n,)`` labels of any kind.
+
+        Raises:
+            InputError: settings that cannot be used, or more features or rows than are simulated.
         """
         if self.psd not in ("clip", "none"):
             raise InputError("no such repair", repr(self.psd), "Use 'clip' or 'none'.")
+        check_shots(self.shots)
         X, y = validate_data(self, X, y, dtype=np.float64)
         check_classification_targets(y)
         angles = self._fit_kernel(X)
@@ -127,6 +131,8 @@ class QuantumSVC(ClassifierMixin, QuantumClassifier):
         """The kernel with the support vectors; 0 stands for all other training rows, which do not count."""
         check_is_fitted(self)
         angles = self._new_angles(X)
+        what = f"the kernel of {len(angles)} rows with {self._rows} training rows"
+        refuse_too_large(what, 8 * len(angles) * self._rows, "Predict fewer rows at once.")
         matrix = np.zeros((len(angles), self._rows))
         matrix[:, self.svc_.support_] = self._measured(angles, self.support_angles_, self._seed)
         return matrix

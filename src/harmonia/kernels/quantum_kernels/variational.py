@@ -18,7 +18,7 @@ from torch import Tensor
 from harmonia.core.errors import InputError
 from harmonia.kernels.quantum_kernels.base import QuantumClassifier
 from harmonia.kernels.quantum_kernels.circuit import VariationalCircuit
-from harmonia.kernels.quantum_kernels.device import Reading, as_noise
+from harmonia.kernels.quantum_kernels.device import Reading, as_noise, check_shots
 from harmonia.kernels.quantum_kernels.spsa import spsa
 from harmonia.kernels.quantum_kernels.training import Training, adam
 
@@ -100,13 +100,17 @@ class VariationalQuantumClassifier(ClassifierMixin, QuantumClassifier):
         Arguments:
             X: ``(n, features)``; as many qubits as features.
             y: ``(n,)`` labels of any kind.
+
+        Raises:
+            InputError: settings that cannot be used, one class, or more features than are simulated.
         """
         if self.optimizer not in _STEPS:
             raise InputError("no such optimizer", repr(self.optimizer), "Use 'adam' or 'spsa'.")
         steps = _STEPS[self.optimizer] if self.max_iter is None else self.max_iter
-        for name, value in (("max_iter", steps), ("restarts", self.restarts), ("shots", self.shots or 1)):
+        for name, value in (("max_iter", steps), ("restarts", self.restarts)):
             if value < 1:
                 raise InputError(f"'{name}' is at least 1", value, "Leave it out.")
+        check_shots(self.shots)
         X, y = validate_data(self, X, y, dtype=np.float64)
         check_classification_targets(y)
         self.classes_, index = np.unique(y, return_inverse=True)
