@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -69,6 +70,32 @@ def test_what_are_angles():
     np.testing.assert_allclose(given.x[:, 0], ad_hoc(30).column("a").to_numpy(), atol=1e-12)
 
 
+@pytest.mark.parametrize(("rows", "classes"), [(601, 2), (604, 10), (2000, 10), (1500, 700)])
+def test_rows_of_large_tables_are_drawn_from_all_classes(rows, classes):
+    labels = np.arange(rows) % classes
+    if classes > 2:
+        labels[:-2][labels[:-2] == 1] = 0  # a rare class, of two rows at most
+    table = Table(polars.DataFrame({"a": np.arange(rows, dtype=float), "y": [f"c{label}" for label in labels]}))
+    data = Inputs.of(table, "y", 8, "auto", 0)
+    assert len(set(data.index)) == len(data.y) == 600
+    assert (data.y == np.array([data.values[row] for row in data.index])).all()
+    names, counts = np.unique([f"c{label}" for label in labels], return_counts=True)
+    drawn = np.array([(data.y == name).sum() for name in names])
+    assert (np.abs(drawn - counts * 600 / rows) <= 1.5).all()
+    assert (drawn > 0).sum() == min(len(names), 600)
+
+
+def test_qubits_are_those_that_few_rows_afford(small, monkeypatch):
+    x = np.random.default_rng(0).normal(size=(10, 9))
+    table = Table(polars.DataFrame({f"a{k}": x[:, k] for k in range(9)} | {"y": ["u", "v"] * 5}))
+    said = []
+    monkeypatch.setattr("harmonia.kernels.quantum_kernels.inputs.say", said.append)
+    monkeypatch.setattr("harmonia.kernels.quantum_kernels.shots.SHOTS", (10,))
+    for job, options in ((task.classify, {}), (task.train, {"depth": 0, "qubits": 8}), (task.plan, {"repeats": 1})):
+        assert job(table, **options)
+    assert re.findall(r"9 inputs become (\d) ", " ".join(said)) == ["5", "6", "4"]
+
+
 @pytest.mark.parametrize("options", [{}, {"optimizer": "spsa", "shots": 500, "noise": 0.1}], ids=["exact", "device"])
 def test_circuits_are_trained(options):
     found = task.train(ad_hoc(60), depth=1, **options)
@@ -82,6 +109,12 @@ def test_shots_are_planned():
     assert frame["shots"].to_list()[-1] == math.inf
     assert frame["negative_mass"].to_list()[0] > frame["negative_mass"].to_list()[-2]
     assert found["shots"] in frame["shots"].to_list()
+
+
+def test_bits_that_are_read_wrongly_are_planned_for(monkeypatch):
+    monkeypatch.setattr("harmonia.kernels.quantum_kernels.shots.SHOTS", (10, 1000))
+    read = [task.plan(ad_hoc(40), repeats=1, readout_error=error)["plan"].frame for error in (0.0, 0.3)]
+    assert read[0]["negative_mass"].to_list() != read[1]["negative_mass"].to_list()
 
 
 @pytest.mark.parametrize(

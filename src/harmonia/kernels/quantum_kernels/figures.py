@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -46,7 +47,7 @@ def kernel_figure(quantum: Float64[ndarray, "n n"], gaussian: Float64[ndarray, "
 def decision_figure(
     models: Mapping[str, Pipeline], x: Float64[ndarray, "n d"], y: ndarray, names: Sequence[str]
 ) -> Figure:
-    """Decisions in the plane of the two inputs that vary most among the rows, all others at their median.
+    """Decisions in the plane of the two inputs whose class means differ most, all others at their median.
 
     Arguments:
         models: By name; fitted on `x`.
@@ -64,7 +65,9 @@ def decision_figure(
     for column, values in zip((first, second), np.meshgrid(*sides)):
         plane[:, column] = values.ravel()
     for each, (name, model) in zip(axes, models.items()):
-        _landscape(each, model, plane, limits, classes)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the plane reaches a little beyond the rows, which the fit has judged
+            _landscape(each, model, plane, limits, classes)
         for k, label in enumerate(classes):
             rows = y == label
             each.scatter(

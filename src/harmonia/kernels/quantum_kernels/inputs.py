@@ -9,7 +9,6 @@ import numpy as np
 import polars
 from jaxtyping import Float64, Int64
 from numpy import ndarray
-from sklearn.model_selection import train_test_split
 
 from harmonia.core.progress import say
 from harmonia.media import Table
@@ -56,21 +55,40 @@ class Inputs:
         angles = scale == "angles" or (scale == "auto" and fits and bool((raw.max(0) > np.pi).all()))
         if scale == "auto":
             say("Inputs are taken as angles in radians." if angles else "Inputs are scaled to angles from 0 to 2 pi.")
-        if len(names) > qubits:
-            say(f"{len(names)} inputs become {qubits} principal components, one for each qubit.")
         values = [None if value is None else str(value) for value in wanted.values]
         index = np.flatnonzero(wanted.known)
         y = np.array([values[i] for i in index])
         if len(index) > MOST_ROWS:
             say(f"{MOST_ROWS} of {len(index)} rows with a class are used.")
-            index, _, y, _ = train_test_split(index, y, train_size=MOST_ROWS, stratify=_common(y), random_state=seed)
+            drawn = _sample(y, MOST_ROWS, seed)
+            index, y = index[drawn], y[drawn]
         return cls(wanted.name, raw if angles else x, index, y, values, angles, names)
 
     @property
     def known(self) -> Float64[ndarray, "n inputs"]:
         return self.x[self.index]
 
+    def qubits(self, most: int, rows: int) -> int:
+        """Qubits of models that are trained on `rows` rows or more: one for each input, or principal component.
 
-def _common(y: ndarray) -> ndarray | None:
-    """Classes to keep in proportion; None if one of them is a single row."""
-    return y if np.unique(y, return_counts=True)[1].min() > 1 else None
+        Centred rows span one dimension fewer than there are rows; further components would be rounding errors.
+
+        Arguments:
+            most: More inputs become as many components, or fewer where the rows are few.
+            rows: Of the smallest training set.
+        """
+        inputs = self.x.shape[1]
+        if inputs <= most:
+            return inputs
+        found = max(1, min(most, rows - 1))
+        say(f"{inputs} inputs become {found} principal components, one for each qubit.")
+        return found
+
+
+def _sample(y: ndarray, count: int, seed: int) -> Int64[ndarray, " count"]:
+    """Rows drawn at random, of all classes in proportion and at least one of each that there is room for."""
+    _, code, counts = np.unique(y, return_inverse=True, return_counts=True)
+    order = np.random.default_rng(seed).permutation(len(y))
+    by_class = order[np.argsort(code[order], kind="stable")]
+    place = np.arange(len(y)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return by_class[np.argsort(place / np.repeat(counts, counts), kind="stable")[:count]]

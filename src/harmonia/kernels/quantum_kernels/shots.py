@@ -68,10 +68,14 @@ def accuracy_by_shots(
         repeats: Fresh sets of shots.
         qubits: Columns beyond this number become principal components.
         seed: Of the rows left out and of the shots.
+
+    Raises:
+        InputError: a class with a single row.
     """
     if np.unique(data.y, return_counts=True)[1].min() < 2:
         raise InputError("every class needs at least two rows", "one", "Merge it with another class or drop it.")
     x, at, y, truth = train_test_split(data.known, data.y, test_size=0.5, stratify=data.y, random_state=seed)
+    qubits = data.qubits(qubits, len(x))
 
     def fitted(**options: object) -> tuple[float, float]:
         model = with_components(clone(machine).set_params(**options), x.shape[1], qubits, seed).fit(x, y)

@@ -26,6 +26,9 @@ PENALTIES = (1.0, 10.0, 100.0, 1e4)
 GAMMAS = (0.1, 0.5, 2.0, 8.0)
 """Of the Gaussian kernel, in units of one over the number of features."""
 
+_JUDGED, _TUNED = 5, 4
+"""Folds of the rows that are left out in turn, and of those that settings are chosen on."""
+
 
 def quantum_search(features: int, qubits: int, *, angles: bool, seed: int, **options: Any) -> GridSearchCV:
     """A quantum kernel machine whose bandwidth and penalty are chosen by cross-validation.
@@ -57,7 +60,19 @@ def with_components(model: BaseEstimator, features: int, qubits: int, seed: int)
 
 
 def _search(model: Pipeline, grid: dict[str, Any], seed: int) -> GridSearchCV:
-    return GridSearchCV(model, grid, cv=StratifiedKFold(4, shuffle=True, random_state=seed))
+    return GridSearchCV(model, grid, cv=StratifiedKFold(_TUNED, shuffle=True, random_state=seed))
+
+
+def fewest_rows(rows: int) -> int:
+    """Rows of the smallest training set when `leave_out` judges a search on `rows` of them.
+
+    Example:
+        >>> fewest_rows(10)
+        6
+    """
+    for folds in (_JUDGED, _TUNED):
+        rows -= -(-rows // folds)
+    return rows
 
 
 @dataclass(frozen=True)
@@ -93,7 +108,7 @@ def leave_out(model: BaseEstimator, X: Float64[ndarray, "n d"], y: ndarray, seed
         raise InputError("every class needs at least five rows", rare, "Merge it with another class or drop it.")
     labels = np.empty_like(y)
     decisions = np.empty((len(y), len(classes)) if len(classes) > 2 else len(y))
-    folds = list(StratifiedKFold(5, shuffle=True, random_state=seed).split(X, y))
+    folds = list(StratifiedKFold(_JUDGED, shuffle=True, random_state=seed).split(X, y))
     accuracy = np.empty(len(folds))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # concentration is reported once, by the caller

@@ -30,6 +30,7 @@ from harmonia.kernels.quantum_kernels.shots import accuracy_by_shots
 from harmonia.kernels.quantum_kernels.study import (
     BANDWIDTHS,
     LeftOut,
+    fewest_rows,
     gaussian_search,
     leave_out,
     probabilities,
@@ -79,6 +80,7 @@ def classify(
     so that every row with a class is predicted by models that did not see it.
     """
     data = Inputs.of(table, target, qubits, scale, seed)
+    qubits = data.qubits(qubits, fewest_rows(len(data.y)))
     options = {"reps": reps, "entanglement": entanglement, "shots": shots or None, "noise": noise}
     ours = quantum_search(data.x.shape[1], qubits, angles=data.angles, seed=seed, **options)
     theirs = gaussian_search(data.x.shape[1], qubits, seed=seed)
@@ -208,6 +210,7 @@ def train(
     if np.unique(data.y, return_counts=True)[1].min() < 4:
         raise InputError("every class needs at least four rows", "fewer", "Merge it with another class or drop it.")
     seen, unseen = train_test_split(np.arange(len(data.y)), test_size=0.25, stratify=data.y, random_state=seed)
+    qubits = data.qubits(qubits, len(seen))
     models = {}
     for layers in track(range(depth + 1), "Depths"):
         machine = VariationalQuantumClassifier(
@@ -253,7 +256,7 @@ def plan(
     bandwidth: Annotated[float, Field("factor of all angles", gt=0)] = 1.0,
     penalty: Annotated[float, Field("penalty C of the margin", gt=0)] = 100.0,
     noise: Annotated[float, Field("depolarising probability of a circuit", ge=0, lt=1)] = 0.0,
-    readout: Annotated[float, Field("probability that a bit is read wrongly", ge=0, lt=0.5)] = 0.0,
+    readout_error: Annotated[float, Field("probability that a bit is read wrongly", ge=0, lt=0.5)] = 0.0,
     mitigation: Annotated[Mitigated, Field("how errors are undone")] = "none",
     repeats: Annotated[int, Field("fresh sets of shots", ge=1, le=100)] = 5,
     qubits: Annotated[int, Field("most qubits; more inputs become principal components", ge=1, le=10)] = 6,
@@ -267,7 +270,7 @@ def plan(
     curve = accuracy_by_shots(
         data,
         QuantumSVC(penalty, bandwidth=bandwidth, scaling=None if data.angles else "minmax"),
-        DeviceNoise(noise, readout, mitigation),
+        DeviceNoise(noise, readout_error, mitigation),
         repeats,
         qubits,
         seed,
