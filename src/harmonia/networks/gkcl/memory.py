@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int64
@@ -18,6 +18,10 @@ class Support(NamedTuple):
 
     x: Float[Tensor, "n *shape"]
     y: Int64[Tensor, " n"]
+
+
+_MERGED = 0.1
+"""Share of a column's different values that one byte may stand for at most; see `_bytes_suffice`."""
 
 
 class SupportMemory(ABC):
@@ -50,7 +54,10 @@ class SupportMemory(ABC):
 
 
 class Coreset(SupportMemory):
-    """Random rows of every class of every task, as bytes where they lie in [0, 1], else in single precision.
+    """Random rows of every class of every task, as bytes where these lose nothing, else in single precision.
+
+    Bytes stand for values from 0 to 1, in steps of 1/255. They are enough for pictures, and for every task whose
+    columns spread over many of these steps; one that is squeezed into a few of them is stored as it is.
 
     Arguments:
         per_class: Rows kept of a class; fewer of a class that has fewer.
@@ -63,9 +70,7 @@ class Coreset(SupportMemory):
     def learn(self, task: Hashable, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
         order = torch.randperm(len(y), generator=generator)
         chosen = torch.cat([order[y[order] == label][: self.per_class] for label in y.unique()])
-        kept = x[chosen]
-        if kept.min() >= 0 and kept.max() <= 1:
-            kept = (255 * kept).round().to(torch.uint8)
+        kept = (255 * x[chosen]).round().to(torch.uint8) if _bytes_suffice(x) else x[chosen]
         self._kept[task] = _Stored(kept, y[chosen])
         left = torch.ones(len(y), dtype=torch.bool)
         left[chosen] = False
@@ -73,6 +78,10 @@ class Coreset(SupportMemory):
 
     def sample(self, task: Hashable, per_class: int, generator: torch.Generator) -> Support:
         kept, y = self._kept[task]
+        if per_class < int(y.bincount().max()):
+            order = torch.randperm(len(y), generator=generator)
+            chosen = torch.cat([order[y[order] == label][:per_class] for label in y.unique()])
+            kept, y = kept[chosen], y[chosen]
         return Support(kept.float() / 255 if kept.dtype == torch.uint8 else kept, y)
 
     def forget(self, task: Hashable) -> None:
@@ -84,8 +93,28 @@ class Coreset(SupportMemory):
 
 
 class _Stored(NamedTuple):
-    x: Any
+    x: Tensor
     y: Tensor
+
+
+def row_bytes(x: Float[Tensor, "n *shape"]) -> int:
+    """Bytes that a `Coreset` takes for a row of a task like this."""
+    return x[0].numel() * (1 if _bytes_suffice(x) else x.element_size())
+
+
+def _bytes_suffice(x: Float[Tensor, "n *shape"]) -> bool:
+    """Whether rounding to bytes tells apart what the values of every column tell apart.
+
+    No range is looked at, for a single outlier would make it wide: of the different values of a column only few may
+    become the same byte. Grey values, of which no two do, always pass.
+    """
+    if x.min() < 0 or x.max() > 1:
+        return False
+    values = x.flatten(1).sort(0).values
+    new = torch.cat([torch.ones_like(values[:1], dtype=torch.bool), values[1:] != values[:-1]])
+    counts = new.new_zeros(256, new.shape[1], dtype=torch.long)
+    counts.scatter_add_(0, (255 * values).round().long(), new.long())
+    return bool((counts.amax(0) <= (_MERGED * new.sum(0)).clamp(min=1)).all())
 
 
 def check_unit_range(x: Float[Tensor, "n *shape"]) -> None:
