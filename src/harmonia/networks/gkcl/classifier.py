@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Hashable
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,7 @@ class KernelContinualClassifier(ClassifierMixin, BaseEstimator):
             `harmonia.parts.gram`.
         memory: See above.
         n_per_class: Rows a class of a coreset, or made up a step while training.
-        n_test_per_class: Rows a class made up for predictions; they cost no memory.
+        n_test_per_class: Rows a class made up for predictions, which cost no memory; of a coreset all rows count.
         generator: A `VAEConfig` or `GaussiansConfig` of the generator.
         contrastive: Weight of the supervised contrastive loss of the generator.
         task_aware: Whether predictions are told the task. Otherwise one classifier of all classes is made from the
@@ -62,16 +63,20 @@ class KernelContinualClassifier(ClassifierMixin, BaseEstimator):
         scale: Of the scores, to begin with; learnt.
         kl_weight: Of the divergence of ``vrf``.
         epochs: Passes over a task.
-        batch_size: Rows a step.
+        batch_size: Rows a step, from 2; the last one of a pass is left out where it is alone.
         learning_rate: Of Adam.
-        decay: The rate of task t is ``learning_rate decay^t``.
+        decay: The rate of task t is ``learning_rate decay^t``, but no less than 5e-5.
+        device: ``auto``, ``cpu`` or ``cuda``.
         random_state: Of everything random.
 
     Attributes:
         learner_: The state: ``backbone`` (None for the encoder), ``memory`` (None for statistics).
         tasks_: `LearntTask` by id.
         classes_: All classes so far.
-        memory_bytes_: Bytes kept of past tasks.
+        memory_bytes_: Bytes kept of past tasks, without the network.
+
+    A class may come in several tasks. Told the task, each of its classifiers knows the class from that task's rows
+    alone; without tasks, rows of one label are one class, whichever tasks they came with.
 
     Example:
         >>> from harmonia.networks.gkcl import permuted_tasks
@@ -105,6 +110,7 @@ class KernelContinualClassifier(ClassifierMixin, BaseEstimator):
         batch_size=32,
         learning_rate=1e-3,
         decay=0.8,
+        device="auto",
         random_state=None,
     ):
         self.backbone = backbone
@@ -124,16 +130,18 @@ class KernelContinualClassifier(ClassifierMixin, BaseEstimator):
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.decay = decay
+        self.device = device
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any) -> KernelContinualClassifier:
-        """Learn one task, forgetting all others."""
-        if hasattr(self, "learner_"):
-            del self.learner_
-        return self.partial_fit(X, y)
+        """Learn one task, forgetting all others; what is refused changes nothing."""
+        learnt = copy.copy(self)
+        learnt._learn(X, y, None, None, first=True)
+        self.__dict__ = learnt.__dict__
+        return self
 
     def partial_fit(self, X: Any, y: Any, task_id: Hashable = None, classes: Any = None) -> KernelContinualClassifier:
-        """Learn a task.
+        """Learn a task, wholly or not at all: what is refused or interrupted changes nothing.
 
         Arguments:
             X: Rows (n, d) or images (n, channels, height, width).
@@ -145,7 +153,13 @@ class KernelContinualClassifier(ClassifierMixin, BaseEstimator):
         Raises:
             InputError: a task that is known already, a class without rows, rows of another shape or out of range.
         """
-        first = not hasattr(self, "learner_")
+        learnt = copy.copy(self)
+        learnt._learn(X, y, task_id, classes, first=not hasattr(self, "learner_"))
+        self.__dict__ = learnt.__dict__
+        return self
+
+    def _learn(self, X: Any, y: Any, task_id: Hashable, classes: Any, *, first: bool) -> None:
+        """Learn a task on a copy of the learner, which takes its place."""
         X, y = validate_data(self, X, y, dtype=np.float64, allow_nd=True, reset=first)
         check_classification_targets(y)
         x = _tensor(X)
@@ -153,6 +167,8 @@ class KernelContinualClassifier(ClassifierMixin, BaseEstimator):
             seed = int(check_random_state(self.random_state).randint(2**31 - 1))
             self.learner_ = Learner(Recipe(**self.get_params(deep=False)), x, seed)
             self.shape_ = X.shape[1:]
+        else:
+            self.learner_ = copy.deepcopy(self.learner_)
         self._check_shape(X)
         if task_id is None:
             task_id = next(i for i in range(len(self.tasks_) + 1) if i not in self.tasks_)
@@ -168,7 +184,6 @@ class KernelContinualClassifier(ClassifierMixin, BaseEstimator):
             raise InputError("a class of the task has no rows", missing[0], "Pass some, or leave the class out.")
         self._fits: dict[Hashable, SupportFit] = {}
         self.learner_.learn(task_id, named, x, torch.from_numpy(np.searchsorted(named, y)))
-        return self
 
     def decision_function(self, X: Any, task_id: Hashable = None) -> Float64[ndarray, "n ..."]:
         """Scores of the task's classes, or of all classes; where there are two the second's minus the first's."""
@@ -195,22 +210,36 @@ class KernelContinualClassifier(ClassifierMixin, BaseEstimator):
     def generate(self, task_id: Hashable, n_per_class: int = 20) -> tuple[ndarray, ndarray]:
         """A support set of a past task: rows and their classes.
 
+        Arguments:
+            task_id: The task.
+            n_per_class: Rows a class; of a coreset no more than it keeps.
+
         Raises:
-            InputError: no such task, or a memory of sums, which has no rows.
+            NotFittedError: nothing has been learnt.
+            InputError: no such task or number of rows, or a memory of sums, which has no rows.
         """
-        task, memory = self.tasks_[self._known(task_id)], self.learner_.memory
+        task_id = self._known(task_id)
+        task, memory = self.tasks_[task_id], self.learner_.memory
         if memory is None:
             raise InputError("sums over rows hold no rows", "memory='statistics'", "Use a generator or a coreset.")
-        x, y = memory.sample(task_id, n_per_class, self.learner_.drawing("generate", task_id))
-        return x.numpy(), task.classes[y.numpy()]
+        if not (isinstance(n_per_class, Integral) and n_per_class >= 1):
+            raise InputError("'n_per_class' counts rows", n_per_class, "Give a whole number, from 1.")
+        x, y = memory.sample(task_id, int(n_per_class), self.learner_.drawing("generate", task_id))
+        return x.cpu().numpy(), task.classes[y.numpy()]
 
     def forget(self, task_id: Hashable, X: Any = None, y: Any = None) -> KernelContinualClassifier:
-        """Remove a task, or rows of it from the sums that were its memory: exact where the backbone never learnt.
+        """Remove a task, or rows of it from the sums that were its memory.
+
+        Exact, but for rounding, where no row has shaped the features: with sums and a `RandomBackbone` of your own
+        nothing is left of what was removed. The default random backbone takes its lengthscale, the median distance of
+        rows, from the first task, and keeps that one number of it; a backbone that learns keeps more.
 
         Raises:
+            NotFittedError: nothing has been learnt.
             InputError: no such task, rows of it without statistics, or a generator, which cannot be taken apart.
         """
-        task = self.tasks_[self._known(task_id)]
+        task_id = self._known(task_id)
+        task = self.tasks_[task_id]
         if X is None:
             if self.learner_.memory is not None:
                 self.learner_.memory.forget(task_id)
@@ -269,7 +298,10 @@ class KernelContinualClassifier(ClassifierMixin, BaseEstimator):
 
     @property
     def memory_bytes_(self) -> int:
-        """Bytes kept of past tasks: rows, generator or sums (the symmetric one by its half), in single precision."""
+        """Bytes kept of past tasks: rows, generator or sums (the symmetric one by its half), in single precision.
+
+        The backbone, which all tasks share, and the two numbers of each task's regression are not counted.
+        """
         if not hasattr(self, "learner_"):
             return 0
         if self.learner_.memory is not None:
@@ -283,8 +315,8 @@ class KernelContinualClassifier(ClassifierMixin, BaseEstimator):
 
     @property
     def classes_(self) -> ndarray:
-        """All classes so far."""
-        return np.unique(np.concatenate([task.classes for task in self.tasks_.values()]))
+        """All classes so far, sorted; none where all tasks have been forgotten."""
+        return np.unique(np.concatenate([task.classes for task in self.tasks_.values()] or [np.empty(0)]))
 
     @torch.no_grad()
     def _scores(self, X: Any, name: Hashable) -> Float64[ndarray, "n classes"]:
@@ -294,7 +326,8 @@ class KernelContinualClassifier(ClassifierMixin, BaseEstimator):
         if fit is None:
             fit = self._fits[name] = self.learner_.classifier(name)
         backbone, scale = self.learner_.precise(name).backbone, self.tasks_[name].head.scale.double()
-        return torch.cat([scale * fit(backbone(rows)) for rows in _tensor(X).double().split(1024)]).numpy()
+        batches = (rows.to(self.learner_.device) for rows in _tensor(X).double().split(1024))
+        return torch.cat([(scale * fit(backbone(rows))).cpu() for rows in batches]).numpy()
 
     def _resolve(self, task_id: Hashable) -> Hashable:
         """The task whose classifier is asked: without tasks the last one's, which knows all classes."""
@@ -322,4 +355,13 @@ class KernelContinualClassifier(ClassifierMixin, BaseEstimator):
 
 
 def _tensor(rows: ndarray) -> Float[Tensor, "n *shape"]:
-    return torch.from_numpy(rows).float()
+    """Rows in single precision.
+
+    Raises:
+        InputError: rows that are too long for it; it names the largest value.
+    """
+    x = torch.tensor(rows, dtype=torch.float32)
+    if not x.square().sum().isfinite():
+        mend = "Scale the columns, for instance by sklearn.preprocessing.StandardScaler."
+        raise InputError("values are too large for single precision", f"{np.abs(rows).max():.3g}", mend)
+    return x

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,10 +14,12 @@ import torch
 from numpy import ndarray
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from harmonia.core.errors import InputError
 from harmonia.networks.gkcl.head import SupportFit, TaskHead, kernel_of
 from harmonia.networks.gkcl.memory import Coreset, Support
-from harmonia.networks.gkcl.recipe import Recipe
+from harmonia.networks.gkcl.recipe import Recipe, rate_of_task
 from harmonia.networks.gkcl.vae import ConditionalPriorVAE, EncoderFeatures
 from harmonia.networks.gkcl.variational import FixedBases, VariationalBases
 from harmonia.parts.gram import Linear, NormalEquations
@@ -58,14 +61,16 @@ class Learner:
         recipe: The parameters.
         x: Rows of the first task, from which sizes are read.
         seed: Of everything random.
+
+    Rows, and sums over them, are on the CPU between calls; networks, and what is being computed, on ``device``. All
+    numbers that decide what is learnt are drawn on the CPU, but for the noise inside of training steps.
     """
 
     def __init__(self, recipe: Recipe, x: Tensor, seed: int) -> None:
-        self.recipe, self.seed = recipe, seed
+        self.recipe, self.seed, self.device = recipe, seed, recipe.torch_device
         self.kernel = kernel_of(recipe.kernel)
         self.tasks: dict[Hashable, LearntTask] = {}
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with self._seeded(seed):
             self.backbone = recipe.make_backbone(x, self.drawing("backbone"))
             self.memory = recipe.make_memory(tuple(x.shape[1:]))
             if self.backbone is None:
@@ -74,12 +79,22 @@ class Learner:
                 with torch.no_grad():
                     width = self.backbone.eval()(x[:2]).shape[1]
             self.bases = recipe.make_bases(width, self.drawing("bases"))
+        for network in (self.backbone, self.memory, self.bases):
+            if isinstance(network, nn.Module):
+                network.to(self.device)
         self._precise: dict[Hashable, Networks] = {}
 
     def drawing(self, *purpose: Hashable) -> torch.Generator:
         """A generator of its own for every purpose, so that no use of one changes another."""
         words = [self.seed, *"/".join(map(str, purpose)).encode()]
         return torch.Generator().manual_seed(int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> 1))
+
+    @contextmanager
+    def _seeded(self, seed: int) -> Iterator[None]:
+        """Torch's default generators seeded, and afterwards as they were."""
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            yield
 
     @property
     def _generator(self) -> ConditionalPriorVAE:
@@ -103,14 +118,17 @@ class Learner:
         return self._precise[key]
 
     def learn(self, task_id: Hashable, classes: ndarray, x: Tensor, y: Tensor) -> None:
-        """A new task; where sums are the memory also more rows of a known one."""
+        """A new task; where sums are the memory also more rows of a known one.
+
+        A call that fails leaves a learner that is of no use: callers teach a copy.
+        """
         first, draw = not self.tasks, self.drawing("learn", len(self.tasks))
         left = torch.ones(len(y), dtype=torch.bool)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed + len(self.tasks))
+        with self._seeded(self.seed + len(self.tasks)):
             if self.memory is not None:
                 left = self.memory.learn(task_id, x, y, draw)
-            task = self.tasks.setdefault(task_id, LearntTask(classes, TaskHead(self.recipe.penalty, self.recipe.scale)))
+            head = TaskHead(self.recipe.penalty, self.recipe.scale).to(self.device)
+            task = self.tasks.setdefault(task_id, LearntTask(classes, head))
             if self.recipe.learns(first):
                 self._train(task_id, task, x[left], y[left], draw)
         self._precise = {}
@@ -125,8 +143,8 @@ class Learner:
     def sums(self, x: Tensor, y: Tensor, classes: int) -> NormalEquations:
         """Sums over rows of features and classes."""
         batches = zip(x.double().split(1024), F.one_hot(y, classes).double().split(1024))
-        features = ((self.precise().backbone(rows), each) for rows, each in batches)
-        return NormalEquations.over((self.precise().embedding(f)(f), each) for f, each in features)
+        features = ((self.precise().backbone(rows.to(self.device)), each) for rows, each in batches)
+        return NormalEquations.over((self.precise().embedding(f)(f).cpu(), each) for f, each in features)
 
     @torch.no_grad()
     def choose_penalty(self, task: LearntTask) -> None:
@@ -157,17 +175,20 @@ class Learner:
                 placed = task.statistics.placed(where, len(together))
                 total = placed if total is None else total + placed
             assert total is not None
-            return SupportFit(Linear(), None, total.solve(penalty)[0], self.precise().embedding(torch.empty(0)))
-        support = self._support(columns, self.recipe.n_test_per_class, self.drawing("support", *columns))
+            weights = total.solve(penalty)[0].to(self.device)
+            return SupportFit(Linear(), None, weights, self.precise().embedding(torch.empty(0, 0)))
+        support = self._support(columns, self.recipe.n_support, self.drawing("support", *columns))
         return self._fit(Support(support.x.double(), support.y), len(together), head, self.precise(task_id))[0]
 
     def _train(self, task_id: Hashable, task: LearntTask, x: Tensor, y: Tensor, draw: torch.Generator) -> None:
         recipe = self.recipe
         modules = nn.ModuleList([m for m in (self.backbone, self.bases, task.head) if m is not None])
-        rate = recipe.learning_rate * recipe.decay ** (len(self.tasks) - 1)
+        rate = rate_of_task(recipe.learning_rate, recipe.decay, len(self.tasks) - 1)
         optimizer = torch.optim.Adam(modules.parameters(), rate, fused=True)
         together, columns = self.columns(task_id)
         networks = self.networks(task_id)
+        x, labels = x.to(self.device), columns[task_id][y].to(self.device)
+        self._check_batches(len(y), recipe.n_per_class * len(together))
         modules.train()
         for _ in range(recipe.epochs):
             for rows in torch.randperm(len(y), generator=draw).split(recipe.batch_size):
@@ -175,18 +196,26 @@ class Learner:
                     continue  # there is no variance in a batch of one
                 if self.memory is None:  # rows of the task itself, others in every step
                     chosen = torch.randperm(len(y), generator=draw)[: recipe.n_per_class * len(task.classes)]
-                    support = Support(x[chosen], columns[task_id][y[chosen]])
+                    support = Support(x[chosen], labels[chosen])
                 else:
                     support = self._support(columns, recipe.n_per_class, draw)
                 fit, features = self._fit(support, len(together), task.head, networks)
                 queries = networks.backbone(x[rows])
-                loss = F.cross_entropy(task.head.scale * fit(queries), columns[task_id][y[rows]])
+                loss = F.cross_entropy(task.head.scale * fit(queries), labels[rows])
                 if isinstance(self.bases, VariationalBases):
                     loss = loss + recipe.kl_weight * self.bases.divergence(features, queries)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 optimizer.step()
         modules.eval()
+
+    def _check_batches(self, rows: int, support: int) -> None:
+        """That batch normalisation has something to average over."""
+        normed = self.backbone is not None and any(isinstance(m, _BatchNorm) for m in self.backbone.modules())
+        if normed and min(rows, support) < 2:
+            got = f"1 sample, beside {support} of support" if rows < 2 else "a support set of 1 sample"
+            mend = "Pass more rows, raise n_per_class, or use adapt='never'."
+            raise InputError("batch normalisation learns from two rows at least", got, mend)
 
     def _fit(self, support: Support, classes: int, head: TaskHead, networks: Networks) -> tuple[SupportFit, Tensor]:
         features = networks.backbone(support.x)
@@ -198,7 +227,8 @@ class Learner:
         assert self.memory is not None
         parts = {name: self.memory.sample(name, per_class, draw) for name in columns}
         labels = [columns[name][part.y] for name, part in parts.items()]
-        return Support(torch.cat([part.x for part in parts.values()]), torch.cat(labels))
+        x = torch.cat([part.x for part in parts.values()])
+        return Support(x.to(self.device), torch.cat(labels).to(self.device))
 
     @torch.no_grad()
     def _warn_of_a_poor_generator(
@@ -210,15 +240,25 @@ class Learner:
         real = torch.cat([order[y[order] == label][: self.recipe.n_per_class] for label in y.unique()])
         made, networks = self.memory.sample(task_id, self.recipe.n_per_class, draw), self.networks(task_id)
         rows, shares = order[:500], []
+        queries, truth = x[rows].to(self.device), y[rows]
         for support in (made, Support(x[real], y[real])):
+            support = Support(*(part.to(self.device) for part in support))
             fit, _ = self._fit(support, len(task.classes), task.head, networks)
-            shares.append(float((fit(networks.backbone(x[rows])).argmax(1) == y[rows]).double().mean()))
+            shares.append(_share(fit(networks.backbone(queries)).argmax(1), truth))
         if shares[0] < 0.5 * shares[1]:
+            nearest = ""
+            if isinstance(self.memory, ConditionalPriorVAE):
+                found = self.memory.nearest_prior(task_id, queries)
+                nearest = f", its nearest class of latents {_share(found, truth):.0%}"
             warnings.warn(
-                f"rows made up of task {task_id!r} classify {shares[0]:.0%} of it rightly, real ones {shares[1]:.0%}; "
-                "train the generator longer or make it larger",
-                stacklevel=4,
+                f"rows made up of task {task_id!r} classify {shares[0]:.0%} of it rightly, real ones {shares[1]:.0%}"
+                f"{nearest}; train the generator longer or make it larger",
+                stacklevel=6,
             )
+
+
+def _share(found: Tensor, truth: Tensor) -> float:
+    return float((found.cpu() == truth).double().mean())
 
 
 def _same(features: Tensor) -> Tensor:

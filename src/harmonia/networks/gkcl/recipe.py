@@ -20,6 +20,20 @@ from harmonia.parts.gram import Linear, squared_distances
 
 MemoryName = Literal["coreset", "generator", "gaussians", "statistics"]
 Adapt = Literal["auto", "always", "first", "never"]
+Device = Literal["auto", "cpu", "cuda"]
+
+LEAST_RATE = 5e-5
+"""Learning rate below which no decay takes a task (the official code's), so that late tasks still learn."""
+
+
+def rate_of_task(learning_rate: float, decay: float, task: int) -> float:
+    """Learning rate of a task, counted from 0: ``max(learning_rate decay^task, 5e-5)``, and never above the first.
+
+    Example:
+        >>> rate_of_task(1e-3, 0.8, 1), rate_of_task(1e-3, 0.8, 50), rate_of_task(1e-5, 0.8, 50)
+        (0.0008, 5e-05, 1e-05)
+    """
+    return max(learning_rate * decay**task, min(learning_rate, LEAST_RATE))
 
 
 @dataclass(frozen=True)
@@ -47,13 +61,20 @@ class Recipe:
     batch_size: Any
     learning_rate: Any
     decay: Any
+    device: Any
     random_state: Any
 
     def __post_init__(self) -> None:
-        for name, value, choices in (("memory", self.memory, MemoryName), ("adapt", self.adapt, Adapt)):
+        named = (("memory", self.memory, MemoryName), ("adapt", self.adapt, Adapt), ("device", self.device, Device))
+        for name, value, choices in named:
             if value not in get_args(choices):
                 raise InputError(f"no such '{name}'", repr(value), f"Use one of: {', '.join(get_args(choices))}.")
-        for name in ("n_per_class", "n_test_per_class", "epochs", "batch_size"):
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise InputError("there is no CUDA device", "device='cuda'", "Use device='auto' or 'cpu'.")
+        if not self.batch_size >= 2:
+            mend = "Give at least 2: there is no variance in a batch of one."
+            raise InputError("'batch_size' is too small", self.batch_size, mend)
+        for name in ("n_per_class", "n_test_per_class", "epochs"):
             if not getattr(self, name) >= 1:
                 raise InputError(f"'{name}' is positive", getattr(self, name), "Give at least 1.")
         for name in ("scale", "learning_rate", "decay"):
@@ -85,6 +106,17 @@ class Recipe:
         if self.generator is not None and not (wanted and isinstance(self.generator, wanted)):
             mend = f"Pass a {wanted.__name__}." if wanted else "Leave it out; only generators have one."
             raise InputError("the generator's configuration does not fit the memory", self.generator, mend)
+
+    @property
+    def torch_device(self) -> torch.device:
+        """Where networks are."""
+        return torch.device("cuda" if self.device != "cpu" and torch.cuda.is_available() else "cpu")
+
+    @property
+    def n_support(self) -> int:
+        """Rows a class that predictions rest on: all that are stored, or as many as are to be made up."""
+        count: int = self.n_per_class if self.memory == "coreset" else self.n_test_per_class
+        return count
 
     @property
     def frozen(self) -> bool:

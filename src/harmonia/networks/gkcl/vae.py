@@ -35,6 +35,7 @@ from harmonia.networks.gkcl.memory import Support, SupportMemory, check_unit_ran
 from harmonia.networks.gkcl.mixtures import fit_mixture, mixture_divergence
 from harmonia.networks.gkcl.vae_networks import Layers, make_networks
 
+Output = Literal["sigmoid", "linear"]
 Replay = Literal["distil", "elbo", "none"]
 Prior = Literal["full", "diagonal"]
 
@@ -78,7 +79,7 @@ class VAEConfig:
     embedding: int = 16
     components: int = 1
     layers: Layers = "mlp"
-    output: Literal["sigmoid", "linear"] = "sigmoid"
+    output: Output = "sigmoid"
     replay: Replay = "distil"
     prior: Prior = "full"
     noise: float | None = None
@@ -95,7 +96,8 @@ class VAEConfig:
         rates = (self.learning_rate, self.shrink, self.replay_cap, 1.0 if self.noise is None else self.noise)
         if min(sizes) < 1 or self.embedding < 0 or min(rates) <= 0:
             raise InputError("sizes and rates of a generator are positive", self, "Change the configuration.")
-        for value, choices in ((self.replay, Replay), (self.prior, Prior), (self.layers, Layers)):
+        chosen = ((self.output, Output), (self.replay, Replay), (self.prior, Prior), (self.layers, Layers))
+        for value, choices in chosen:
             if value not in get_args(choices):
                 raise InputError("a generator has no such choice", repr(value), f"Use {', '.join(get_args(choices))}.")
 
@@ -145,6 +147,11 @@ class ConditionalPriorVAE(nn.Module, SupportMemory):
         self.weights, self.means, self.log_variances, self.factors = (nn.ParameterList() for _ in range(4))
         self.embeddings = nn.ParameterList()
 
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are; rows come to it from anywhere, and are made up there."""
+        return next(self.parameters()).device
+
     def encode(
         self, x: Float[Tensor, "n *shape"], tasks: Int64[Tensor, " n"]
     ) -> tuple[Float[Tensor, "n latent"], Float[Tensor, "n latent"]]:
@@ -175,6 +182,7 @@ class ConditionalPriorVAE(nn.Module, SupportMemory):
         if self.config.output == "sigmoid":
             check_unit_range(x)
         replays: Iterable[_Replay | None] = repeat(None)
+        x, y = x.to(self.device), y.to(self.device)
         if self.tasks and self.config.replay != "none":
             replays = copy.deepcopy(self).eval().requires_grad_(False)._replays(generator)
         self._add(task, int(y.max()) + 1, generator)
@@ -205,7 +213,7 @@ class ConditionalPriorVAE(nn.Module, SupportMemory):
     def nearest_prior(self, task: Hashable, x: Float[Tensor, "n *shape"]) -> Int64[Tensor, " n"]:
         """The class whose prior mean is nearest to each row's latent mean: how much the generator itself remembers."""
         index = self.tasks.index(task)
-        mean, _ = self.encode(x, torch.full((len(x),), index))
+        mean, _ = self.encode(x.to(self.device), torch.full((len(x),), index))
         return torch.cdist(mean, self.means[index].flatten(0, 1)).argmin(1) // self.config.components
 
     def forget(self, task: Hashable) -> None:
@@ -246,14 +254,14 @@ class ConditionalPriorVAE(nn.Module, SupportMemory):
             tasks = torch.randint(len(sizes), (_AHEAD * count,), generator=generator)
             classes = (torch.rand(len(tasks), generator=generator) * sizes[tasks]).long()
             z = self._draw(tasks, classes, generator)
-            parts = (z, tasks, classes, self.decode(z, tasks))
+            parts = (z, tasks.to(z.device), classes.to(z.device), self.decode(z, tasks))
             yield from map(_Replay._make, zip(*(part.split(count) for part in parts)))
 
     def _draw(self, tasks: Tensor, classes: Tensor, generator: torch.Generator) -> Tensor:
         rows = self._rows(tasks, classes)
-        component = torch.multinomial(torch.cat(list(self.weights))[rows], 1, generator=generator)[:, 0]
+        component = torch.multinomial(torch.cat(list(self.weights))[rows].cpu(), 1, generator=generator)[:, 0]
         means, factors = (torch.cat(list(table))[rows, component] for table in (self.means, self.factors))
-        noise = torch.randn(len(tasks), self.config.latent, generator=generator)
+        noise = torch.randn(len(tasks), self.config.latent, generator=generator).to(means)
         return means + self.config.shrink * torch.einsum("nij,nj->ni", factors, noise)
 
     @torch.no_grad()
@@ -273,13 +281,14 @@ class ConditionalPriorVAE(nn.Module, SupportMemory):
             spreads[label] = found.factors.square().sum(2).log()
 
     def _add(self, task: Hashable, classes: int, generator: torch.Generator) -> None:
-        sizes = (classes, self.config.components, self.config.latent)
+        sizes, device = (classes, self.config.components, self.config.latent), self.device
         self.tasks.append(task)
         self.weights.append(nn.Parameter(torch.full(sizes[:2], 1 / sizes[1]), requires_grad=False))
         self.means.append(nn.Parameter(torch.randn(sizes, generator=generator)))
         self.log_variances.append(nn.Parameter(torch.zeros(sizes)))
         self.factors.append(nn.Parameter(torch.eye(sizes[2]).repeat(*sizes[:2], 1, 1), requires_grad=False))
         self.embeddings.append(nn.Parameter(torch.randn(self.config.embedding, generator=generator)))
+        self.to(device)
 
     def _learnt(self) -> list[nn.Parameter]:
         """What the newest task trains: where outputs are distilled, past tasks keep their priors and embeddings."""
@@ -293,7 +302,7 @@ class ConditionalPriorVAE(nn.Module, SupportMemory):
 
     def _rows(self, tasks: Tensor, classes: Tensor) -> Tensor:
         """Where classes of tasks are in the tables of all tasks, one after another."""
-        starts = torch.tensor([0, *(len(table) for table in list(self.means)[:-1])]).cumsum(0)
+        starts = torch.tensor([0, *(len(table) for table in list(self.means)[:-1])], device=tasks.device).cumsum(0)
         return starts[tasks] + classes
 
 
