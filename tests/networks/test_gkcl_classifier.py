@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+import warnings
 
 import numpy as np
+import pandas
 import pytest
 import torch
 from sklearn.datasets import load_digits, load_iris
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
@@ -25,6 +28,7 @@ from harmonia.networks.gkcl import (
     permuted_tasks,
     split_classes,
 )
+from harmonia.networks.gkcl.learner import Learner
 from harmonia.networks.gkcl.memory import Coreset
 from harmonia.networks.gkcl.rivals import RidgePerTask
 from harmonia.parts.gram import Matern, feature_ridge
@@ -73,7 +77,7 @@ def test_what_is_frozen_is_never_forgotten(digits):
 def test_sums_are_the_regression_on_all_rows(digits):
     """Against a direct solve, in pieces, without some rows, and without a whole task."""
     x, y = digits
-    model = KernelContinualClassifier(memory="statistics", n_bases=64, random_state=0)
+    model = KernelContinualClassifier(memory="statistics", n_bases=64, device="cpu", random_state=0)
     model.partial_fit(x[:300], y[:300], "a").partial_fit(x[300:], y[300:], "a")
     task = model.tasks_["a"]
     features = model.learner_.backbone(torch.from_numpy(x).float()).double()
@@ -147,7 +151,8 @@ def test_memories(digits, memory):
 
 def test_an_encoder_gives_the_features(digits):
     task = permuted_tasks(*digits, tasks=1)[0]
-    model = KernelContinualClassifier("encoder", memory="generator", generator=SMALL, epochs=2, random_state=0)
+    options = {"memory": "generator", "generator": SMALL, "epochs": 2, "device": "cpu", "random_state": 0}
+    model = KernelContinualClassifier("encoder", **options)
     model.partial_fit(task.x, task.y, "a")
     assert model.score(task.x_test, task.y_test) > 0.7
     support, labels = (torch.from_numpy(part) for part in model.generate("a", 5))
@@ -239,6 +244,17 @@ def test_bad_input(digits):
         (lambda: fitted(backbone="decoder"), "no such backbone"),
         (lambda: fitted(backbone="encoder"), "need the generator"),
         (lambda: fitted(decay=0.0), "positive"),
+        (lambda: fitted(batch_size=1), "batch_size"),
+        (lambda: fitted(device="tpu"), "no such 'device'"),
+        (lambda: model.generate("a", 0), "counts rows"),
+        (lambda: model.partial_fit(x * 1e40, y, "c"), "Scale the columns"),
+        (lambda: model.predict(x * 1e30, "a"), "Scale the columns"),
+        (lambda: KernelContinualClassifier().fit(np.ones((1, 1, 8, 8)), [0]), "two rows at least"),
+        (lambda: KernelContinualClassifier(n_per_class=1).fit(np.ones((9, 1, 8, 8)), [0] * 9), "two rows at least"),
+        (lambda: ReplayClassifier([0, 2]).partial_fit(x, y, "a"), "not named"),
+        (lambda: ReplayClassifier(range(10)).partial_fit(x * np.nan, y, "a"), "finite"),
+        (lambda: ReplayClassifier(range(10), epochs=1).partial_fit(x, y, "a").predict(x, "b"), "not known"),
+        (lambda: RidgePerTask().partial_fit(x, y, "a").predict(x, "b"), "not known"),
         (lambda: fitted(memory="generator", generator=SMALL).partial_fit(3 * x, y, "b"), "0 to 3"),
         (lambda: model.forget("a").forget("b").predict(x), "forgotten"),
     ):
@@ -249,10 +265,133 @@ def test_bad_input(digits):
         fitted().predict(images)
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: KernelContinualClassifier().predict(x),
+        lambda x: KernelContinualClassifier().generate("a"),
+        lambda x: KernelContinualClassifier().forget("a"),
+        lambda x: ReplayClassifier([0, 1]).predict(x, "a"),
+        lambda x: RidgePerTask().predict(x, "a"),
+    ],
+)
+def test_nothing_is_asked_of_what_has_learnt_nothing(call):
+    with pytest.raises(NotFittedError):
+        call(np.ones((2, 3)))
+
+
+@pytest.mark.parametrize("memory", ["coreset", "generator", "gaussians", "statistics"])
+def test_a_task_is_learnt_wholly_or_not_at_all(digits, memory, monkeypatch):
+    x, y = digits[0][:200], digits[1][:200]
+    options = {"memory": memory, "adapt": "first" if memory == "statistics" else "always", "epochs": 1}
+    options |= {"n_per_class": 3, "generator": SMALL if memory == "generator" else None, "random_state": 0}
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    def interrupted(model, name):
+        with monkeypatch.context() as patch:
+            patch.setattr(Learner, "_check_batches", interrupt)
+            if memory == "statistics" and name == "b":
+                patch.setattr(Learner, "choose_penalty", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                model.partial_fit(x, y, name)
+
+    model, whole = KernelContinualClassifier(**options), KernelContinualClassifier(**options)
+    interrupted(model, "a")
+    with pytest.raises(NotFittedError):
+        model.predict(x)
+    model.partial_fit(x, y, "a")
+    before = model.decision_function(x, "a")
+    interrupted(model, "b")
+    assert list(model.tasks_) == ["a"]
+    np.testing.assert_array_equal(model.decision_function(x, "a"), before)
+    model.partial_fit(x, y, "b")
+    whole.partial_fit(x, y, "a").partial_fit(x, y, "b")
+    np.testing.assert_array_equal(model.decision_function(x, "a"), whole.decision_function(x, "a"))
+
+
+@pytest.mark.parametrize("classes", [[0, 1], range(12)], ids=["not named", "no rows"])
+def test_a_refused_first_task_leaves_nothing(digits, classes):
+    x, y = digits[0][:80], digits[1][:80]
+    model = KernelContinualClassifier(epochs=1, n_per_class=2, random_state=0)
+    with pytest.raises(InputError):
+        model.partial_fit(x, y, "a", classes=classes)
+    assert not hasattr(model, "n_features_in_")
+    with pytest.raises(NotFittedError):
+        model.predict(x)
+    model.fit(x[:, :9], y)
+    with pytest.raises(InputError):
+        model.fit(1e40 * x, y)
+    assert model.predict(x[:, :9]).shape == (80,)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-3])
+def test_small_values_are_told_apart(scale):
+    """Bytes between 0 and 1 would make one row of them all."""
+    y = np.arange(200) % 2
+    x = np.random.default_rng(0).random((200, 4)) * scale
+    x[:, 0] = scale * 0.5 * y + 0.3 * x[:, 0]
+    model = KernelContinualClassifier(adapt="never", random_state=0).partial_fit(x, y, "a")
+    assert model.score(x, y) > 0.95
+
+
+def test_as_many_rows_are_drawn_as_are_asked_for(digits):
+    model = KernelContinualClassifier(epochs=1, n_per_class=8, random_state=0).fit(*digits)
+    x, y = model.generate(0, 5)
+    np.testing.assert_array_equal(np.bincount(y), np.full(10, 5))
+    kept, labels = model.generate(0, 99)
+    assert len(kept) == 80
+    assert all((kept[labels == label] == row).all(1).any() for row, label in zip(x, y))
+    few = KernelContinualClassifier(epochs=1, n_per_class=8, n_test_per_class=1, random_state=0).fit(*digits)
+    np.testing.assert_array_equal(few.predict(digits[0]), model.predict(digits[0]))  # stored rows all count
+
+
+def test_what_is_forgotten_leaves_no_trace_where_features_are_given(digits):
+    x, y = digits
+    for features, exact in ((RandomBackbone(64, 64, 2.0, torch.Generator().manual_seed(0)), True), (None, False)):
+        model = KernelContinualClassifier(features, memory="statistics", n_bases=64, random_state=0)
+        fresh = KernelContinualClassifier(features, memory="statistics", n_bases=64, random_state=0)
+        model.partial_fit(3 * x[:300], y[:300], "a").partial_fit(x[300:], y[300:], "b").forget("a")
+        scores = fresh.partial_fit(x[300:], y[300:], "b").decision_function(x, "b")
+        assert np.array_equal(model.decision_function(x, "b"), scores) == exact
+        assert not len(model.forget("b").classes_)
+
+
+def test_a_class_may_come_in_two_tasks(digits):
+    x, y = digits
+    for aware in (True, False):
+        model = KernelContinualClassifier(memory="statistics", task_aware=aware, random_state=0)
+        model.partial_fit(x[:300], y[:300], "a")
+        alone = model.decision_function(x[:5], "a")
+        model.partial_fit(x[300:], y[300:], "b")
+        together = model.decision_function(x[:5], "a")
+        assert np.array_equal(alone, together) == aware
+        assert list(model.classes_) == list(range(10))
+
+
+def test_frames_pass_without_a_warning(digits):
+    frame = pandas.DataFrame(digits[0], columns=[f"pixel {i}" for i in range(64)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        KernelContinualClassifier(memory="statistics", random_state=0).fit(frame, digits[1]).predict(frame)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("memory", ["coreset", "generator", "gaussians", "statistics"])
+def test_a_gpu_learns_too(digits, memory):
+    stream = permuted_tasks(*digits, tasks=2)
+    config = SMALL if memory == "generator" else None
+    model = KernelContinualClassifier(memory=memory, generator=config, kernel="rff", device="cuda", random_state=0)
+    assert learn_stream(model, stream).metrics.learning > 0.6
+    if memory != "statistics":
+        assert model.generate(stream[0].name, 4)[0].shape == (40, 64)
+
+
 def test_a_poor_generator_is_told_of(digits):
     x, y = digits
     poor = VAEConfig(latent=1, hidden=2, embedding=1, steps=1, learning_rate=1e-6)
-    with pytest.warns(UserWarning, match="train the generator longer"):
+    with pytest.warns(UserWarning, match="nearest class of latents .*train the generator longer"):
         KernelContinualClassifier(memory="generator", generator=poor, epochs=2, random_state=0).partial_fit(x, y)
 
 

@@ -29,6 +29,7 @@ from harmonia.networks.gkcl import (
     supervised_contrastive,
 )
 from harmonia.networks.gkcl.head import SupportFit, TaskHead, kernel_of
+from harmonia.networks.gkcl.memory import row_bytes
 from harmonia.networks.gkcl.mixtures import fit_mixture, mixture_divergence
 from harmonia.networks.gkcl.privacy import private_sums
 from harmonia.networks.gkcl.variational import diagonal_kl
@@ -204,6 +205,35 @@ def test_coresets_keep_bytes_and_leave_the_rest():
     assert memory.nbytes == 0
 
 
+def _skewed() -> torch.Tensor:
+    values = torch.randn(200, 1, generator=seeded()).exp()
+    values[0] = 1e5
+    return values / values.max()
+
+
+@pytest.mark.parametrize(
+    ("x", "size"),
+    [
+        (torch.randint(0, 256, (60, 12), generator=seeded()) / 255, 1),
+        (torch.randint(0, 17, (60, 12), generator=seeded()) / 16, 1),  # the digits
+        (torch.randint(0, 2, (60, 12), generator=seeded()) / 255, 1),
+        (torch.rand(60, 12, generator=seeded()), 1),
+        (torch.rand(60, 12, generator=seeded()) / 1000, 4),
+        (_skewed(), 4),
+        (torch.cat([torch.rand(200, 3, generator=seeded()), _skewed()], 1), 4),
+        (2 * torch.rand(60, 12, generator=seeded()), 4),
+    ],
+    ids=["bytes", "sixteenths", "two greys", "wide", "narrow", "skewed", "one skewed", "out of range"],
+)
+def test_coresets_keep_bytes_where_they_lose_nothing(x, size):
+    memory, y = Coreset(5), torch.zeros(len(x), dtype=torch.long)
+    memory.learn("a", x, y, seeded())
+    assert memory.nbytes == 5 * x.shape[1] * size == 5 * row_bytes(x)
+    kept = memory.sample("a", 5, seeded()).x
+    nearest = (kept[:, None] - x).abs().amax(2).amin(1)
+    assert float(nearest.max()) <= (0.002 if size == 1 else 0)
+
+
 def test_class_gaussians_have_the_moments_of_their_class():
     generator = seeded()
     factors = torch.tensor([[2.0, 0, 0, 0], [0, 1.0, 0, 0]])
@@ -347,6 +377,10 @@ def test_generators_of_images_and_of_any_numbers():
             ConditionalPriorVAE((1, 7, 7), VAEConfig(layers="conv"))
         with pytest.raises(InputError, match="positive"):
             VAEConfig(latent=0)
+        config = VAEConfig()
+        object.__setattr__(config, "output", "foo")  # the tests' type checker is not what a user has
+        with pytest.raises(InputError, match="no such choice"):
+            config.__post_init__()
 
 
 def test_private_sums_hide_a_row():

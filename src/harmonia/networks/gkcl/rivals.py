@@ -8,18 +8,24 @@ ridge            one ridge regression on the inputs of each task, penalty by lea
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from typing import Any
+from collections.abc import Hashable, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy import ndarray
+from sklearn.exceptions import NotFittedError
 from torch import nn
 from torch.nn import functional as F
 
+from harmonia.core.errors import InputError
 from harmonia.networks.gkcl.backbones import MLP
 from harmonia.networks.gkcl.memory import SupportMemory
+from harmonia.networks.gkcl.recipe import rate_of_task
+from harmonia.networks.gkcl.streams import checked
 from harmonia.parts.gram import RidgePath
+
+T = TypeVar("T")
 
 
 class ReplayClassifier:
@@ -31,6 +37,10 @@ class ReplayClassifier:
         per_class: Samples a class that are drawn from the memory of each past task, before every task.
         epochs, batch_size, learning_rate, decay: As of `KernelContinualClassifier`.
         random_state: Of everything random.
+
+    Raises:
+        InputError: rows that are not finite, classes that were not named, or a task that is not known.
+        NotFittedError: predictions before anything was learnt.
 
     Example:
         >>> model = ReplayClassifier([0, 1], epochs=1)
@@ -66,8 +76,12 @@ class ReplayClassifier:
 
     def partial_fit(self, X: Any, y: Any, task_id: Hashable) -> ReplayClassifier:
         """Learn a task beside samples of the past ones."""
-        x = torch.from_numpy(np.asarray(X, dtype=np.float32))
-        labels = torch.from_numpy(np.searchsorted(self.classes, np.asarray(y)))
+        rows, truth = checked(X, y)
+        unknown = np.setdiff1d(truth, self.classes)
+        if len(unknown):
+            raise InputError("rows have a class that was not named", unknown[0], "Name all classes there will be.")
+        x = torch.tensor(rows, dtype=torch.float32)
+        labels = torch.from_numpy(np.searchsorted(self.classes, truth))
         present, local = labels.unique(return_inverse=True)
         seed = self.random_state + len(self.tasks)
         draw = torch.Generator().manual_seed(seed)
@@ -90,10 +104,12 @@ class ReplayClassifier:
 
     def predict(self, X: Any, task_id: Hashable) -> ndarray:
         """The likeliest of the task's classes."""
+        own = _known(self.tasks, task_id)
         assert self.network is not None
+        rows, _ = checked(X)
         with torch.no_grad():
-            logits = self.network(torch.from_numpy(np.asarray(X, dtype=np.float32)))[:, self.tasks[task_id]]
-        return self.classes[self.tasks[task_id][logits.argmax(1)].numpy()]
+            logits = self.network(torch.tensor(rows, dtype=torch.float32))[:, own]
+        return self.classes[own[logits.argmax(1)].numpy()]
 
     def _train(
         self,
@@ -104,7 +120,7 @@ class ReplayClassifier:
     ) -> None:
         assert self.network is not None
         past_x, past_y = (torch.cat(part) for part in zip(*old)) if old else (x[:0], y[:0])
-        rate = self.learning_rate * self.decay ** len(self.tasks)
+        rate = rate_of_task(self.learning_rate, self.decay, len(self.tasks))
         optimizer = torch.optim.Adam(self.network.parameters(), rate, fused=True)
         for _ in range(self.epochs):
             for rows in torch.randperm(len(y), generator=draw).split(self.batch_size):
@@ -134,8 +150,9 @@ class RidgePerTask:
 
     def partial_fit(self, X: Any, y: Any, task_id: Hashable) -> RidgePerTask:
         """Solve for a task."""
-        x = torch.from_numpy(np.asarray(X, dtype=np.float64)).flatten(1)
-        classes, labels = np.unique(np.asarray(y), return_inverse=True)
+        rows, truth = checked(X, y)
+        x = torch.tensor(rows, dtype=torch.float64).flatten(1)
+        classes, labels = np.unique(truth, return_inverse=True)
         targets = F.one_hot(torch.from_numpy(labels)).double()
         path = RidgePath.of_features(x, targets, intercept=True)
         weights = (x - x.mean(0)).T @ path.dual(path.best())
@@ -144,6 +161,16 @@ class RidgePerTask:
 
     def predict(self, X: Any, task_id: Hashable) -> ndarray:
         """The class with the highest score."""
-        classes, weights, constant = self.tasks[task_id]
-        x = np.asarray(X, dtype=np.float64)
+        classes, weights, constant = _known(self.tasks, task_id)
+        x, _ = checked(X)
         return classes[(x.reshape(len(x), -1) @ weights + constant).argmax(1)]
+
+
+def _known(tasks: Mapping[Hashable, T], task_id: Hashable) -> T:
+    """What a task left behind."""
+    if not tasks:
+        raise NotFittedError("no task has been learnt yet; call partial_fit first")
+    if task_id not in tasks:
+        known = f"Pass one of: {', '.join(map(repr, tasks))}."
+        raise InputError("the task is not known", repr(task_id), known)
+    return tasks[task_id]

@@ -168,23 +168,34 @@ def _count(value: int) -> int:
 
 
 def _split(x: Any, y: Any, name: str, test: Judges, test_size: float, seed: int) -> Task:
-    rows, classes = _checked(x, y)
+    rows, classes = checked(x, y)
     if test is not None:
-        judges, truth = _checked(*test)
+        judges, truth = checked(*test)
         if judges.shape[1:] != rows.shape[1:] or not set(truth.tolist()) <= set(classes.tolist()):
             got = f"{judges.shape[1:]} and {rows.shape[1:]}"
             raise InputError("rows to be judged by have the shape and classes of the others", got, "Pass such rows.")
         return Task(name, rows, classes, judges, truth)
     if np.unique(classes, return_counts=True)[1].min() < 2:
         raise InputError("every class needs a row to learn and one to be judged by", "one row", "Merge or drop it.")
-    parts = train_test_split(rows, classes, test_size=test_size, stratify=classes, random_state=seed)
+    try:
+        parts = train_test_split(rows, classes, test_size=test_size, stratify=classes, random_state=seed)
+    except ValueError as error:
+        raise InputError("rows cannot be left out of every class", error, "Pass more, or change test_size.") from None
     return Task(name, parts[0], parts[2], parts[1], parts[3])
 
 
-def _checked(x: Any, y: Any) -> tuple[ndarray, ndarray]:
-    rows, classes = np.asarray(x), np.asarray(y)
+def checked(x: Any, y: Any = None) -> tuple[ndarray, ndarray]:
+    """Rows as floats and their classes, of which there are none where `y` is None.
+
+    Raises:
+        InputError: rows that are not finite, or other than one class each.
+    """
+    rows = np.asarray(x)
+    classes = np.zeros(rows.shape[:1]) if y is None else np.asarray(y)
     rows = rows if rows.dtype == np.float32 else rows.astype(np.float64)
-    if rows.ndim < 2 or classes.ndim != 1 or len(rows) != len(classes) or not np.isfinite(rows).all():
+    if rows.ndim < 2 or classes.ndim != 1 or len(rows) != len(classes):
         got = f"{rows.shape} and {classes.shape}"
-        raise InputError("a stream is made of finite rows with one class each", got, "Pass x (n, ...) and y (n,).")
+        raise InputError("a stream is made of rows with one class each", got, "Pass x (n, ...) and y (n,).")
+    if not np.isfinite(rows).all():
+        raise InputError("rows are finite", "NaN or infinity", "Fill or drop such rows.")
     return rows, classes

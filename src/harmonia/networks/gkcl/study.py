@@ -15,7 +15,7 @@ from harmonia.networks.gkcl.metrics import ContinualMetrics, continual_metrics
 from harmonia.networks.gkcl.streams import Task
 
 
-@runtime_checkable
+@runtime_checkable  # for the type checks of the tests, which cannot look into it otherwise
 class ContinualLearner(Protocol):
     """Learns tasks one after another."""
 
