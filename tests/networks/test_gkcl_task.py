@@ -87,6 +87,40 @@ def test_tables_become_streams():
         TableStream.of(Table(table.frame.head(6).with_columns(grower=polars.Series(list("ababab")))))
 
 
+def test_pictures_are_columns_of_one_scale():
+    """Sixteen columns of numbers are not yet a picture: one of large numbers would squeeze all others."""
+    draw, y = np.random.default_rng(0), np.arange(240) % 2
+    x = draw.normal(size=(240, 16))
+    x[:, 0] += 3 * y
+    x[:, 5] *= 1e5
+    grey = draw.integers(0, 17, size=(240, 16))
+
+    def stream(values, **options):
+        columns = {f"c{i}": values[:, i] for i in range(values.shape[1])}
+        return TableStream.of(Table(polars.DataFrame(columns | {"class": y.astype(str)})), **options)
+
+    assert stream(x).side == 0
+    assert stream(x).inputs.min(0).max() == 0
+    assert stream(x).inputs.max(0).min() == 1
+    assert (stream(x, pictures="yes").side, stream(grey).side, stream(grey, pictures="no").side) == (4, 4, 0)
+    assert TableStream.of(Table(turned_digits().frame.gather_every(15))).side == 8
+    with pytest.raises(InputError, match="squares"):
+        stream(x[:, :15], pictures="yes")
+
+
+@pytest.mark.parametrize("name", ["row", "task", "role", "prediction", "share"])
+def test_a_target_of_our_names_is_kept(name):
+    frame = two_cellars().frame.drop_nulls().rename({"task": "cellar", "grower": name})
+    found = task.learn(
+        Table(frame), target=name, tasks="column:cellar", memory="gaussians", epochs=1, n_per_class=2, rivals=False
+    )
+    predictions = found["predictions"].frame
+    assert predictions.width == 6
+    assert set(predictions[f"{name} (in the table)"]) == {"grower 0", "grower 1", "grower 2"}
+    assert set(predictions["task"]) == {"old", "new"}
+    assert set(found["samples"].frame["task"]) == {"old", "new"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

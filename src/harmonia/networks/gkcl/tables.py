@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import polars
@@ -18,8 +19,10 @@ from harmonia.media import Table
 from harmonia.networks.gkcl.streams import Task, rotated_tasks
 from harmonia.parts.features import Features, Target
 
+Pictures = Literal["auto", "yes", "no"]
+
 IMAGE = 16
-"""A square number of columns, at least so many, all of numbers, is a picture."""
+"""Columns of the smallest picture that is recognised without being told."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +31,7 @@ class TableStream:
 
     Attributes:
         tasks: In the order in which they are learnt; inputs from 0 to 1.
-        rows, rows_test: Where each task's rows are in the table.
+        rows_test: Where the rows that each task is judged by are in the table.
         new: Rows without a class, by task.
         inputs: All rows, scaled.
         low, high: What 0 and 1 stand for, for every input.
@@ -48,7 +51,9 @@ class TableStream:
     side: int
 
     @classmethod
-    def of(cls, table: Table, target: str = "", tasks: str = "auto", seed: int = 0) -> TableStream:
+    def of(
+        cls, table: Table, target: str = "", tasks: str = "auto", seed: int = 0, *, pictures: Pictures = "auto"
+    ) -> TableStream:
         """Read a table.
 
         Arguments:
@@ -57,17 +62,20 @@ class TableStream:
             tasks: ``column:<name>``; ``split:<k>``: k classes at a time; ``auto``: a column called task if there is
                 one, else two classes at a time.
             seed: Of the rows left out, three of ten from every class of every task.
+            pictures: Whether columns are the pixels of a square, which share one scale; otherwise each column has its
+                own. ``auto``: where they all have the same lowest value and most of them span half of the range at
+                least.
 
         Raises:
-            InputError: no such column, too few classes or rows, or values that are missing.
+            InputError: no such column, too few classes or rows, values that are missing, or no pictures where there
+                should be some.
         """
         wanted = Target.of(table, target, "classification")
         column, per_task = _how(table, wanted.name, tasks)
         frame = table.frame.drop(column) if column else table.frame
         features = Features.of(Table(frame), without=wanted.name)
         raw = features.inputs(Table(frame)) * features.scale + features.mean
-        side = math.isqrt(raw.shape[1])
-        picture = not features.words and side * side == raw.shape[1] >= IMAGE
+        picture = _are_pictures(raw, bool(features.words), pictures)
         low, high = (raw.min(), raw.max()) if picture else (raw.min(0), raw.max(0))
         low, high = (np.broadcast_to(limit, raw.shape[1]).astype(np.float64) for limit in (low, high))
         x = (raw - low) / np.where(high > low, high - low, 1.0)
@@ -98,12 +106,28 @@ class TableStream:
             high,
             tuple(map(str, names)),
             wanted.name,
-            side if picture else 0,
+            math.isqrt(raw.shape[1]) if picture else 0,
         )
 
     def restored(self, x: Float64[ndarray, "n inputs"]) -> Float64[ndarray, "n inputs"]:
         """Inputs in the table's own units."""
         return self.low + x * (self.high - self.low)
+
+
+def _are_pictures(raw: Float64[ndarray, "rows inputs"], words: bool, pictures: Pictures) -> bool:
+    """Whether columns are the pixels of a square: as the user says, or as their ranges do."""
+    square = not words and math.isqrt(raw.shape[1]) ** 2 == raw.shape[1]
+    if pictures == "yes" and not square:
+        got = "columns of words" if words else f"{raw.shape[1]} columns"
+        raise InputError("pictures are squares of numbers", got, "Leave columns out, or use pictures=no.")
+    if pictures != "auto":
+        return pictures == "yes"
+    if not square or raw.shape[1] < IMAGE:
+        return False
+    low, spans = raw.min(0), np.ptp(raw, 0)
+    rounding, whole = 1e-9 * np.abs(raw).max(), np.ptp(raw)
+    varied = spans[spans > rounding]
+    return bool(len(varied) and np.ptp(low) <= rounding and np.median(varied) >= whole / 2)
 
 
 def turned_digits() -> Table:

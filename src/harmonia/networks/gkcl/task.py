@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal, TypedDict
 
 import numpy as np
 import polars
+import torch
 
 from harmonia.core.errors import InputError
 from harmonia.core.progress import say
@@ -13,15 +15,20 @@ from harmonia.core.task import Field
 from harmonia.media import Figure, Table
 from harmonia.networks.gkcl import figures
 from harmonia.networks.gkcl.classifier import KernelContinualClassifier
+from harmonia.networks.gkcl.memory import row_bytes
 from harmonia.networks.gkcl.rivals import ReplayClassifier, RidgePerTask
+from harmonia.networks.gkcl.streams import Task
 from harmonia.networks.gkcl.study import StreamResult, learn_stream
-from harmonia.networks.gkcl.tables import TableStream, turned_digits
+from harmonia.networks.gkcl.tables import Pictures, TableStream, turned_digits
 from harmonia.networks.gkcl.vae import VAEConfig
 
 Stream = Annotated[Table, Field("one example a row; rows without a class are predicted", example=turned_digits)]
 Target = Annotated[str, Field("column of classes; the last one unless given")]
 Tasks = Annotated[
     str, Field("column:<name>, split:<classes a task>, or auto: a column called task, else two classes at a time")
+]
+PixelsOrNot = Annotated[
+    Pictures, Field("whether columns are pixels of one scale; auto: where their ranges are evidently the same")
 ]
 Seed = Annotated[int, Field("random seed", ge=0)]
 
@@ -32,7 +39,7 @@ SUMS, FINE_TUNING, RIDGE = "sums, fixed features", "fine-tuning", "ridge on the 
 
 
 class Learnt(TypedDict):
-    comparison: Annotated[Table, Field("every method: average accuracy, forgetting, bytes kept, seconds")]
+    comparison: Annotated[Table, Field("every method: average accuracy, forgetting, bytes kept of past tasks, seconds")]
     accuracies: Annotated[Table, Field("accuracy on every task after every task")]
     predictions: Annotated[Table, Field("rows left out and rows without a class, by the task's classifier in the end")]
     samples: Annotated[Table, Field("rows of every class of every task that the memory made up or kept")]
@@ -56,26 +63,28 @@ def learn(
     epochs: Annotated[int, Field("passes of the classifier over a task", ge=1)] = 10,
     generator_steps: Annotated[int, Field("training steps of the generator on a task", ge=1)] = 1000,
     rivals: Annotated[bool, Field("also learn by stored rows of the same bytes, sums, fine-tuning and ridge")] = True,
+    pictures: PixelsOrNot = "auto",
     seed: Seed = 0,
 ) -> Learnt:
     """Learn tasks one after another without their data; see what is still known of each in the end.
 
     Every task has a kernel classifier on a support set that the memory gives back. Three of ten rows of every class are
-    left out to judge it. With a generator no row of the past is kept.
+    left out to judge it. With a generator no row of the past is kept. Bytes are those of the memory; the network that
+    all tasks share is not counted, and a ridge regression keeps its weights alone.
     """
-    stream = TableStream.of(table, target, tasks, seed)
+    stream = TableStream.of(table, target, tasks, seed, pictures=pictures)
     options: dict[str, object] = {"kernel": kernel, "n_per_class": n_per_class, "epochs": epochs, "random_state": seed}
     config = VAEConfig(steps=generator_steps) if memory == "generator" else None
     model = KernelContinualClassifier(memory=memory, generator=config, **options)
     results = {f"kernel, {memory}": learn_stream(model, stream.tasks, f"Kernel, {memory}")}
     if rivals:
         kept = next(iter(results.values())).memory_bytes
-        results |= _rivals(stream, kept, memory == "coreset", options, epochs, seed)
+        results |= _rivals(stream.tasks, kept, memory == "coreset", options, epochs, seed)
     _say(results)
     support = {task.name: model.generate(task.name, n_per_class) for task in stream.tasks}
     return {
         "comparison": _comparison(results),
-        "accuracies": _accuracies(next(iter(results.values())), stream),
+        "accuracies": _accuracies(next(iter(results.values())), stream.tasks),
         "predictions": _predictions(model, stream),
         "samples": _samples(support, stream),
         "forgetting": figures.forgetting_figure(results, [task.name for task in stream.tasks]),
@@ -84,7 +93,7 @@ def learn(
 
 
 class Summed(TypedDict):
-    comparison: Annotated[Table, Field("average accuracy, forgetting, bytes kept and seconds, also of two rivals")]
+    comparison: Annotated[Table, Field("accuracy, forgetting, bytes kept of past tasks, seconds; also of two rivals")]
     accuracies: Annotated[Table, Field("accuracy on every task after every task")]
     predictions: Annotated[Table, Field("rows left out and rows without a class, by the task's classifier in the end")]
     forgetting: Annotated[Figure, Field("the accuracies as a heat map; every method's average over time")]
@@ -96,15 +105,19 @@ def sums(
     target: Target = "",
     tasks: Tasks = "auto",
     features: Annotated[int, Field("random features of a row; their sums take their square in memory", ge=2)] = 256,
-    forget: Annotated[str, Field("name of a task to be forgotten again, exactly")] = "",
+    forget: Annotated[
+        str, Field("name of a task to be forgotten again: its sums go; its rows helped to choose the scales of inputs")
+    ] = "",
+    pictures: PixelsOrNot = "auto",
     seed: Seed = 0,
 ) -> Summed:
     """Learn tasks one after another by sums over fixed features: nothing is ever forgotten, nothing is trained.
 
     What is kept of a task is ``F^T F`` and ``F^T Y``: enough for its ridge regression, to add rows, and to take them
-    away again.
+    away again. What is not taken away with a task is its part in the ranges of the columns and, of the first one, the
+    features' lengthscale.
     """
-    stream = TableStream.of(table, target, tasks, seed)
+    stream = TableStream.of(table, target, tasks, seed, pictures=pictures)
     if forget and forget not in {task.name for task in stream.tasks}:
         known = ", ".join(task.name for task in stream.tasks)
         raise InputError("there is no such task to forget", f"'{forget}'", f"The tasks are: {known}.")
@@ -113,7 +126,7 @@ def sums(
     model = KernelContinualClassifier(memory="statistics", n_bases=features, random_state=seed)
     results: dict[str, StreamResult] = {SUMS: learn_stream(model, stream.tasks, "Sums")}
     results[RIDGE] = learn_stream(RidgePerTask(), stream.tasks, "Ridge")
-    results[FINE_TUNING] = _fine_tuned(stream, 10, seed)
+    results[FINE_TUNING] = _fine_tuned(stream.tasks, 10, seed)
     _say(results)
     if forget:
         before = model.memory_bytes_
@@ -121,34 +134,35 @@ def sums(
         say(f"Forgot '{forget}': {before - model.memory_bytes_:,} bytes fewer; the other tasks stay as they were.")
     return {
         "comparison": _comparison(results),
-        "accuracies": _accuracies(results[SUMS], stream),
+        "accuracies": _accuracies(results[SUMS], stream.tasks),
         "predictions": _predictions(model, stream),
         "forgetting": figures.forgetting_figure(results, [task.name for task in stream.tasks]),
     }
 
 
 def _rivals(
-    stream: TableStream, kept: int, is_coreset: bool, options: dict[str, object], epochs: int, seed: int
+    tasks: Sequence[Task], kept: int, is_coreset: bool, options: dict[str, object], epochs: int, seed: int
 ) -> dict[str, StreamResult]:
     results = {}
     if not is_coreset:
-        counts = np.concatenate([np.unique(task.y, return_counts=True)[1] for task in stream.tasks])
-        same = min(max(1, round(kept / (len(counts) * stream.inputs.shape[1]))), int(counts.max()))
+        counts = [np.unique(task.y, return_counts=True)[1] for task in tasks]
+        one = sum(len(each) * row_bytes(torch.tensor(task.x).float()) for each, task in zip(counts, tasks))
+        same = min(max(1, round(kept / one)), int(np.concatenate(counts).max()))
         learner = KernelContinualClassifier(memory="coreset", **{**options, "n_per_class": same})
-        results[f"kernel, {same} stored rows a class"] = learn_stream(learner, stream.tasks, "Kernel, stored rows")
+        results[f"kernel, {same} stored rows a class"] = learn_stream(learner, tasks, "Kernel, stored rows")
     learner = KernelContinualClassifier(memory="statistics", random_state=seed)
-    results[SUMS] = learn_stream(learner, stream.tasks, "Sums")
-    results[RIDGE] = learn_stream(RidgePerTask(), stream.tasks, "Ridge")
-    results[FINE_TUNING] = _fine_tuned(stream, epochs, seed)
+    results[SUMS] = learn_stream(learner, tasks, "Sums")
+    results[RIDGE] = learn_stream(RidgePerTask(), tasks, "Ridge")
+    results[FINE_TUNING] = _fine_tuned(tasks, epochs, seed)
     return results
 
 
-def _fine_tuned(stream: TableStream, epochs: int, seed: int) -> StreamResult:
+def _fine_tuned(tasks: Sequence[Task], epochs: int, seed: int) -> StreamResult:
     """One network for all; on small tables with more passes, for what was not learnt cannot be forgotten."""
-    classes = np.unique(np.concatenate([task.y for task in stream.tasks]))
-    smallest = min(len(task.y) for task in stream.tasks)
+    classes = np.unique(np.concatenate([task.y for task in tasks]))
+    smallest = min(len(task.y) for task in tasks)
     learner = ReplayClassifier(classes, epochs=max(epochs, ENOUGH_ROWS // smallest), random_state=seed)
-    return learn_stream(learner, stream.tasks, "Fine-tuning")
+    return learn_stream(learner, tasks, "Fine-tuning")
 
 
 def _say(results: dict[str, StreamResult]) -> None:
@@ -172,14 +186,14 @@ def _comparison(results: dict[str, StreamResult]) -> Table:
     return Table(polars.DataFrame(rows))
 
 
-def _accuracies(result: StreamResult, stream: TableStream) -> Table:
-    names = [task.name for task in stream.tasks]
+def _accuracies(result: StreamResult, tasks: Sequence[Task]) -> Table:
+    names = [task.name for task in tasks]
     columns = {"after task": names} | {name: result.accuracies[:, i] for i, name in enumerate(names)}
     return Table(polars.DataFrame(columns).with_columns(polars.col(names).fill_nan(None)))
 
 
 def _predictions(model: KernelContinualClassifier, stream: TableStream) -> Table:
-    parts = []
+    parts, truth = [], _apart(stream.target, ("row", "task", "role", "prediction", "share"))
     for task, tested, new in zip(stream.tasks, stream.rows_test, stream.new):
         if task.name not in model.tasks_:
             continue
@@ -191,7 +205,7 @@ def _predictions(model: KernelContinualClassifier, stream: TableStream) -> Table
                     "row": rows + 1,
                     "task": [task.name] * len(rows),
                     "role": ["left out"] * len(tested) + ["new"] * len(new),
-                    stream.target: polars.Series([*task.y_test.tolist(), *[None] * len(new)], dtype=polars.String),
+                    truth: polars.Series([*task.y_test.tolist(), *[None] * len(new)], dtype=polars.String),
                     "prediction": model.tasks_[task.name].classes[shares.argmax(1)].tolist(),
                     "share": shares.max(1),
                 }
@@ -202,11 +216,17 @@ def _predictions(model: KernelContinualClassifier, stream: TableStream) -> Table
 
 def _samples(support: dict[str, tuple[np.ndarray, np.ndarray]], stream: TableStream) -> Table:
     frames = []
+    names, target = [_apart(column, ("task",)) for column in stream.names], _apart(stream.target, ("task",))
     for name, (x, y) in support.items():
         restored = stream.restored(x.reshape(len(x), -1).astype(np.float64))
-        columns = {column: restored[:, i] for i, column in enumerate(stream.names)}
-        frames.append(polars.DataFrame(columns | {"task": [name] * len(y), stream.target: y.astype(str).tolist()}))
+        columns = {column: restored[:, i] for i, column in enumerate(names)}
+        frames.append(polars.DataFrame(columns | {"task": [name] * len(y), target: y.astype(str).tolist()}))
     return Table(polars.concat(frames))
+
+
+def _apart(name: str, ours: tuple[str, ...]) -> str:
+    """A column of the user's beside ours, with a note where the names are the same."""
+    return f"{name} (in the table)" if name in ours else name
 
 
 def _remembered(support: dict[str, tuple[np.ndarray, np.ndarray]], stream: TableStream) -> Figure:
