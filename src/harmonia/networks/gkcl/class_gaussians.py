@@ -9,7 +9,7 @@ nothing that is learnt later can change what was learnt before. Memory grows wit
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -85,6 +85,22 @@ class ClassGaussians(SupportMemory):
     @property
     def nbytes(self) -> int:
         return sum(each.nbytes for task in self._classes.values() for each in task)
+
+    def tensors(self) -> dict[str, Tensor]:
+        kept = {"shape": torch.tensor(self._shape), "range": torch.tensor(self._range, dtype=torch.float64)}
+        for i, classes in enumerate(self._classes.values()):
+            for k, each in enumerate(classes):
+                kept |= {f"{i}.{k}.mean": each.mean, f"{i}.{k}.factors": each.factors}
+        return kept
+
+    def restore(self, tasks: Sequence[Hashable], tensors: Mapping[str, Tensor]) -> None:
+        self._shape = torch.Size(tensors["shape"].tolist())
+        low, high = tensors["range"].tolist()
+        self._range, self._classes = (low, high), {}
+        for i, task in enumerate(tasks):
+            count = sum(key.startswith(f"{i}.") and key.endswith(".mean") for key in tensors)
+            pairs = [(tensors[f"{i}.{k}.mean"], tensors[f"{i}.{k}.factors"]) for k in range(count)]
+            self._classes[task] = [_Class(*pair) for pair in pairs]
 
     def _fit(self, x: Tensor) -> _Class:
         mean = x.mean(0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Hashable
 from numbers import Integral
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,13 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from harmonia.core.errors import InputError
+from harmonia.core.weights import Checkpoint, write_safetensors
 from harmonia.networks.gkcl.backbones import RandomBackbone
 from harmonia.networks.gkcl.head import SupportFit
 from harmonia.networks.gkcl.learner import Learner, LearntTask
 from harmonia.networks.gkcl.privacy import private_sums
 from harmonia.networks.gkcl.recipe import Recipe
+from harmonia.networks.gkcl.storage import pack, unpack
 from harmonia.parts.privacy import Randomness
 
 
@@ -295,6 +298,37 @@ class KernelContinualClassifier(ClassifierMixin, BaseEstimator):
             task.head.raw_penalty.data.fill_(penalty)
         copied._fits = {}
         return copied
+
+    def checkpoint(self) -> Checkpoint:
+        """The fitted classifier as one medium: networks, memory and tasks, and no other rows than the memory's.
+
+        Raises:
+            NotFittedError: nothing has been learnt.
+            InputError: tasks or classes that are neither words nor numbers.
+        """
+        check_is_fitted(self, "learner_")
+        return pack(self)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the fitted classifier as safetensors; see `checkpoint`."""
+        found = self.checkpoint()
+        return write_safetensors(path, found.tensors, found.metadata)
+
+    @classmethod
+    def load(cls, path: str | Path, **parameters: Any) -> KernelContinualClassifier:
+        """Read what `save` wrote; it predicts the same, and learns on.
+
+        Arguments:
+            path: The file.
+            parameters: Those to be changed, such as ``device``. A backbone or kernel that was an object has to be
+                given again, of the same sizes; its weights come from the file.
+
+        Raises:
+            InputError: such an object is missing.
+            WeightsError: another file.
+        """
+        found: KernelContinualClassifier = unpack(cls, path, parameters)
+        return found
 
     @property
     def memory_bytes_(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -52,6 +52,18 @@ class SupportMemory(ABC):
     def nbytes(self) -> int:
         """Bytes that are kept."""
 
+    @abstractmethod
+    def tensors(self) -> dict[str, Tensor]:
+        """What is kept, for a file; tasks are numbered in their order."""
+
+    @abstractmethod
+    def restore(self, tasks: Sequence[Hashable], tensors: Mapping[str, Tensor]) -> None:
+        """Take up what `tensors` of a memory of the same configuration gave, of these tasks.
+
+        Raises:
+            KeyError, WeightsError: tensors of another memory.
+        """
+
 
 class Coreset(SupportMemory):
     """Random rows of every class of every task, as bytes where these lose nothing, else in single precision.
@@ -90,6 +102,13 @@ class Coreset(SupportMemory):
     @property
     def nbytes(self) -> int:
         return sum(kept.numel() * kept.element_size() for kept, _ in self._kept.values())
+
+    def tensors(self) -> dict[str, Tensor]:
+        stored = enumerate(self._kept.values())
+        return {f"{i}.{name}": part for i, each in stored for name, part in each._asdict().items()}
+
+    def restore(self, tasks: Sequence[Hashable], tensors: Mapping[str, Tensor]) -> None:
+        self._kept = {task: _Stored(tensors[f"{i}.x"], tensors[f"{i}.y"]) for i, task in enumerate(tasks)}
 
 
 class _Stored(NamedTuple):

@@ -19,7 +19,7 @@ prior (``components``), see `mixtures`.
 from __future__ import annotations
 
 import copy
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Literal, NamedTuple, get_args
@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harmonia.core.errors import InputError
+from harmonia.core.weights import load_strictly
 from harmonia.networks.gkcl.contrastive import supervised_contrastive
 from harmonia.networks.gkcl.memory import Support, SupportMemory, check_unit_range
 from harmonia.networks.gkcl.mixtures import fit_mixture, mixture_divergence
@@ -227,6 +228,15 @@ class ConditionalPriorVAE(nn.Module, SupportMemory):
         latent, classes = self.config.latent, sum(len(table) for table in self.means)
         components = classes * self.config.components
         return 4 * (sum(p.numel() for p in self.parameters()) - components * (latent**2 - latent) // 2 - classes)
+
+    def tensors(self) -> dict[str, Tensor]:
+        return self.state_dict()
+
+    def restore(self, tasks: Sequence[Hashable], tensors: Mapping[str, Tensor]) -> None:
+        for i, task in enumerate(tasks):
+            self._add(task, len(tensors[f"means.{i}"]), torch.Generator())
+        load_strictly(self, tensors)
+        self.eval()
 
     def _loss(self, x: Tensor, y: Tensor, replay: _Replay | None) -> Tensor:
         new = len(self.tasks) - 1
