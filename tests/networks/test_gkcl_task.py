@@ -15,6 +15,7 @@ from harmonia.core.registry import find, search
 from harmonia.core.task import find_job, jobs_in
 from harmonia.media import Figure, Table
 from harmonia.networks.gkcl import claim, task
+from harmonia.networks.gkcl.arrays import read_stream
 from harmonia.networks.gkcl.claims import identities
 from harmonia.networks.gkcl.tables import TableStream, turned_digits
 
@@ -119,6 +120,80 @@ def test_a_target_of_our_names_is_kept(name):
     assert set(predictions[f"{name} (in the table)"]) == {"grower 0", "grower 1", "grower 2"}
     assert set(predictions["task"]) == {"old", "new"}
     assert set(found["samples"].frame["task"]) == {"old", "new"}
+
+
+def _pictures(count: int = 48) -> tuple[np.ndarray, np.ndarray]:
+    """Bytes, channels last, darker in one half where the class is odd."""
+    y = np.arange(count) % 4
+    x = np.random.default_rng(0).integers(0, 256, (count, 8, 8, 3), dtype=np.uint8)
+    x[y % 2 == 1, :4] //= 4
+    return x, y
+
+
+def test_arrays_of_pictures_are_learnt_by_convolutions(tmp_path):
+    x, y = _pictures()
+    np.savez(tmp_path / "data.npz", X=x, y=y)
+    arguments = ["arrays", str(tmp_path / "data.npz"), "--epochs", "1", "--generator-steps", "3", "--no-rivals"]
+    result = CliRunner().invoke(app, ["run", "gkcl", *arguments, "--out", str(tmp_path / "out")])
+    assert result.exit_code == 0, result.output
+    assert {path.suffix for path in (tmp_path / "out").iterdir()} >= {".csv", ".png"}
+    found = task.arrays(tmp_path / "data.npz", memory="gaussians", epochs=1, n_per_class=2)
+    assert found["comparison"].frame.height == 5
+    predictions = found["predictions"].frame
+    assert set(predictions["task"]) == {"0, 1", "2, 3"}
+    assert set(predictions["class"]) == set("0123")
+
+
+@pytest.mark.parametrize(
+    ("shape", "seen"),
+    [((6,), (6,)), ((8, 8), (1, 8, 8)), ((8, 8, 3), (3, 8, 8)), ((3, 8, 8), (3, 8, 8)), ((1, 8, 8), (1, 8, 8))],
+)
+def test_arrays_become_streams(shape, seen, tmp_path):
+    x, y = 10 * np.random.default_rng(0).normal(size=(60, *shape)), np.array(list("abcde"))[np.arange(60) % 5]
+    np.savez(tmp_path / "a.npz", X=x, y=y, X_test=x[:10], y_test=y[:10])
+    stream = read_stream(tmp_path / "a.npz", "split:2")
+    assert [one.name for one in stream] == ["a, b", "c, d, e"]
+    assert stream[0].x.shape == (24, *seen)
+    assert stream[0].x_test.shape == (4, *seen)
+    assert min(one.x.min() for one in stream) == 0
+    assert max(one.x.max() for one in stream) == 1
+    np.savez(tmp_path / "bytes.npz", X=(x > 0).astype(np.uint8), y=y)
+    assert max(float(one.x.max()) for one in read_stream(tmp_path / "bytes.npz")) == np.float32(1) / np.float32(255)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"y": None}, "needs 'X' and 'y'"),
+        ({"X_test": np.ones((4, 8, 8, 3))}, "needs 'X_test' and 'y_test'"),
+        ({"X": np.ones(48)}, r"'X' is numbers"),
+        ({"X": np.full((48, 3), np.nan)}, "'X' is finite"),
+        ({"y": np.zeros(3)}, "one class for each"),
+        ({"y": np.zeros(48)}, "two classes at least"),
+        ({"X_test": np.zeros((4, 8, 8, 3), np.uint8), "y_test": np.zeros(4, int)}, "all of them judged"),
+        ({"y": np.array([{}] * 48, dtype=object)}, "no file of arrays"),
+        ({"X": np.ones((6, 2)), "y": np.arange(6) // 2}, "left out of every class"),
+    ],
+)
+def test_arrays_that_are_no_stream_are_refused(change, message, tmp_path):
+    x, y = _pictures()
+    arrays = {name: part for name, part in ({"X": x, "y": y} | change).items() if part is not None}
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises(InputError, match=message):
+        read_stream(tmp_path / "a.npz")
+
+
+def test_other_files_are_no_arrays(tmp_path):
+    for name, content in (("text.npz", b"X,y"), ("empty.npz", b"")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(InputError, match="no file of arrays"):
+            read_stream(tmp_path / name)
+    np.save(tmp_path / "one.npy", np.ones(3))
+    with pytest.raises(InputError, match="no file of arrays"):
+        read_stream(tmp_path / "one.npy")
+    np.savez(tmp_path / "a.npz", X=np.ones((8, 2)), y=np.arange(8) % 2)
+    with pytest.raises(InputError, match="Use split:<classes>"):
+        read_stream(tmp_path / "a.npz", "auto")
 
 
 @pytest.mark.parametrize(

@@ -151,9 +151,23 @@ def _how(table: Table, target: str, tasks: str) -> tuple[str, int]:
         if value == target:
             raise InputError("the tasks and the classes are the same column", value, "Name another one.")
         return table.column(value).name, 0
-    if kind == "split" and value.isdigit() and int(value) >= 2:
-        return "", int(value)
-    raise InputError("'tasks' cannot be read", f"'{tasks}'", "Use auto, column:<name> or split:<classes>, from 2.")
+    return "", classes_per_task(tasks, "auto, column:<name> or ")
+
+
+def classes_per_task(tasks: str, others: str = "") -> int:
+    """How many classes ``split:<k>`` takes at a time.
+
+    Arguments:
+        tasks: What the user wrote.
+        others: What else could have been written, for the message.
+
+    Raises:
+        InputError: anything else, or fewer than two.
+    """
+    kind, _, value = tasks.partition(":")
+    if kind != "split" or not value.isdigit() or int(value) < 2:
+        raise InputError("'tasks' cannot be read", f"'{tasks}'", f"Use {others}split:<classes>, from 2.")
+    return int(value)
 
 
 def _groups(table: Table, column: str, per_task: int, y: ndarray, known: ndarray) -> dict[str, ndarray]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal, TypedDict
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypedDict
 
 import numpy as np
 import polars
@@ -14,6 +15,7 @@ from harmonia.core.progress import say
 from harmonia.core.task import Field
 from harmonia.media import Figure, Table
 from harmonia.networks.gkcl import figures
+from harmonia.networks.gkcl.arrays import read_stream
 from harmonia.networks.gkcl.classifier import KernelContinualClassifier
 from harmonia.networks.gkcl.memory import row_bytes
 from harmonia.networks.gkcl.rivals import ReplayClassifier, RidgePerTask
@@ -30,6 +32,15 @@ Tasks = Annotated[
 PixelsOrNot = Annotated[
     Pictures, Field("whether columns are pixels of one scale; auto: where their ranges are evidently the same")
 ]
+Memory = Annotated[
+    Literal["generator", "gaussians", "coreset"],
+    Field("one network that makes rows up; principal components of each class; stored rows"),
+]
+Kernel = Annotated[Literal["linear", "laplace", "poly", "gaussian", "rff", "vrf"], Field("kernel between features")]
+PerClass = Annotated[int, Field("rows a class that are stored, or made up in a step", ge=1, le=1000)]
+Epochs = Annotated[int, Field("passes of the classifier over a task", ge=1)]
+Steps = Annotated[int, Field("training steps of the generator on a task", ge=1)]
+Rivals = Annotated[bool, Field("also learn by stored rows of the same bytes, sums, fine-tuning and ridge")]
 Seed = Annotated[int, Field("random seed", ge=0)]
 
 ENOUGH_ROWS = 10_000
@@ -52,17 +63,12 @@ def learn(
     *,
     target: Target = "",
     tasks: Tasks = "auto",
-    memory: Annotated[
-        Literal["generator", "gaussians", "coreset"],
-        Field("one network that makes rows up; principal components of each class; stored rows"),
-    ] = "generator",
-    kernel: Annotated[
-        Literal["linear", "laplace", "poly", "gaussian", "rff", "vrf"], Field("kernel between features")
-    ] = "linear",
-    n_per_class: Annotated[int, Field("rows a class that are stored, or made up in a step", ge=1, le=1000)] = 20,
-    epochs: Annotated[int, Field("passes of the classifier over a task", ge=1)] = 10,
-    generator_steps: Annotated[int, Field("training steps of the generator on a task", ge=1)] = 1000,
-    rivals: Annotated[bool, Field("also learn by stored rows of the same bytes, sums, fine-tuning and ridge")] = True,
+    memory: Memory = "generator",
+    kernel: Kernel = "linear",
+    n_per_class: PerClass = 20,
+    epochs: Epochs = 10,
+    generator_steps: Steps = 1000,
+    rivals: Rivals = True,
     pictures: PixelsOrNot = "auto",
     seed: Seed = 0,
 ) -> Learnt:
@@ -75,12 +81,7 @@ def learn(
     stream = TableStream.of(table, target, tasks, seed, pictures=pictures)
     options: dict[str, object] = {"kernel": kernel, "n_per_class": n_per_class, "epochs": epochs, "random_state": seed}
     config = VAEConfig(steps=generator_steps) if memory == "generator" else None
-    model = KernelContinualClassifier(memory=memory, generator=config, **options)
-    results = {f"kernel, {memory}": learn_stream(model, stream.tasks, f"Kernel, {memory}")}
-    if rivals:
-        kept = next(iter(results.values())).memory_bytes
-        results |= _rivals(stream.tasks, kept, memory == "coreset", options, epochs, seed)
-    _say(results)
+    model, results = _learnt(stream.tasks, memory, config, options, rivals)
     support = {task.name: model.generate(task.name, n_per_class) for task in stream.tasks}
     return {
         "comparison": _comparison(results),
@@ -88,7 +89,7 @@ def learn(
         "predictions": _predictions(model, stream),
         "samples": _samples(support, stream),
         "forgetting": figures.forgetting_figure(results, [task.name for task in stream.tasks]),
-        "remembered": _remembered(support, stream),
+        "remembered": _remembered(support, stream.tasks, (stream.side, stream.side) if stream.side else ()),
     }
 
 
@@ -140,10 +141,62 @@ def sums(
     }
 
 
-def _rivals(
-    tasks: Sequence[Task], kept: int, is_coreset: bool, options: dict[str, object], epochs: int, seed: int
-) -> dict[str, StreamResult]:
-    results = {}
+class Seen(TypedDict):
+    comparison: Annotated[Table, Field("every method: average accuracy, forgetting, bytes kept of past tasks, seconds")]
+    accuracies: Annotated[Table, Field("accuracy on every task after every task")]
+    predictions: Annotated[Table, Field("rows to be judged by, by the task's classifier in the end")]
+    forgetting: Annotated[Figure, Field("the accuracies as a heat map; every method's average over time")]
+    remembered: Annotated[Figure, Field("pictures or rows of the data beside those from the memory")]
+
+
+def arrays(
+    data: Annotated[Path, Field(".npz of X, rows or pictures, and their classes y; perhaps X_test and y_test")],
+    *,
+    tasks: Annotated[str, Field("split:<classes a task>")] = "split:2",
+    memory: Memory = "generator",
+    layers: Annotated[Literal["auto", "mlp", "conv"], Field("of the generator; auto: conv for pictures")] = "auto",
+    kernel: Kernel = "linear",
+    n_per_class: PerClass = 20,
+    epochs: Epochs = 10,
+    generator_steps: Steps = 1000,
+    rivals: Rivals = True,
+    seed: Seed = 0,
+) -> Seen:
+    """Learn pictures, or rows, of an array a few classes at a time; see what is still known of each in the end.
+
+    Pictures are seen by a residual network, rows by a perceptron. For the rest see the job for tables.
+    """
+    stream = read_stream(data, tasks, seed)
+    pictures = stream[0].x.ndim == 4
+    config = None
+    if memory == "generator":
+        config = VAEConfig(layers=layers if layers != "auto" else "conv" if pictures else "mlp", steps=generator_steps)
+    options: dict[str, object] = {"kernel": kernel, "n_per_class": n_per_class, "epochs": epochs, "random_state": seed}
+    model, results = _learnt(stream, memory, config, options, rivals)
+    support = {task.name: model.generate(task.name, n_per_class) for task in stream}
+    return {
+        "comparison": _comparison(results),
+        "accuracies": _accuracies(next(iter(results.values())), stream),
+        "predictions": _judged(model, stream),
+        "forgetting": figures.forgetting_figure(results, [task.name for task in stream]),
+        "remembered": _remembered(support, stream, stream[0].x.shape[2:] if pictures else ()),
+    }
+
+
+def _learnt(
+    tasks: Sequence[Task], memory: str, config: VAEConfig | None, options: dict[str, object], rivals: bool
+) -> tuple[KernelContinualClassifier, dict[str, StreamResult]]:
+    """A classifier that has learnt all tasks, and what became of it and of its rivals."""
+    model = KernelContinualClassifier(memory=memory, generator=config, **options)
+    results = {f"kernel, {memory}": learn_stream(model, tasks, f"Kernel, {memory}")}
+    if rivals:
+        results |= _rivals(tasks, next(iter(results.values())).memory_bytes, memory == "coreset", options)
+    _say(results)
+    return model, results
+
+
+def _rivals(tasks: Sequence[Task], kept: int, is_coreset: bool, options: dict[str, Any]) -> dict[str, StreamResult]:
+    results, epochs, seed = {}, options["epochs"], options["random_state"]
     if not is_coreset:
         counts = [np.unique(task.y, return_counts=True)[1] for task in tasks]
         one = sum(len(each) * row_bytes(torch.tensor(task.x).float()) for each, task in zip(counts, tasks))
@@ -229,26 +282,35 @@ def _apart(name: str, ours: tuple[str, ...]) -> str:
     return f"{name} (in the table)" if name in ours else name
 
 
-def _remembered(support: dict[str, tuple[np.ndarray, np.ndarray]], stream: TableStream) -> Figure:
-    names = [task.name for task in stream.tasks]
-    if not stream.side:
+def _judged(model: KernelContinualClassifier, tasks: Sequence[Task]) -> Table:
+    frames = []
+    for task in tasks:
+        shares = model.predict_proba(task.x_test, task.name)
+        found = model.tasks_[task.name].classes[shares.argmax(1)]
+        columns = {"task": [task.name] * len(found), "class": task.y_test, "prediction": found, "share": shares.max(1)}
+        frames.append(polars.DataFrame(columns))
+    return Table(polars.concat(frames))
+
+
+def _remembered(
+    support: dict[str, tuple[np.ndarray, np.ndarray]], tasks: Sequence[Task], sides: tuple[int, ...]
+) -> Figure:
+    """Of pictures of these sides, or of rows where there are none."""
+    names = [task.name for task in tasks]
+    if not sides:
         return figures.rows_figure(
-            [task.x_test for task in stream.tasks],
-            [support[name] for name in names],
-            [task.y_test for task in stream.tasks],
-            names,
+            [task.x_test for task in tasks], [support[name] for name in names], [task.y_test for task in tasks], names
         )
-    shape = (-1, stream.side, stream.side)
-    classes = [np.unique(task.y) for task in stream.tasks]
-    real = [
-        np.stack([task.x_test[task.y_test == label][0] for label in labels]).reshape(shape)
-        for task, labels in zip(stream.tasks, classes)
-    ]
-    made = [
-        np.stack([support[name][0][support[name][1] == label][0] for label in labels]).reshape(shape)
-        for name, labels in zip(names, classes)
-    ]
+    classes = [np.unique(task.y) for task in tasks]
+
+    def first(x: np.ndarray, y: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """One grey picture of every class: the mean over channels."""
+        chosen = np.stack([x[y == label][0] for label in labels])
+        return chosen.reshape(len(labels), -1, *sides).mean(1)
+
+    real = [first(task.x_test, task.y_test, labels) for task, labels in zip(tasks, classes)]
+    made = [first(*support[name], labels) for name, labels in zip(names, classes)]
     return figures.pictures_figure(real, made, names, [[str(label) for label in labels] for labels in classes])
 
 
-JOBS = (learn, sums)
+JOBS = (learn, sums, arrays)
