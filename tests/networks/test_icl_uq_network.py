@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import jaxtyping
 import pytest
 import torch
 
@@ -34,6 +35,14 @@ def network(**options):
     for parameter in model.parameters():
         parameter.data += 0.2 * torch.randn(parameter.shape, generator=generator)
     return model
+
+
+@pytest.fixture
+def untyped():
+    """What a user has: annotations are not checked at run time."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def drawn(tasks=3, length=8, seed=0, prior=PRIOR):
@@ -120,11 +129,24 @@ def test_bad_prompts_are_refused(xs, ys, message):
         network()(xs, ys)
 
 
+def test_prompts_are_read_in_the_precision_of_the_weights():
+    prompts = drawn()
+    found = network().double()(prompts.xs, prompts.ys)
+    assert found.mean.dtype == torch.float64
+    torch.testing.assert_close(found.mean.float(), network()(prompts.xs.double(), prompts.ys).mean)
+
+
 def test_longer_prompts_need_no_table_of_positions():
     prompts = drawn(length=20)
     assert network()(prompts.xs, prompts.ys).mean.shape == (3, 20)
     with pytest.raises(InputError, match="longer than the table"):
         network(positions="learned")(prompts.xs, prompts.ys)
+
+
+@pytest.mark.parametrize("field", ["tokens", "positions"])
+def test_words_that_no_network_knows_are_refused(field, untyped):
+    with pytest.raises(InputError, match=f"no such {field}"):
+        InContextConfig(**{field: "whole"})
 
 
 def test_configurations():

@@ -6,12 +6,15 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
 from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from harmonia.core.errors import InputError, WeightsError
-from harmonia.networks.icl_uq import InContextRegressor, NIGRegression, TaskPrior
+from harmonia.networks.icl_uq import FlippedPrior, InContextRegressor, NIGRegression, TaskPrior, shift_suite
 from harmonia.networks.icl_uq.comparison import EXACT, IN_CONTEXT, MEAN, PROCESS, RIDGE, compare
+from harmonia.networks.icl_uq.regressor import TABLES
 
 # The network reads four inputs and was trained on standardised ones; it is approximate, so refits agree to its noise.
 EXPECTED = {"check_sample_weights_invariance": "rows are not weighted"}
@@ -139,6 +142,8 @@ def test_too_many_inputs():
     ("options", "message"),
     [
         ({"members": 0}, "no such choice"),
+        ({"members": 2.5}, "no such choice"),
+        ({"device": "tpu"}, "unknown device"),
         ({"excess": "drop"}, "no such choice"),
         ({"rows": 0}, "cannot read so many"),
         ({"weights": None}, "no network yet"),
@@ -172,8 +177,92 @@ def test_pretrained_networks_are_kept(tmp_path):
     assert again.surprise_ is None
     with pytest.raises(InputError, match="linear tasks only"):
         again.predict_exact(x)
-    with pytest.raises(InputError, match="no network yet"):
-        clone(model).fit(x, y)
+
+
+def pretrained(**options):
+    model = InContextRegressor(
+        prior=TaskPrior(dim=2), d_model=8, n_layers=1, n_heads=1, context=5, members=2, **options
+    )
+    return model, model.pretrain(1, batch=2)
+
+
+def test_copies_keep_the_pretrained_network():
+    x, y = rows(12, inputs=2)
+    model, _ = pretrained()
+    copy = clone(model).fit(x, y)
+    assert copy.model_.config.d_model == 8
+    np.testing.assert_array_equal(copy.predict(x), model.fit(x, y).predict(x))
+    search = GridSearchCV(model, {"members": [1, 2]}, cv=2, error_score="raise").fit(x, y)
+    assert search.best_estimator_.model_.config.d_model == 8
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"prior": TaskPrior(dim=2)}, "prior="),
+        ({"prior": FlippedPrior(2)}, "prior="),
+        ({"d_model": 256, "n_layers": 12}, "d_model=256, n_layers=12"),
+        ({"positions": "floating", "context": 101}, "context=101, positions=floating"),
+        ({"tokens": "split"}, "tokens=split"),
+    ],
+)
+def test_the_embedded_network_answers_for_itself_only(options, told):
+    x, y = rows(12)
+    with pytest.raises(InputError, match="Call pretrain first") as refused:
+        InContextRegressor(**options).fit(x, y)
+    assert told in refused.value.got
+    InContextRegressor(prior=TABLES, members=1).fit(x, y)
+
+
+def test_a_pretrained_network_of_another_shape_is_refused():
+    x, y = rows(12, inputs=2)
+    model, _ = pretrained()
+    with pytest.raises(InputError, match="Call pretrain first"):
+        model.set_params(n_layers=2).fit(x, y)
+    with pytest.raises(InputError, match="from a TaskPrior"):
+        InContextRegressor(prior=FlippedPrior(2)).pretrain(1)
+
+
+def test_the_callers_network_stays_as_it_was(tmp_path):
+    x, y = rows(12, inputs=2)
+    model, trained = pretrained()
+    assert shift_suite(model.fit(x, y).model_, model.prior_, tasks=10).height
+    assert {parameter.dtype for parameter in trained.model.parameters()} == {torch.float32}
+    again = InContextRegressor.load(model.save(tmp_path / "w.safetensors"))
+    assert shift_suite(again.model_, again.prior_, tasks=10).height
+    assert shift_suite(again.fit(x, y).model_, again.prior_, tasks=10).height
+
+
+def test_devices():
+    x, y = rows(12)
+    expected = InContextRegressor(members=1).fit(x, y).predict(x)
+    found = InContextRegressor(members=1, device="auto").fit(x, y).predict(x)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_streams_beyond_training_are_told():
+    x, y = rows(60)
+    stream = InContextRegressor(members=1, calibrate=False).fit(x[:40], y[:40])
+    with pytest.warns(UserWarning, match="trained on 48 rows and reads 50"):
+        stream.partial_fit(x[40:50], y[40:50])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        stream.partial_fit(x[50:], y[50:])
+    bounded = InContextRegressor(members=1, calibrate=False, rows=12).fit(x[:10], y[:10])
+    bounded.partial_fit(x[10:12], y[10:12])
+    before = bounded.predict(x)
+    with pytest.raises(InputError, match="13 rows, at most 12"):
+        bounded.partial_fit(x[12:13], y[12:13])
+    np.testing.assert_array_equal(bounded.predict(x), before)
+
+
+def test_a_table_of_positions_holds_the_question_too():
+    x, y = rows(12, inputs=2)
+    model, _ = pretrained(positions="learned")
+    assert np.isfinite(model.fit(x, y).predict(x)).all()
+    model.fit(x[:3], y[:3]).partial_fit(x[3:4], y[3:4])
+    with pytest.raises(InputError, match="5 rows, at most 4"):
+        model.partial_fit(x[4:5], y[4:5])
 
 
 def test_pretraining_goes_before_the_embedded_weights():

@@ -289,16 +289,26 @@ def _average(model: nn.Module, decay: float) -> torch.optim.swa_utils.AveragedMo
     return torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=update)
 
 
+def device_of(name: str) -> torch.device:
+    """The device of ``auto`` (CUDA where there is one), ``cpu`` or ``cuda``.
+
+    Raises:
+        InputError: another name, or no CUDA device.
+    """
+    if name not in ("auto", "cpu", "cuda"):
+        raise InputError("an unknown device", name, "Use auto, cpu or cuda.")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("no CUDA device", "device='cuda'", "Use device='auto' or 'cpu'.")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
 def _accelerator(precision: str, device: str) -> Any:
     accelerate = require("accelerate", extra="audio")
     state = require("accelerate.state", extra="audio")
     # accelerate keeps one process-wide state; a second run may want another precision or device.
     alone = state.PartialState().num_processes == 1
     state.AcceleratorState._reset_state(reset_partial_state=alone)
-    if device not in ("auto", "cpu", "cuda"):
-        raise InputError("an unknown device", device, "Use auto, cpu or cuda.")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("no CUDA device", "device='cuda'", "Use device='auto' or 'cpu'.")
+    device_of(device)
     return accelerate.Accelerator(cpu=device == "cpu", mixed_precision=precision)
 
 

@@ -71,6 +71,14 @@ class InContextConfig:
             raise InputError("widths, lengths and layers are counted from 1", self, "Change the configuration.")
         if self.positions not in get_args(Positions):
             raise InputError("there are no such positions", self.positions, "Use none, learned or floating.")
+        if self.tokens not in get_args(Tokens):
+            raise InputError("there are no such tokens", self.tokens, "Use split or joint.")
+
+    def departures(self, asked: InContextConfig) -> str:
+        """Choices of `asked` that are neither this network's nor, being those of `SMALL`, what nobody asked for."""
+        names = ("context", "d_model", "n_layers", "n_heads", "positions", "tokens")
+        each = ((name, getattr(asked, name), (getattr(self, name), getattr(SMALL, name))) for name in names)
+        return ", ".join(f"{name}={value}" for name, value, known in each if value not in known)
 
     @property
     def width(self) -> int:
@@ -81,6 +89,10 @@ class InContextConfig:
     def rows(self) -> int:
         """Rows of the table of positions."""
         return {"none": 0, "learned": 2 * self.context, "floating": 8 * self.context}[self.positions]
+
+
+SMALL = InContextConfig(dim=4, context=48, d_model=64, n_layers=3, n_heads=2, tokens="joint")
+"""The shape of the embedded network for tables, and of those that are pretrained here unless another is asked for."""
 
 
 class Predicted(NamedTuple):
@@ -98,6 +110,8 @@ class InContextTransformer(
     paper_url="https://arxiv.org/abs/2405.15115",
 ):
     """Mean and standard deviation of every target of a prompt, from the pairs before it (arXiv 2405.15115).
+
+    Prompts are read in the precision of the weights.
 
     Arguments:
         config: An `InContextConfig`, or a mapping of its fields.
@@ -150,7 +164,7 @@ class InContextTransformer(
     def answer(self, queries: Float[Tensor, "batch queries dim"], past: Cache) -> Predicted:
         """Targets of many queries, each from what was read and not from each other, in one pass."""
         self._check("the queries", queries, queries[..., 0])
-        return self._predicted(self.backbone.ask(self.read_in(self._query(queries)), past))
+        return self._predicted(self.backbone.ask(self._embedded(self._query(queries)), past))
 
     def ask(
         self,
@@ -167,7 +181,10 @@ class InContextTransformer(
             pairs = torch.cat([xs, ys[..., None], torch.ones_like(ys)[..., None]], -1)
         else:
             pairs = F.pad(ys[..., None], (0, self.config.dim - 1))
-        return self.read_in(torch.stack([self._query(xs), pairs], 2).flatten(1, 2))
+        return self._embedded(torch.stack([self._query(xs), pairs], 2).flatten(1, 2))
+
+    def _embedded(self, tokens: Tensor) -> Tensor:
+        return self.read_in(tokens.to(self.read_in.weight.dtype))
 
     def _query(self, xs: Tensor) -> Tensor:
         return F.pad(xs, (0, self.config.width - self.config.dim))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
+from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,10 +24,11 @@ from harmonia.networks.icl_uq.checkpoint import Pretrained, checkpoint, load_che
 from harmonia.networks.icl_uq.network import InContextConfig, InContextTransformer
 from harmonia.networks.icl_uq.prior import TaskPrior
 from harmonia.networks.icl_uq.scaling import Scaling
-from harmonia.networks.icl_uq.training import VARIANCE_FLOOR, pretrain, schedule
+from harmonia.networks.icl_uq.surprise import surprise
+from harmonia.networks.icl_uq.training import pretrain, schedule
 from harmonia.parts.conjugate import StudentT
 from harmonia.parts.gpt import Cache
-from harmonia.parts.training import Trained
+from harmonia.parts.training import Trained, device_of
 
 FOLDS = 10
 """Parts of the context, each predicted from the others, that calibrate the intervals."""
@@ -59,29 +62,31 @@ class InContextRegressor(RegressorMixin, BaseEstimator):
 
     Arguments:
         weights: Pretrained ones: ``embedded`` (four inputs), ``embedded:linear`` (the paper's prior, two inputs), a
-            file or ``hub:<owner>/<name>/<file>``; None, or any, where `pretrain` is called first.
+            file, ``hub:<owner>/<name>/<file>`` or a `Pretrained` network. `pretrain` puts its network here, so that
+            copies of the estimator have it too.
         prior: What to pretrain on; that of the embedded weights by default.
         d_model, n_layers, n_heads, positions, tokens: The network to pretrain, see `InContextConfig`.
-        context: Pairs it reads in training.
+        context: Pairs it reads in training. Weights of another prior or shape than was asked for are refused.
         members: Orders of the rows.
-        rows: Most rows that a member reads; those of its training unless given. More are possible without position
-            embeddings.
+        rows: Most rows that a member reads. Unless given, `fit` reads as many as the network was trained on, and a
+            stream goes on with a warning. More are possible without position embeddings.
         excess: What to do with more inputs than the network has: ``error``, or ``select`` those that correlate most
             with the target.
         standardize: Whether inputs and target are standardised.
         calibrate: Whether intervals are as wide as the context's own rows need, each predicted from others, rather
             than as a normal distribution has them.
         random_state: Seed of orders and parts, and of pretraining.
-        device: ``cpu`` or ``cuda``.
+        device: ``auto``, ``cpu`` or ``cuda``.
 
     Attributes:
-        model_: The network.
+        model_: The network, in double precision.
         prior_: Its prior; None where the weights do not tell.
         scaling_: The columns in use (``scaling_.columns``) and their units.
         surprise_: Share of the prior's draws whose targets are less likely than these; None where it is not known.
 
     Raises:
-        InputError: inputs that are too many or not finite, no weights, or options that do not exist.
+        InputError: inputs that are too many or not finite, no weights, those of another prior or shape, or options that
+            do not exist.
 
     Example:
         >>> generator = np.random.default_rng(0)
@@ -133,8 +138,15 @@ class InContextRegressor(RegressorMixin, BaseEstimator):
     def pretrain(
         self, steps: int = 4000, *, batch: int = 64, learning_rate: float = 2e-3, folder: str | Path | None = None
     ) -> Trained[InContextTransformer]:
-        """Train a network on the prior; `fit` uses it from then on. An unfinished run in `folder` is resumed."""
+        """Train a network on the prior and make it the `weights`. An unfinished run in `folder` is resumed.
+
+        Raises:
+            InputError: a prior that is no `TaskPrior`, or an impossible network.
+        """
         prior = TABLES if self.prior is None else self.prior
+        if not isinstance(prior, TaskPrior):
+            mend = "Pass a TaskPrior, or train a network itself with harmonia.networks.icl_uq.pretrain."
+            raise InputError("the regressor takes the target's units from a TaskPrior", type(prior).__name__, mend)
         seed = int(check_random_state(self.random_state).randint(2**31))
         config = InContextConfig(
             prior.dim, self.context, self.d_model, self.n_layers, self.n_heads, self.positions, self.tokens
@@ -148,119 +160,112 @@ class InContextRegressor(RegressorMixin, BaseEstimator):
             folder=None if folder is None else Path(folder),
             device=self.device,
         )
-        self.pretrained_ = Pretrained(trained.model, prior)
+        self.weights = Pretrained(trained.model, prior)
         return trained
 
     def save(self, path: str | Path) -> Path:
         """Write the network with its prior as safetensors, for ``InContextRegressor(weights=path)``."""
-        self._prepare()
-        if self.prior_ is None:
+        model, prior = self._pretrained()
+        if prior is None:
             raise InputError("these weights came without a prior", "nothing to save", "Copy their file.")
-        kept = checkpoint(self.model_, self.prior_, {})
+        kept = checkpoint(model, prior, {})
         return write_safetensors(path, kept.tensors, kept.metadata)
 
     @classmethod
     def load(cls, path: str | Path, **options: Any) -> InContextRegressor:
         """An estimator with saved weights."""
         model = cls(weights=str(path), **options)
-        model._prepare()
+        model.model_, model.prior_ = model._pretrained()
         return model
 
-    def _prepare(self) -> None:
-        if hasattr(self, "pretrained_"):
-            self.model_, self.prior_ = self.pretrained_
-        elif self.weights is None:
+    def _pretrained(self) -> Pretrained:
+        """A copy of the weights' network, which is the one that was asked for."""
+        if self.weights is None:
             raise InputError("there is no network yet", "weights=None", "Call pretrain first, or pass weights.")
-        else:
-            self.model_, self.prior_ = load_checkpoint(self.weights)
-        if self.model_.config.n_out != 2:
+        device = device_of(self.device)
+        model, prior = self.weights if isinstance(self.weights, Pretrained) else load_checkpoint(self.weights)
+        if model.config.n_out != 2:
             raise InputError("these weights give means only", "n_out=1", "Use InContextTransformer, or other weights.")
-        self.model_.to(self.device, torch.float64)  # so that what a row gets does not depend on the others with it
+        asked = InContextConfig(
+            model.config.dim, self.context, self.d_model, self.n_layers, self.n_heads, self.positions, self.tokens
+        )
+        other = model.config.departures(asked)
+        if other or self.prior not in (None, prior):
+            got = other or f"prior={self.prior}"
+            mend = "Call pretrain first, or leave prior and shape at their defaults."
+            raise InputError("the weights are of another prior or shape than was asked for", got, mend)
+        # float64, so that what a row gets does not depend on the others with it
+        return Pretrained(copy.deepcopy(model).to(device, torch.float64), prior)
 
     # --------------------------------------------------------------------------------------------- the context
 
     def fit(self, X: Any, y: Any) -> InContextRegressor:
         """Read rows as context."""
         X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
-        if self.members < 1 or self.excess not in ("error", "select"):
+        if not isinstance(self.members, Integral) or self.members < 1 or self.excess not in ("error", "select"):
             got = f"members={self.members}, excess={self.excess}"
             raise InputError("the regressor has no such choice", got, "See InContextRegressor.")
-        self._prepare()
-        config = self.model_.config
-        self._rows = config.context if self.rows is None else int(self.rows)
-        if self._rows < 1 or (self._rows > config.context and config.positions != "none"):
-            got = f"rows={self._rows}, trained on {config.context}"
-            raise InputError("the network cannot read so many rows", got, "Lower rows.")
-        if self._rows > config.context:
-            warnings.warn(f"The network was trained on {config.context} rows and reads {self._rows}.", stacklevel=2)
+        model, prior = self._pretrained()
+        config = model.config
+        most = config.context - (config.positions == "learned")  # a table of positions has to hold the question too
+        rows = most if self.rows is None else int(self.rows)
+        if rows < 1 or (rows > most and config.positions != "none"):
+            raise InputError("the network cannot read so many rows", f"rows={rows}, at most {most}", "Change rows.")
+        if rows > config.context:
+            _warn_of_length(config, rows)
         y = np.asarray(y, dtype=np.float64)
-        self.scaling_ = Scaling.of(
-            X, y, config.dim, self.prior_, standardize=self.standardize, select=self.excess == "select"
-        )
-        self._x, self._y = self.scaling_.inputs(X).to(self.device), self.scaling_.target(y).to(self.device)
+        select = self.excess == "select"
+        self.scaling_ = Scaling.of(X, y, config.dim, prior, standardize=self.standardize, select=select)
+        self.model_, self.prior_, self._rows = model, prior, rows
+        self._x, self._y = self._units(X, y)
         generator = torch.Generator().manual_seed(int(check_random_state(self.random_state).randint(2**31)))
         self._memory = self._read(self._x, self._y, self.members, generator)
-        self.surprise_ = self._surprise(generator)
+        self.surprise_ = surprise(prior, self._x.cpu(), self._y.cpu(), rows, generator)
         self._errors = self._left_out(generator) if self.calibrate else None
         return self
 
     def partial_fit(self, X: Any, y: Any) -> InContextRegressor:
         """Read further rows after those before, at the cost of the new ones.
 
-        Units and the calibration of intervals stay those of the first rows.
+        Units and the calibration of intervals stay those of the first rows. A warning says when a stream without
+        `rows` becomes longer than the network's prompts in training.
 
         Raises:
-            InputError: more rows than the network's table of positions has.
+            InputError: more than `rows` rows, or than the network's table of positions has.
         """
         if not hasattr(self, "_memory"):
             return self.fit(X, y)
         X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True, reset=False)
-        x = self.scaling_.inputs(X).to(self.device)
-        target = self.scaling_.target(np.asarray(y, dtype=np.float64)).to(self.device)
+        config, members, read = self.model_.config, len(self._memory[0].keys), self._memory[0].keys.shape[2] // 2
+        total = read + len(X)
+        if total > self._rows and (self.rows is not None or config.positions != "none"):
+            got = f"{total} rows, at most {self._rows}"
+            raise InputError("the network cannot read so many rows", got, "Raise rows, or fit anew.")
+        if read <= config.context < total:
+            _warn_of_length(config, total)
+        x, target = self._units(X, y)
         with torch.no_grad():
-            every = self.members
-            self._memory = self.model_.read(x.expand(every, -1, -1), target.expand(every, -1), self._memory)
+            self._memory = self.model_.read(x.expand(members, -1, -1), target.expand(members, -1), self._memory)
         self._x, self._y = torch.cat([self._x, x]), torch.cat([self._y, target])
         return self
+
+    def _units(self, X: ndarray, y: ndarray) -> tuple[Tensor, Tensor]:
+        """Rows with their targets, as the network reads them."""
+        device = device_of(self.device)
+        target = self.scaling_.target(np.asarray(y, dtype=np.float64))
+        return self.scaling_.inputs(X).to(device), target.to(device)
 
     def _inputs(self, X: Any) -> Tensor:
         """Rows to predict, checked, as the network reads them."""
         check_is_fitted(self, "scaling_")
-        return self.scaling_.inputs(validate_data(self, X, dtype=np.float64, reset=False)).to(self.device)
+        return self.scaling_.inputs(validate_data(self, X, dtype=np.float64, reset=False)).to(self._x.device)
 
     @torch.no_grad()
     def _read(self, x: Tensor, y: Tensor, members: int, generator: torch.Generator) -> Cache:
         """Members' memories of random orders of at most `rows` rows."""
         orders = torch.stack([torch.randperm(len(x), generator=generator) for _ in range(members)])
-        orders = orders[:, : self._rows].to(self.device)
+        orders = orders[:, : self._rows].to(x.device)
         return self.model_.read(x[orders], y[orders])
-
-    def _surprise(self, generator: torch.Generator) -> float | None:
-        """Share of targets drawn from the prior at these inputs that are less likely than these; warns of trouble."""
-        if self.prior_ is None or not self.prior_.is_linear:
-            return None
-        draws = 400
-        x, y = self._x[: self._rows].cpu(), self._y[: self._rows].cpu()
-        belief = self.prior_.belief()
-        tasks = self.prior_.linear_tasks(draws, generator)
-        noise = torch.randn(draws, len(x), generator=generator, dtype=torch.float64)
-        drawn = tasks.weights.double() @ x.T + tasks.sigmas.double()[:, None] * noise
-        usual = belief.expand(draws).log_evidence(x.expand(draws, -1, -1), drawn)
-        share = (usual < belief.log_evidence(x, y)).double().mean().item()
-        if share < 0.01:
-            warnings.warn(
-                f"The targets are less likely under the network's prior than {1 - share:.1%} of its own draws; "
-                "its answers may be far from Bayesian. Compare with predict_exact.",
-                stacklevel=3,
-            )
-        known = belief.absorb(self._x.cpu(), self._y.cpu())
-        if known.rate / (known.shape - 1) < VARIANCE_FLOOR:
-            warnings.warn(
-                "The targets have less noise than the network could learn to state (0.1 in the prior's units); its "
-                "error bars are too wide. Use a model for data without noise, such as a Gaussian process.",
-                stacklevel=3,
-            )
-        return share
 
     def _left_out(self, generator: torch.Generator) -> Float64[ndarray, " rows"]:
         """Sorted errors of the context's rows in predicted standard deviations, each fold predicted from the others."""
@@ -287,9 +292,10 @@ class InContextRegressor(RegressorMixin, BaseEstimator):
     ) -> tuple[Float64[ndarray, " rows"], Float64[ndarray, " rows"]]:
         """Lower and upper ends of intervals ``mu -+ q sigma`` that hold the target with the stated probability.
 
-        q is the ``ceil((n + 1) coverage)``-th smallest of the context's own errors ``|y - mu| / sigma``, each row
-        predicted from others (as conformal prediction across folds). Without `calibrate` it is that of the normal
-        distribution, and no less than the largest error where the context is too short for the coverage.
+        With `calibrate`, q is the ``ceil((n + 1) coverage)``-th smallest of the context's own errors
+        ``|y - mu| / sigma``, each row predicted from others (as conformal prediction across folds); where the context
+        is too short for the coverage, the larger of the normal quantile and the largest error. Without, it is the
+        normal quantile.
 
         Raises:
             InputError: a coverage outside of (0, 1).
@@ -342,3 +348,7 @@ class InContextRegressor(RegressorMixin, BaseEstimator):
         means, stds = torch.cat([p.mean for p in parts], 1), torch.cat([p.std for p in parts], 1)  # type: ignore[misc]
         mean = means.mean(0)
         return mean, (stds.square().mean(0) + means.var(0, correction=0)).sqrt()
+
+
+def _warn_of_length(config: InContextConfig, rows: int) -> None:
+    warnings.warn(f"The network was trained on {config.context} rows and reads {rows}.", stacklevel=3)
