@@ -51,6 +51,27 @@ def test_units_do_not_matter():
     np.testing.assert_allclose(wide, 1e6 * std, rtol=1e-4)
 
 
+@pytest.mark.parametrize("same", [0.1, 0.25])
+def test_constant_columns_and_targets_have_no_units(same):
+    x, y = rows(30)
+    x[:, 1] = same
+    model = InContextRegressor(members=2).fit(x, y)
+    assert model.scaling_.spread[1] == 1.0
+    new = x[:2] + np.array([0.0, 0.1, 0.0])
+    assert (model.predict_exact(new).std < 10).all()
+    assert (model.predict(new, return_std=True)[1] < 10).all()
+    wide = np.column_stack([x, x[:, 0], x[:, 2]])
+    assert 1 not in InContextRegressor(members=1, excess="select").fit(wide, y).scaling_.columns
+    flat = InContextRegressor(members=2).fit(x, np.full(30, same))
+    assert (flat.predict(x, return_std=True)[1] > 0.01).all()
+
+
+def test_numbers_beyond_squares_are_refused():
+    x, y = rows(30)
+    with pytest.raises(InputError, match="too large"):
+        InContextRegressor(members=1).fit(x, 1e200 * y)
+
+
 def test_rows_are_predicted_alone():
     x, y = rows()
     model = InContextRegressor().fit(x, y)

@@ -34,6 +34,15 @@ def test_features_apply_to_other_tables():
         features.inputs(Table(polars.DataFrame({"number": [0.0]})))
 
 
+def test_equal_values_are_not_scaled_by_their_rounding():
+    table = Table(polars.DataFrame({"x": np.arange(30.0), "same": [0.1] * 30}))
+    features = Features.of(table)
+    np.testing.assert_allclose(features.inputs(table)[:, 1], 0, atol=1e-12)
+    assert features.scale[1] == 1.0
+    far = Table(polars.DataFrame({"late": 1.7e9 + np.arange(30.0)}))  # seconds since 1970 do differ
+    np.testing.assert_allclose(Features.of(far).inputs(far).std(), 1)
+
+
 def test_targets():
     assert Target.of(TABLE, "word", "auto").is_class
     number = Target.of(TABLE, "", "auto")

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 import polars
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 
 from harmonia.core.errors import InputError
 from harmonia.core.progress import say
@@ -15,6 +15,17 @@ from harmonia.media import Table
 
 MOST_WORDS = 20
 """A column of words with more distinct values than this, or than half of the rows, is left out."""
+
+
+def varies(values: Float64[np.ndarray, "rows *columns"]) -> Bool[np.ndarray, "*columns"]:
+    """Whether columns hold different values; the standard deviation of equal ones is not always exactly zero.
+
+    Example:
+        >>> bool(np.full(30, 0.1).std() > 0), bool(varies(np.full(30, 0.1)))
+        (True, False)
+    """
+    difference = np.abs(values - values[:1]).max(0, initial=0.0)
+    return np.asarray(difference > 1e-13 * np.abs(values).max(0, initial=0.0))
 
 
 @dataclass(frozen=True)
@@ -58,8 +69,7 @@ class Features:
         if not numbers and not words:
             raise InputError("the table has no column to learn from", table.names, "Pass columns of numbers.")
         raw = cls(tuple(numbers), words, np.zeros(1), np.ones(1)).inputs(table)
-        scale = raw.std(0)
-        return cls(tuple(numbers), words, raw.mean(0), np.where(scale > 0, scale, 1.0))
+        return cls(tuple(numbers), words, raw.mean(0), np.where(varies(raw), raw.std(0), 1.0))
 
     def inputs(self, table: Table) -> Float64[np.ndarray, "rows features"]:
         """Inputs for every row.
@@ -100,7 +110,8 @@ class Target:
             say(f"No target named: predicting the last column, '{column.name}'.")
         numeric = column.dtype.is_numeric()
         if goal == "regression" and not numeric:
-            raise InputError(f"column '{column.name}' holds no numbers", column.dtype, "Use goal=classification.")
+            mend = "Choose a column of numbers, or a method or goal that takes classes."
+            raise InputError(f"column '{column.name}' holds no numbers", column.dtype, mend)
         is_class = goal == "classification" or (goal == "auto" and not numeric)
         if numeric and not is_class:
             column = column.cast(polars.Float64).fill_nan(None)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from harmonia.core.errors import InputError
 from harmonia.networks.icl_uq.prior import TaskPrior
+from harmonia.parts.features import varies
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Scaling:
             select: Whether, of more columns than `dim`, those that correlate most with the target are read.
 
         Raises:
-            InputError: more columns than `dim`, and none are to be left out.
+            InputError: more columns than `dim` where none are to be left out, or numbers too large to be squared.
         """
         columns = np.arange(X.shape[1])
         if len(columns) > dim:
@@ -62,14 +63,17 @@ class Scaling:
                 raise InputError(f"the network reads {dim} inputs", f"{len(columns)} inputs", mend)
             centred, target = X - X.mean(0), y - y.mean()
             length = np.linalg.norm(centred, axis=0)
-            strength = np.abs(centred.T @ target) / np.where(length > 0, length, np.inf)
+            strength = np.abs(centred.T @ target) / np.where(varies(X), length, np.inf)
             columns = np.sort(np.argsort(-strength, kind="stable")[:dim])
         used = X[:, columns]
         if not standardize:
             return cls(columns, np.zeros(len(columns)), np.ones(len(columns)), 0.0, 1.0, dim)
-        spread = used.std(0)
-        unit = float(y.std()) / _spread_of(prior, len(columns))
-        return cls(columns, used.mean(0), np.where(spread > 0, spread, 1.0), float(y.mean()), unit or 1.0, dim)
+        with np.errstate(over="ignore"):
+            spread = np.where(varies(used), used.std(0), 1.0)
+            unit = float(y.std()) / _spread_of(prior, len(columns)) if varies(y) else 1.0
+        if not np.isfinite([*spread, unit]).all():
+            raise InputError("the rows hold numbers too large to be standardised", "infinity", "Scale them down.")
+        return cls(columns, used.mean(0), spread, float(y.mean()), unit, dim)
 
     def inputs(self, X: Float64[ndarray, "rows inputs"]) -> Float64[Tensor, "rows dim"]:
         """Rows as the network reads them."""
