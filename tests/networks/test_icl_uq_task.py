@@ -42,6 +42,19 @@ def test_a_table_is_predicted_with_new_rows(tmp_path):
     assert len(find_job(JOBS, "predict").save(found, tmp_path, "x")) == 4
 
 
+@pytest.mark.parametrize("name", task.OUTPUTS)
+def test_a_target_named_like_an_output_is_refused(name):
+    with pytest.raises(InputError, match="named like a column"):
+        task.predict(Table(table().frame.rename({"price": name})), members=1)
+
+
+def test_one_row_of_context_is_refused():
+    with pytest.raises(InputError, match="two rows or more"):
+        task.predict(table(), members=1, context=1)
+    scores = task.predict(table(20), members=1, context=2)["scores"].frame
+    assert np.isfinite(scores.drop("method").to_numpy()).all()
+
+
 def test_shifts_are_reported():
     found = task.shift_report(weights="embedded:linear", tasks=20)
     assert set(found["curves"].frame["experiment"]) == {"in distribution", "noise", "covariates", "length"}
@@ -59,6 +72,21 @@ def test_a_network_is_pretrained_and_read_again(tmp_path):
         task.pretrain(dim=2, start=str(path), steps=1, device="cpu")
 
 
+def test_continued_weights_keep_their_shape(tmp_path):
+    more = task.pretrain(start="embedded", context=96, steps=1, batch=2, device="cpu")
+    assert '"context": 96' in more["weights"].metadata["config"]
+    wide = {"width": 128, "layers": 9, "positions": "learned", "tokens": "split"}
+    with pytest.raises(InputError, match="another shape") as refused:
+        task.pretrain(start="embedded", **wide, steps=1, device="cpu")
+    assert refused.value.got == "d_model=128, n_layers=9, positions=learned, tokens=split"
+    placed = task.pretrain(dim=1, context=4, width=8, layers=1, positions="learned", steps=1, batch=2, device="cpu")
+    path = tmp_path / "w.safetensors"
+    placed["weights"].write(path)
+    with pytest.raises(InputError, match="prompts of another length"):
+        task.pretrain(dim=1, context=6, start=str(path), steps=1, device="cpu")
+    task.pretrain(dim=1, context=4, start=str(path), steps=1, batch=2, device="cpu")
+
+
 def test_flips_are_followed():
     found = task.flip(steps=2, batch=4, context=6, device="cpu")
     assert {"step", "trained_accuracy", "swapped_accuracy", "swapped_prior_share"} <= set(found["scores"].frame.columns)
@@ -67,7 +95,7 @@ def test_flips_are_followed():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--target", "kind"], "no numbers"),
+        (["--target", "kind"], "Choose a column of numbers"),
         (["--target", "cost"], "no column"),
         (["--coverage", "1.5"], "out of range"),
         (["--weights", "nowhere.safetensors"], "no such file"),

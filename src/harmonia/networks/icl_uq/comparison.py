@@ -19,6 +19,7 @@ from sklearn.linear_model import BayesianRidge
 from sklearn.model_selection import KFold
 from sklearn.preprocessing import StandardScaler
 
+from harmonia.core.errors import InputError
 from harmonia.core.progress import track
 from harmonia.networks.icl_uq.regressor import InContextRegressor
 
@@ -90,7 +91,12 @@ def compare(
         folds: Parts of the rows.
         context: Rows that every method gets, drawn from the other folds; all of them unless given.
         seed: Of folds and contexts.
+
+    Raises:
+        InputError: a context of one row, which tells no method how far values spread.
     """
+    if context is not None and context < 2:
+        raise InputError("a context has two rows or more", context, "Give more rows of context.")
     count = len(y)
     found: dict[str, list[Answer]] = {}
     seconds: dict[str, float] = {}

@@ -32,11 +32,25 @@ Weights = Annotated[
 ]
 
 
+OUTPUTS = ("row", "role", "mean", "std", "low", "high", "gap_from_exact")
+"""Columns of `predict` beside the target: what a row is, and what is said of it."""
+
+
 class Predicted(TypedDict):
     predictions: Annotated[
-        Table, Field("every row: mean, standard deviation, interval, and the exact Bayesian answer beside it")
+        Table,
+        Field(
+            "every row: mean, standard deviation and interval in the target's unit; gap_from_exact: distance of the "
+            "mean from the exact Bayesian one, in exact standard deviations"
+        ),
     ]
-    scores: Annotated[Table, Field("loss, error, coverage and time of the network and its rivals on left-out rows")]
+    scores: Annotated[
+        Table,
+        Field(
+            "error, loss (nats a row), coverage and time of the network and its rivals on left-out rows; calibration "
+            "changes the network's intervals, not its loss"
+        ),
+    ]
     quality: Annotated[Figure, Field("left-out rows with their intervals; who predicts best")]
     calibration: Annotated[Figure, Field("whether the error bars are true, and whether the network is Bayesian here")]
 
@@ -48,7 +62,9 @@ def predict(
     coverage: Annotated[float, Field("probability that an interval states", unit="fraction", gt=0, lt=1)] = 0.9,
     weights: Weights = "embedded",
     members: Annotated[int, Field("orders or parts of the rows that are read", ge=1, le=256)] = 16,
-    context: Annotated[int, Field("rows that every method gets in the comparison; 0: all there are", ge=0)] = 0,
+    context: Annotated[
+        int, Field("rows that every method gets in the comparison, at least 2; 0: all there are", ge=0)
+    ] = 0,
     seed: Annotated[int, Field("random seed")] = 0,
 ) -> Predicted:
     """Predict a table with error bars in one forward pass: the rows that have a target are the prompt.
@@ -59,6 +75,8 @@ def predict(
     """
     wanted = Target.of(table, target, "regression")
     known = wanted.known
+    if wanted.name in OUTPUTS:
+        raise InputError("the target is named like a column of the result", wanted.name, "Rename it.")
     if known.sum() < 5:
         raise InputError("there are too few rows to learn from", int(known.sum()), "Give five with a target.")
     features = Features.of(Table(table.frame.filter(polars.Series(known))), without=wanted.name)
@@ -86,7 +104,7 @@ def _rows(
 ) -> polars.DataFrame:
     """Left-out predictions of the known rows, and predictions of the others."""
     known, answer = wanted.known, compared.answers[IN_CONTEXT]
-    columns = {name: np.full(len(x), np.nan) for name in ("mean", "std", "low", "high", "gap_from_exact")}
+    columns = {name: np.full(len(x), np.nan) for name in OUTPUTS[2:]}
     for name in ("mean", "std", "low", "high"):
         columns[name][known] = getattr(answer, name)
     columns["gap_from_exact"][known] = compared.gap
@@ -187,7 +205,9 @@ def pretrain(
     width: Annotated[int, Field("width of the network", ge=4)] = 64,
     layers: Annotated[int, Field("layers of the network", ge=1)] = 3,
     heads: Annotated[int, Field("attention heads", ge=1)] = 2,
-    start: Annotated[str, Field("weights to continue: none, embedded, embedded:linear, or a file")] = "none",
+    start: Annotated[
+        str, Field("weights to continue, whose shape stays: none, embedded, embedded:linear, or a file")
+    ] = "none",
     steps: Annotated[int, Field("optimizer steps of the whole run", ge=1)] = 4000,
     batch: Annotated[int, Field("prompts a step", ge=1)] = 64,
     learning_rate: Annotated[float, Field("peak learning rate", gt=0)] = 2e-3,
@@ -212,19 +232,30 @@ def pretrain(
         drop_inputs=drop_inputs,
     )
     plan = schedule(steps, learning_rate=learning_rate, evaluate_every=evaluate_every, seed=seed)
-    if start == "none":
-        config = InContextConfig(dim, context, width, layers, heads, positions, tokens)
-        model = InContextTransformer(config, seed)
-    else:
-        model = load_checkpoint(start).model
-        if model.config.dim != dim:
-            raise InputError(
-                "the weights are for other tasks", f"{model.config.dim} inputs", f"Pass dim={model.config.dim}."
-            )
+    config = InContextConfig(dim, context, width, layers, heads, positions, tokens)
+    model = InContextTransformer(config, seed) if start == "none" else _continued(start, config)
     folder = Path(keep).expanduser() if keep else None
     trained = train_network(model, prior, plan, batch=batch, length=context, folder=folder, device=device)
     made = {"plan": dataclasses.asdict(plan), "batch": batch, "context": context, "scores": trained.history[-1]}
     return {"weights": checkpoint(trained.model, prior, made), "report": figures.training_figure(trained.history)}
+
+
+def _continued(start: str, asked: InContextConfig) -> InContextTransformer:
+    """The network of some weights, now for prompts of the length that is asked for."""
+    known = load_checkpoint(start).model
+    if known.config.dim != asked.dim:
+        mend = f"Pass dim={known.config.dim}."
+        raise InputError("the weights are for other tasks", f"{known.config.dim} inputs", mend)
+    same = dataclasses.replace(known.config, context=asked.context)
+    other = same.departures(asked)
+    if other:
+        raise InputError("the weights to continue have another shape", other, "Leave it to them, or start from none.")
+    if same.rows != known.config.rows:
+        mend = f"Pass context={known.config.context}."
+        raise InputError("the weights have positions for prompts of another length", asked.context, mend)
+    model = InContextTransformer(same)
+    model.load_state_dict(known.state_dict())
+    return model
 
 
 JOBS = (predict, shift_report, flip, pretrain)
