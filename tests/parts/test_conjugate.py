@@ -33,6 +33,23 @@ def test_all_at_once_is_one_by_one():
         torch.testing.assert_close(getattr(once, name), getattr(steps, name), atol=1e-10, rtol=1e-10)
 
 
+@pytest.mark.parametrize("scale", [1e8, 1e160, torch.nan])
+def test_what_rounding_would_hide_is_refused(scale):
+    x, y = pairs()
+    with pytest.raises(InputError, match="hides the noise"):
+        PRIOR.prequential(scale * x, y)
+    with pytest.raises(InputError, match="combinations of others"):
+        PRIOR.absorb(scale * x[:, [0, 1, 0]], y)
+
+
+def test_large_inputs_are_absorbed():
+    x, y = pairs(n=40)
+    flat = NormalInverseGamma.prior(3, precision=1e-16, shape=3.0, rate=1.5).absorb(x, y)
+    large = NormalInverseGamma.prior(3, precision=1.0, shape=3.0, rate=1.5).absorb(1e8 * x, y)
+    torch.testing.assert_close(1e8 * large.mean, flat.mean, rtol=1e-9, atol=0)
+    torch.testing.assert_close(1e16 * large.covariance, flat.covariance, rtol=1e-9, atol=1e-12)
+
+
 def test_prediction_is_quadrature_over_weight_and_noise():
     prior = NormalInverseGamma.prior(1, mean=1.0, precision=2.0, shape=3.0, rate=2.0)
     state = prior.update(torch.tensor([1.5]).double(), torch.tensor(2.0).double())

@@ -20,6 +20,9 @@ from torch import Tensor
 
 from harmonia.core.errors import InputError
 
+LOST = 1e-4
+"""Relative error from rounding that is not accepted."""
+
 
 class StudentT(NamedTuple):
     """Student-t distributions, by their degrees of freedom, location and scale."""
@@ -154,9 +157,14 @@ class NormalInverseGamma:
         )
 
     def absorb(self, x: Float[Tensor, "*batch n dim"], y: Float[Tensor, "*batch n"]) -> NormalInverseGamma:
-        """After many pairs at once: the same as one after another."""
+        """After many pairs at once: the same as one after another.
+
+        Raises:
+            InputError: inputs that double precision cannot tell apart beside what the prior says.
+        """
         before = torch.linalg.inv(self.covariance)
         after = before + x.mT @ x
+        _refuse_multiples(after)
         covariance = torch.linalg.inv(after)
         mean = (covariance @ (before @ self.mean[..., None] + x.mT @ y[..., None]))[..., 0]
         # b without cancellation: residuals of the data and of the prior's mean
@@ -180,8 +188,16 @@ class NormalInverseGamma:
         With ``L L' = I + X P X'`` and ``z = L^-1 (y - X m)``, the location is ``m . x_t + sum_(s<t) L_ts z_s``, the
         squared scale ``b/a L_tt^2``, and b grows by ``z_t^2 / 2``: one Cholesky factorisation, O(n^3), instead of n
         updates. The sum of the log densities is the log evidence of the sequence.
+
+        Raises:
+            InputError: inputs so large that double precision loses the noise (I) beside them.
         """
         spread = x @ self.covariance @ x.mT + torch.eye(x.shape[-2], dtype=x.dtype, device=x.device)
+        largest = spread.diagonal(dim1=-2, dim2=-1).amax()
+        if not largest * torch.finfo(spread.dtype).eps < LOST:
+            got = f"{largest:.2g} times the noise's variance"
+            mend = "Scale the inputs down, or give their weights a smaller prior covariance."
+            raise InputError("what the inputs explain under the prior hides the noise", got, mend)
         factor = torch.linalg.cholesky(spread)
         prior = (x @ self.mean[..., None])[..., 0]
         z = torch.linalg.solve_triangular(factor, (y - prior)[..., None], upper=False)
@@ -213,3 +229,13 @@ class NormalInverseGamma:
         covariance = torch.linalg.inv(precision)
         mean = (covariance @ pull[..., None])[..., 0]
         return NormalInverseGamma(mean, 0.5 * (covariance + covariance.mT), shape, energy - 0.5 * (mean * pull).sum(-1))
+
+
+def _refuse_multiples(precision: Float[Tensor, "*batch dim dim"]) -> None:
+    """Refuse a precision whose inverse is lost to rounding: some input is nearly a combination of those before it."""
+    scale = precision.diagonal(dim1=-2, dim2=-1).rsqrt()
+    factor, failed = torch.linalg.cholesky_ex(scale[..., None] * precision * scale[..., None, :])
+    own = factor.diagonal(dim1=-2, dim2=-1).square()  # share of an input that those before it do not hold
+    if failed.any() or not (own * LOST > torch.finfo(own.dtype).eps).all():
+        mend = "Drop one of them, or bring the inputs to the prior's scale."
+        raise InputError("inputs are so nearly combinations of others that rounding hides the rest", "a copy", mend)
