@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,7 +10,6 @@ from hypothesis import strategies as st
 
 from harmonia.core.errors import InputError
 from harmonia.networks.icl_uq import FlippedPrior, TaskPrior, shifted_covariance
-from harmonia.networks.icl_uq.prior import with_noise
 
 
 def generator(seed=0):
@@ -114,9 +114,22 @@ def test_flipped_tasks_pair_sign_and_noise(swapped):
     assert prompts.sigmas.max() <= 0.9
 
 
-def test_other_noise_leaves_the_rest():
-    shifted = with_noise(TaskPrior(dim=2, mean=3.0), 100.0, 1600.0)
-    assert (shifted.a, shifted.b, shifted.mean) == (100, 1600, 3.0)
+def test_a_pool_is_drawn_once(monkeypatch):
+    prior, drawn = TaskPrior(dim=2, pool_size=50), []
+    tasks = TaskPrior.linear_tasks
+    monkeypatch.setattr(TaskPrior, "linear_tasks", lambda *given: drawn.append(0) or tasks(*given))
+    first = prior.sample(4, 3, generator())
+    assert torch.equal(first.ys, prior.sample(4, 3, generator()).ys)
+    assert len(drawn) == 1
+    assert prior == TaskPrior(dim=2, pool_size=50)
+
+
+@pytest.mark.parametrize("make", [np.array, torch.tensor, lambda rows: rows])
+def test_covariances_may_be_arrays(make):
+    rows = ((2.0, 0.5), (0.5, 1.0))
+    prior = TaskPrior(dim=2, covariates=make(rows))
+    assert prior == TaskPrior(dim=2, covariates=rows)
+    assert prior.sample(2, 3, generator()).xs.shape == (2, 3, 2)
 
 
 @settings(max_examples=25, deadline=None)
@@ -139,6 +152,10 @@ def test_shapes_and_seeds(dim, batch, length, seed):
         ({"dim": 2, "family": {"spline": 1.0}}, "no such family"),
         ({"dim": 2, "family": {"linear": 0.0}}, "no such family"),
         ({"dim": 2, "covariates": ((1.0,),)}, "does not fit"),
+        ({"dim": 2, "covariates": np.eye(3)}, "does not fit"),
+        ({"dim": 2, "covariates": ((1.0, 2.0), (2.0, 1.0))}, "positive definite"),
+        ({"dim": 2, "covariates": ((1.0, 0.5), (0.0, 1.0))}, "symmetric"),
+        ({"dim": 2, "covariates": ((1.0, np.nan), (np.nan, 1.0))}, "positive definite"),
         ({"dim": 2, "family": "tree", "pool_size": 4}, "pool"),
     ],
 )

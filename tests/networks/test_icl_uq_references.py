@@ -111,6 +111,36 @@ def test_pools_that_do_not_fit_are_refused(bad):
         FinitePoolBayes(*bad)
 
 
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+@pytest.mark.parametrize(
+    "reference",
+    [
+        lambda xs, ys: bayes(TaskPrior(1), xs, ys),
+        ridge,
+        FinitePoolBayes(torch.tensor([[1.0], [-1.0]]), torch.ones(2)).predict_all_prefixes,
+    ],
+)
+def test_references_refuse_what_is_not_finite(reference, bad):
+    xs, ys = torch.ones(1, 3, 1), torch.tensor([[1.0, bad, 2.0]])
+    for pairs in ((xs, ys), (ys[..., None], xs[..., 0])):
+        with pytest.raises(InputError, match="not finite"):
+            reference(*pairs)
+
+
+def test_references_refuse_what_they_do_not_know(untyped):
+    xs, ys = torch.ones(1, 3, 1), torch.ones(1, 3)
+    with pytest.raises(InputError, match="linear tasks only"):
+        bayes(TaskPrior(1, "tree"), xs, ys)
+    with pytest.raises(InputError, match="do not fit"):
+        bayes(TaskPrior(2), xs, ys)
+    with pytest.raises(InputError, match="penalty"):
+        ridge(xs, ys, -1.0)
+    with pytest.raises(InputError, match="no such release"):
+        FinitePoolBayes(torch.zeros(2, 1), torch.ones(2), compat="2024")
+    with pytest.raises(InputError, match="weights are finite"):
+        FinitePoolBayes(torch.tensor([[0.0], [torch.nan]]), torch.ones(2))
+
+
 def test_nll_is_torch_s_with_its_floor():
     generator = torch.Generator().manual_seed(0)
     mean, y = torch.randn(50, generator=generator), torch.randn(50, generator=generator)
@@ -167,11 +197,35 @@ def test_nig_takes_a_matrix_of_precisions():
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"a0": 1.0}, "finite variance"), ({"Lambda0": -1.0}, "positive"), ({"Lambda0": np.eye(3)}, "positive definite")],
+    [
+        ({"a0": 1.0}, "finite variance"),
+        ({"Lambda0": -1.0}, "positive"),
+        ({"Lambda0": np.eye(3)}, "positive definite"),
+        ({"Lambda0": [[1.0, 5.0], [0.0, 1.0]]}, "positive definite"),
+        ({"mu0": [1.0, 2.0, 3.0]}, "one for each input"),
+        ({"mu0": np.nan}, "one for each input"),
+    ],
 )
 def test_nig_refuses_impossible_priors(options, message):
     with pytest.raises(InputError, match=message):
         NIGRegression(**options).fit(np.ones((4, 2)), np.arange(4.0))
+
+
+def test_nig_refuses_what_rounding_would_hide():
+    generator = np.random.default_rng(0)
+    x, y = 1e8 * generator.standard_normal((40, 2)), generator.standard_normal(40)
+    twice = x[:, [0, 0]]
+    with pytest.raises(InputError, match="hides the noise"):
+        NIGRegression().predict_all_prefixes(x[None], y[None])
+    model = NIGRegression().fit(x, y)
+    assert np.isfinite(model.predict(x, return_std=True)).all()
+    before = vars(model).copy()
+    for use in (model.fit, NIGRegression().fit):
+        with pytest.raises(InputError, match="combinations of others"):
+            use(twice, y)
+    assert vars(model) == before
+    same = NIGRegression().fit(1e-8 * twice, y).predict(1e-8 * twice)
+    np.testing.assert_allclose(same, NIGRegression(Lambda0=0.5).fit(1e-8 * x[:, :1], y).predict(1e-8 * x[:, :1]))
 
 
 @pytest.mark.parametrize(

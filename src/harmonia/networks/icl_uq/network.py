@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harmonia.core.errors import InputError
+from harmonia.networks.icl_uq.prior import checked_pairs
 from harmonia.parts.gpt import GPT, Cache
 
 Tokens = Literal["split", "joint"]
@@ -163,7 +164,7 @@ class InContextTransformer(
 
     def answer(self, queries: Float[Tensor, "batch queries dim"], past: Cache) -> Predicted:
         """Targets of many queries, each from what was read and not from each other, in one pass."""
-        self._check("the queries", queries, queries[..., 0])
+        checked_pairs("the queries", queries, queries[..., 0], self.config.dim)
         return self._predicted(self.backbone.ask(self._embedded(self._query(queries)), past))
 
     def ask(
@@ -176,7 +177,7 @@ class InContextTransformer(
         return self.answer(queries, self.read(xs, ys))
 
     def _tokens(self, xs: Tensor, ys: Tensor) -> Tensor:
-        self._check("the pairs", xs, ys)
+        checked_pairs("the pairs", xs, ys, self.config.dim)
         if self.config.tokens == "joint":
             pairs = torch.cat([xs, ys[..., None], torch.ones_like(ys)[..., None]], -1)
         else:
@@ -193,11 +194,3 @@ class InContextTransformer(
         out = self.read_out(outputs)
         std = F.softplus(out[..., 1]) + self.config.sigma_floor if self.config.n_out == 2 else None
         return Predicted(out[..., 0], std)
-
-    def _check(self, name: str, xs: Tensor, ys: Tensor) -> None:
-        if xs.shape[-1] != self.config.dim or xs.shape[:-1] != ys.shape:
-            got = f"shapes {tuple(xs.shape)} and {tuple(ys.shape)}"
-            mend = f"Pass [batch, length, {self.config.dim}] and [batch, length]."
-            raise InputError(f"{name} do not fit the network", got, mend)
-        if not (torch.isfinite(xs).all() and torch.isfinite(ys).all()):
-            raise InputError(f"{name} hold values that are not finite", "NaN or infinity", "Repair or drop them.")

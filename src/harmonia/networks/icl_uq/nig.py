@@ -35,7 +35,8 @@ class NIGRegression(RegressorMixin, BaseEstimator):
         n_features_in_: Number of inputs.
 
     Raises:
-        InputError: an impossible prior; in `fit` and `predict`, what scikit-learn refuses.
+        InputError: an impossible prior, or inputs that are combinations of others beside what the prior says.
+        ValueError: In `fit` and `predict`, what scikit-learn refuses.
 
     Example:
         >>> x = np.array([[1.0], [2.0], [3.0]])
@@ -54,16 +55,14 @@ class NIGRegression(RegressorMixin, BaseEstimator):
     def fit(self, X: Any, y: Any) -> NIGRegression:
         """Start from the prior and take in all pairs."""
         X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
-        self.posterior_ = self._prior(X.shape[1])
-        self.log_marginal_likelihood_ = 0.0
-        return self._absorb(X, y)
+        return self._absorb(self._prior(X.shape[1]), 0.0, X, y)
 
     def partial_fit(self, X: Any, y: Any) -> NIGRegression:
         """Take in further pairs; the result is that of one `fit` on all."""
         if not hasattr(self, "posterior_"):
             return self.fit(X, y)
         X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True, reset=False)
-        return self._absorb(X, y)
+        return self._absorb(self.posterior_, self.log_marginal_likelihood_, X, y)
 
     def predict(self, X: Any, return_std: bool = False) -> Any:
         """Mean of every row, and its standard deviation if wanted."""
@@ -99,7 +98,7 @@ class NIGRegression(RegressorMixin, BaseEstimator):
             ys: Targets, [batch, length].
 
         Raises:
-            InputError: shapes that do not fit, or values that are not finite.
+            InputError: shapes that do not fit, values that are not finite, or inputs so large that they hide the noise.
         """
         x, y = np.array(xs, dtype=np.float64), np.array(ys, dtype=np.float64)
         if x.ndim != 3 or y.shape != x.shape[:2] or not x.size:
@@ -111,20 +110,25 @@ class NIGRegression(RegressorMixin, BaseEstimator):
         return known.location.numpy(), known.variance.sqrt().numpy()
 
     def _prior(self, dim: int) -> NormalInverseGamma:
-        mean = np.broadcast_to(np.asarray(self.mu0, dtype=np.float64), (dim,)).copy()
+        mean = np.asarray(self.mu0, dtype=np.float64)
+        if mean.shape not in ((), (dim,)) or not np.isfinite(mean).all():
+            got = f"shape {mean.shape} for {dim} inputs" if mean.ndim else mean
+            raise InputError("mu0 is a number or one for each input", got, "Pass finite numbers.")
         precision = np.asarray(self.Lambda0, dtype=np.float64)
         precision = precision if precision.ndim else precision * np.eye(dim)
         if not self.a0 > 1:
             raise InputError("with a0 <= 1 the noise has no finite variance", self.a0, "Pass a larger a0.")
-        if precision.shape != (dim, dim) or not (np.linalg.eigvalsh(precision) > 0).all():
-            got = f"shape {precision.shape}"
+        fits = precision.shape == (dim, dim) and np.allclose(precision, precision.T)
+        if not (fits and (np.linalg.eigvalsh(precision) > 0).all()):
+            got = f"shape {precision.shape}{', not symmetric or not positive' if precision.shape == (dim, dim) else ''}"
             raise InputError("Lambda0 is a positive number or a positive definite matrix", got, "Pass such a one.")
         covariance = torch.from_numpy(np.linalg.inv(precision))
         shape, rate = (torch.tensor(float(value), dtype=torch.float64) for value in (self.a0, self.b0))
-        return NormalInverseGamma(torch.from_numpy(mean), covariance, shape, rate)
+        return NormalInverseGamma(torch.from_numpy(np.full(dim, mean)), covariance, shape, rate)
 
-    def _absorb(self, X: ndarray, y: ndarray) -> NIGRegression:
+    def _absorb(self, before: NormalInverseGamma, evidence: float, X: ndarray, y: ndarray) -> NIGRegression:
         x, targets = torch.from_numpy(np.array(X)), torch.from_numpy(np.array(y, dtype=np.float64))
-        self.log_marginal_likelihood_ += self.posterior_.log_evidence(x, targets).item()
-        self.posterior_ = self.posterior_.absorb(x, targets)
+        posterior = before.absorb(x, targets)
+        self.log_marginal_likelihood_ = evidence + before.log_evidence(x, targets).item()
+        self.posterior_ = posterior
         return self

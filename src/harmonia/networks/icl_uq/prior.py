@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, NamedTuple, get_args
 
 import torch
 from jaxtyping import Float
+from numpy import ndarray
 from torch import Tensor
 
 from harmonia.core.errors import InputError
@@ -44,6 +46,16 @@ class Prompts(NamedTuple):
     ys: Float[Tensor, "batch length"]
     means: Float[Tensor, "batch length"]
     sigmas: Float[Tensor, " batch"]
+
+
+def checked_pairs(name: str, xs: Tensor, ys: Tensor, dim: int | None = None) -> None:
+    """Refuse inputs and targets that do not fit each other or the number of inputs, or are not finite."""
+    if xs.shape[:-1] != ys.shape or dim not in (None, xs.shape[-1]):
+        got = f"shapes {tuple(xs.shape)} and {tuple(ys.shape)}"
+        mend = f"Pass [batch, length, {dim or 'dim'}] and [batch, length]."
+        raise InputError(f"{name} do not fit", got, mend)
+    if not (torch.isfinite(xs).all() and torch.isfinite(ys).all()):
+        raise InputError(f"{name} hold values that are not finite", "NaN or infinity", "Repair or drop them.")
 
 
 class Pool(NamedTuple):
@@ -86,7 +98,8 @@ class TaskPrior(Prior):
         drop_inputs: Whether a task uses only its first k inputs, k uniform on 1 to d, and the others are zero.
 
     Raises:
-        InputError: a distribution without a variance (a <= 1), or options that do not exist.
+        InputError: a distribution without a variance (a <= 1), a matrix that is no covariance, or options that do not
+            exist.
 
     Example:
         >>> prompts = TaskPrior(dim=8).sample(4, 101, torch.Generator().manual_seed(0))
@@ -104,7 +117,7 @@ class TaskPrior(Prior):
     precision: float = 1.0
     pool_size: int | None = None
     pool_seed: int = 0
-    covariates: Literal["normal", "scaled", "correlated"] | Covariance = "normal"
+    covariates: Literal["normal", "scaled", "correlated"] | Covariance | ndarray | Tensor = "normal"
     drop_inputs: bool = False
 
     def __post_init__(self) -> None:
@@ -125,9 +138,8 @@ class TaskPrior(Prior):
                 raise InputError(
                     "there are no such covariates", self.covariates, "Use normal, scaled, correlated or a matrix."
                 )
-        elif [len(row) for row in self.covariates] != [self.dim] * self.dim:
-            got = f"{len(self.covariates)} rows"
-            raise InputError("the covariance does not fit the inputs", got, f"Pass {self.dim} rows of {self.dim}.")
+        else:
+            object.__setattr__(self, "covariates", _covariance(self.covariates, self.dim))
 
     @property
     def shares(self) -> dict[str, float]:
@@ -140,7 +152,13 @@ class TaskPrior(Prior):
         return {name for name, share in self.shares.items() if share} == {"linear"}
 
     def belief(self) -> NormalInverseGamma:
-        """What is known of a linear task before any pair; the exact reference starts here."""
+        """What is known of a linear task before any pair; the exact reference starts here.
+
+        Raises:
+            InputError: tasks that are not all linear, whose posterior nobody knows exactly.
+        """
+        if not self.is_linear:
+            raise InputError("the exact posterior is known for linear tasks only", self.family, "Use family='linear'.")
         return NormalInverseGamma.prior(self.dim, mean=self.mean, precision=self.precision, shape=self.a, rate=self.b)
 
     def pool(self) -> Pool:
@@ -151,7 +169,11 @@ class TaskPrior(Prior):
         """
         if self.pool_size is None:
             raise InputError("the prior has infinitely many tasks", "pool_size=None", "Set pool_size.")
-        return self.linear_tasks(self.pool_size, torch.Generator().manual_seed(self.pool_seed))
+        return self._pool
+
+    @cached_property
+    def _pool(self) -> Pool:
+        return self.linear_tasks(self.pool_size or 0, torch.Generator().manual_seed(self.pool_seed))
 
     def sample(self, batch: int, length: int, generator: torch.Generator) -> Prompts:
         if self.pool_size is None:
@@ -245,9 +267,15 @@ def shifted_covariance(shift: Shift, dim: int, seed: int = 0) -> Covariance:
     return tuple(tuple(row) for row in matrix.tolist())
 
 
-def with_noise(prior: TaskPrior, a: float, b: float) -> TaskPrior:
-    """The same tasks with another prior of the noise (experiment 2's shifts)."""
-    return replace(prior, a=a, b=b)
+def _covariance(rows: Covariance | ndarray | Tensor, dim: int) -> Covariance:
+    """A matrix as tuples, which priors can be compared and stored with."""
+    matrix = tuple(tuple(map(float, row)) for row in rows)
+    if [len(row) for row in matrix] != [dim] * dim:
+        raise InputError("the covariance does not fit the inputs", f"{len(matrix)} rows", f"Pass {dim} rows of {dim}.")
+    values = torch.tensor(matrix, dtype=torch.float64)
+    if not torch.allclose(values, values.T) or torch.linalg.cholesky_ex(values).info:
+        raise InputError("covariances are symmetric and positive definite", matrix, "Pass such a matrix.")
+    return matrix
 
 
 def _relu_net(xs: Tensor, generator: torch.Generator) -> Tensor:

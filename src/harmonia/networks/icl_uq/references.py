@@ -1,6 +1,7 @@
 """What a network is compared with: the exact posterior, ridge regression and least squares, for all prefixes at once.
 
 Every function takes prompts and gives, for each t, what follows for y_t from x_t and the pairs before it, in float64.
+All refuse pairs that do not fit or are not finite with an `InputError`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from harmonia.core.errors import InputError
-from harmonia.networks.icl_uq.prior import TaskPrior
+from harmonia.networks.icl_uq.prior import TaskPrior, checked_pairs
 
 
 class Reference(NamedTuple):
@@ -24,9 +25,13 @@ class Reference(NamedTuple):
 
 
 def bayes(prior: TaskPrior, xs: Float[Tensor, "batch length dim"], ys: Float[Tensor, "batch length"]) -> Reference:
-    """Exact posterior mean and standard deviation under a prior of infinitely many linear tasks.
+    """Exact posterior mean and standard deviation under a prior of linear tasks, infinitely many whatever its pool.
 
     Student-t with 2a degrees of freedom: mean ``m . x``, variance ``b/(a-1) (1 + x . P x)`` (Sec. 2 of the paper).
+
+    Raises:
+        InputError: a prior of other than linear tasks, for which no exact answer is known, or inputs so large that they
+            hide the noise.
 
     Example:
         >>> prompts = TaskPrior(dim=8).sample(1, 3, torch.Generator().manual_seed(0))
@@ -34,6 +39,7 @@ def bayes(prior: TaskPrior, xs: Float[Tensor, "batch length dim"], ys: Float[Ten
         >>> first = prompts.xs[0, 0].double()
         >>> torch.testing.assert_close(exact.std[0, 0], (20 / 19 * (1 + first.square().sum())).sqrt())
     """
+    checked_pairs("the pairs", xs, ys, prior.dim)
     known = prior.belief().prequential(xs.double(), ys.double())
     return Reference(known.location, known.variance.sqrt())
 
@@ -51,7 +57,8 @@ class FinitePoolBayes:
             before they are normalised, so that tasks which the pairs have ruled out stay alive.
 
     Raises:
-        InputError: shapes that do not fit, or noise that is not positive.
+        InputError: shapes that do not fit, weights that are not finite, noise that is not positive, or another
+            `compat`.
 
     Example:
         >>> pool = FinitePoolBayes(torch.tensor([[1.0], [-1.0]]), torch.tensor([1.0, 1.0]))
@@ -68,11 +75,16 @@ class FinitePoolBayes:
         if self.ws.ndim != 2 or self.sigmas.shape != self.ws.shape[:1] or not (self.sigmas > 0).all():
             got = f"shapes {tuple(self.ws.shape)} and {tuple(self.sigmas.shape)}"
             raise InputError("a pool has one positive noise level for each row of weights", got, "Pass such a pool.")
+        if not torch.isfinite(self.ws).all():
+            raise InputError("a pool's weights are finite", "NaN or infinity", "Repair or drop such tasks.")
+        if self.compat not in (None, "icl-uq"):
+            raise InputError("there is no such release", self.compat, "Use compat='icl-uq' or None.")
 
     def predict_all_prefixes(
         self, xs: Float[Tensor, "batch length dim"], ys: Float[Tensor, "batch length"]
     ) -> Reference:
         """Mean and standard deviation of every target from the pairs before it."""
+        checked_pairs("the pairs", xs, ys, self.ws.shape[-1])
         fits = xs.double() @ self.ws.double().T  # batch length tasks
         sigmas = self.sigmas.double()
         density = torch.distributions.Normal(fits, sigmas).log_prob(ys.double()[..., None])
@@ -97,7 +109,13 @@ def ridge(xs: Float[Tensor, "batch length dim"], ys: Float[Tensor, "batch length
 
     With `alpha` 0: least squares, the shortest solution where there are several. Without pairs both are 0. The noise
     counts, not what is unknown of the weights, as in the official code.
+
+    Raises:
+        InputError: an `alpha` below 0.
     """
+    checked_pairs("the pairs", xs, ys)
+    if not alpha >= 0:
+        raise InputError("a penalty is not negative", alpha, "Pass alpha of 0 or more.")
     x, y = xs.double(), ys.double()
     dim = x.shape[-1]
     before = torch.arange(x.shape[1], dtype=torch.float64)

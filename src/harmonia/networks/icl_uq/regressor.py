@@ -219,7 +219,7 @@ class InContextRegressor(RegressorMixin, BaseEstimator):
         self.model_, self.prior_, self._rows = model, prior, rows
         self._x, self._y = self._units(X, y)
         generator = torch.Generator().manual_seed(int(check_random_state(self.random_state).randint(2**31)))
-        self._memory = self._read(self._x, self._y, self.members, generator)
+        self._memory = self._read(self._x, self._y, int(self.members), generator)
         self.surprise_ = surprise(prior, self._x.cpu(), self._y.cpu(), rows, generator)
         self._errors = self._left_out(generator) if self.calibrate else None
         return self
