@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-import jaxtyping
 import pytest
 import torch
 
@@ -35,14 +34,6 @@ def network(**options):
     for parameter in model.parameters():
         parameter.data += 0.2 * torch.randn(parameter.shape, generator=generator)
     return model
-
-
-@pytest.fixture
-def untyped():
-    """What a user has: annotations are not checked at run time."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def drawn(tasks=3, length=8, seed=0, prior=PRIOR):
@@ -275,6 +266,23 @@ def test_official_layouts_load(tmp_path, n_out, positions):
     ours, theirs = loaded(prompts.xs, prompts.ys), model.eval()(prompts.xs, prompts.ys)
     torch.testing.assert_close(ours.mean, theirs.mean)
     assert (ours.std is None) == (n_out == 1)
+
+
+def test_an_unused_table_of_positions_is_left_out(tmp_path):
+    """The official code may keep GPT-2's table and suppress it in the call; nothing in the file says so."""
+    model, state = official(InContextConfig(3, 6, 64, 2, 2))
+    state["_backbone.wpe.weight"] = torch.ones(12, 64)
+    path = tmp_path / "model.pt"
+    torch.save(state, path)
+    assert load_checkpoint(path).model.config.positions == "learned"
+    loaded = load_checkpoint(path, positions="none").model
+    assert loaded.config == model.config
+    prompts = drawn(prior=TaskPrior(dim=3), length=5)
+    torch.testing.assert_close(loaded(prompts.xs, prompts.ys).mean, model.eval()(prompts.xs, prompts.ys).mean)
+    _, bare = official(InContextConfig(3, 6, 64, 2, 2))
+    torch.save(bare, path)
+    with pytest.raises(WeightsError, match="wpe"):
+        load_checkpoint(path, positions="learned")
 
 
 def test_weights_go_to_disk_and_back(tmp_path):

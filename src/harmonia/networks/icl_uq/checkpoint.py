@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from torch import Tensor
 
@@ -22,6 +22,7 @@ EMBEDDED = {"tables": WEIGHTS / "tables.safetensors", "linear": WEIGHTS / "linea
 """`tables`: four inputs, for tables; `linear`: the paper's prior with two inputs."""
 
 _PUBLIC = re.compile(r"^_(read_in|backbone|read_out)\.")
+_TABLE = "backbone.wpe.weight"
 _HINTS = {"read_in": "dim or d_model", "read_out": "n_out", "wpe": "positions or context", "backbone.h": "n_layers"}
 
 
@@ -36,6 +37,7 @@ def load_checkpoint(
     source: str | Path = "embedded",
     *,
     heads: int | None = None,
+    positions: Literal["none", "learned"] | None = None,
     sha256: str | None = None,
     trust_pickle: bool = False,
 ) -> Pretrained:
@@ -43,12 +45,16 @@ def load_checkpoint(
 
     Ours carry their configuration and prior. Files of dtsip/in-context-learning (``model_<step>.pt``, or ``state.pt``
     with its ``model_state_dict``) and of TurquoiseKitty/ICL_UQ have the keys ``_read_in``, ``_backbone`` and
-    ``_read_out``; everything but the number of heads follows from their shapes.
+    ``_read_out``. Inputs, width, layers and outputs follow from their shapes; heads do not, nor whether a table of
+    positions was in use. Tokens are taken as ``split``; a network without a table as trained on 101 pairs; and our
+    1e-4 is added to deviations.
 
     Arguments:
         source: ``embedded`` (that for tables), ``embedded:linear`` (the paper's prior), a file, or
             ``hub:<owner>/<name>/<file>``.
         heads: Attention heads, of files that do not say; a head of width 32 (the official choice) unless given.
+        positions: Of files that do not say: ``none`` leaves their table out, as TurquoiseKitty/ICL_UQ does by default
+            (its GPT-2 keeps one and suppresses it in the call); ``learned`` where there is a table unless given.
         sha256: Expected checksum.
         trust_pickle: Read a file that needs unpickling of arbitrary objects. Such a file can run any program.
 
@@ -63,15 +69,25 @@ def load_checkpoint(
     path = locate(source, embedded=EMBEDDED[which or "tables"] if source == "embedded" else None, sha256=sha256)
     state = read_state_dict(path, trust_pickle=trust_pickle)
     told = read_metadata(path) if path.suffix == ".safetensors" else {}
-    return from_tensors(state, told, heads)
+    return from_tensors(state, told, heads, positions)
 
 
-def from_tensors(state: Mapping[str, Tensor], metadata: Mapping[str, str], heads: int | None = None) -> Pretrained:
+def from_tensors(
+    state: Mapping[str, Tensor],
+    metadata: Mapping[str, str],
+    heads: int | None = None,
+    positions: Literal["none", "learned"] | None = None,
+) -> Pretrained:
     """A network from named tensors and the metadata beside them, see `load_checkpoint`."""
     if any(_PUBLIC.match(key) for key in state):
         state = _ours(state)
     try:
-        config = InContextConfig.of(json.loads(metadata["config"])) if "config" in metadata else infer(state, heads)
+        if "config" in metadata:
+            config = InContextConfig.of(json.loads(metadata["config"]))
+        else:
+            config = infer(state, heads, positions)
+            if config.positions == "none":
+                state = {key: value for key, value in state.items() if key != _TABLE}
         prior = prior_of(json.loads(metadata["prior"])) if "prior" in metadata else None
     except (TypeError, json.JSONDecodeError) as error:
         raise WeightsError("the file's metadata cannot be read", error, "Fetch it again.") from error
@@ -88,22 +104,24 @@ def _ours(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return rest | {f"backbone.{key}": value for key, value in from_gpt2(backbone).items()}
 
 
-def infer(state: Mapping[str, Tensor], heads: int | None = None) -> InContextConfig:
-    """The configuration that tensors' shapes imply.
+def infer(
+    state: Mapping[str, Tensor], heads: int | None = None, positions: Literal["none", "learned"] | None = None
+) -> InContextConfig:
+    """The configuration that tensors' shapes imply, with what they do not say from the caller.
 
     Raises:
         WeightsError: they are not those of such a network.
     """
     try:
         width, dim = state["read_in.weight"].shape
-        table = state.get("backbone.wpe.weight")
+        table = state.get(_TABLE)
         return InContextConfig(
             dim=dim,
             context=len(table) // 2 if table is not None else InContextConfig.context,
             d_model=width,
             n_layers=1 + max(int(key.split(".")[2]) for key in state if key.startswith("backbone.h.")),
             n_heads=heads or max(1, width // 32),
-            positions="none" if table is None else "learned",
+            positions=positions or ("none" if table is None else "learned"),
             n_out=len(state["read_out.weight"]),
         )
     except (KeyError, ValueError) as error:
