@@ -111,7 +111,7 @@ def shift_figure(table: polars.DataFrame) -> Figure:
         for name in (NETWORK, BAYES, INFORMED):
             _draw(axis, some, name, "std")
         axis.set_ylim(bottom=0)
-        axis.set_title("Noise four times as large")
+        axis.set_title("Noise of four times the standard deviation")
         axis.set_ylabel("predicted standard deviation")
     for quantity, axis in (("mean_gap", axes[3]), ("std_gap", axes[4])):
         _draw(axis, home, NETWORK, quantity, "as trained", MUTED)

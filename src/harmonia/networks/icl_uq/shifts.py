@@ -2,7 +2,7 @@
 
 Every experiment asks for targets at all prefixes of unseen prompts and compares the network with the exact posterior
 under the prior it was trained on (what a Bayesian with its experience would say), with the posterior under the prior
-that is true now, and with ridge regression and least squares.
+that is true now, and with ridge regression and least squares. Only linear priors have an exact posterior.
 """
 
 from __future__ import annotations

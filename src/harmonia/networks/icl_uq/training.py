@@ -28,6 +28,9 @@ def gaussian_nll(
 ) -> Float[Tensor, "*shape"]:
     """``1/2 (log v + (y - m)^2 / v)`` with ``v = max(variance, 0.01)``, in nats; the constant is left out.
 
+    Below the floor the variance gets no gradient. `torch.nn.GaussianNLLLoss`, which the official code uses, has the
+    same value but passes the gradient at the floor on.
+
     Example:
         >>> one = torch.tensor(1.0)
         >>> gaussian_nll(one, one, torch.tensor(3.0)).item()

@@ -70,7 +70,7 @@ def ahead(seed: int) -> Measured:
 
 @claim(
     "Trained from scratch, it is not the Bayesian update of its prior when the noise is four times as large",
-    place="experiment 2",
+    place="experiment 2; four times the standard deviation",
     unit="share below Bayes with the training prior, after the last pair",
     better="higher",
     tier="full",
@@ -119,7 +119,7 @@ def covariate_ratio(seed: int, shift: Shift) -> Measured:
 
 @claim(
     "Training on varied covariates brings it nearer to Bayes when they are four times as large",
-    place="experiment 8, L-cov: .44, .34, .23, .27 after 20, 40, 60, 80 pairs",
+    place="experiment 8, L-cov, four times the covariance: .44, .34, .23, .27 after 20, 40, 60, 80 pairs",
     unit="distance from Bayes over that without",
     better="lower",
     tier="full",
