@@ -236,6 +236,7 @@ def _refuse_multiples(precision: Float[Tensor, "*batch dim dim"]) -> None:
     scale = precision.diagonal(dim1=-2, dim2=-1).rsqrt()
     factor, failed = torch.linalg.cholesky_ex(scale[..., None] * precision * scale[..., None, :])
     own = factor.diagonal(dim1=-2, dim2=-1).square()  # share of an input that those before it do not hold
-    if failed.any() or not (own * LOST > torch.finfo(own.dtype).eps).all():
-        mend = "Drop one of them, or bring the inputs to the prior's scale."
-        raise InputError("inputs are so nearly combinations of others that rounding hides the rest", "a copy", mend)
+    least = torch.finfo(own.dtype).eps / LOST
+    if failed.any() or not (own > least).all():
+        got, mend = f"a share below {least:.0e}", "Drop one of them, or bring the inputs to the prior's scale."
+        raise InputError("inputs are combinations of others but for what rounding hides", got, mend)
