@@ -94,6 +94,14 @@ def test_small_inputs_are_read_as_they_are():
 def test_impossible_layers():
     with pytest.raises(InputError, match="companion"):
         SSM2d(2, 2, transition="companion")
+    for options in ({"coupling": "paper"}, {"hold": "euler"}):
+        with pytest.raises(InputError, match="companion"):
+            SSM2d(2, 2, transition="companion", selective=False, **options)
+    for options in ({"transition": "scaler"}, {"coupling": "loose"}, {"hold": "foh"}):
+        with pytest.raises(InputError, match=f"{next(iter(options))}' is unknown"):
+            SSM2d(2, 2, **options)
+    with pytest.raises(InputError, match="d_state"):
+        SSM2d(2, 0)
     with pytest.raises(InputError, match="no one kernel"):
         Sweep(2, 2).kernel(2, 2)
     with pytest.raises(InputError, match="missing values"):
@@ -190,15 +198,26 @@ def test_padding_changes_no_class():
     [
         ({"d_model": 0}, "d_model"),
         ({"dropout": 1.0}, "dropout"),
-        ({"horizon": 3, "lookback": 7, "patch": 2}, "patches"),
+        ({"horizon": 3, "lookback": 7, "patch": 2}, "patches.*lookback=6 or 8"),
+        ({"transition": "scaler"}, "transition"),
+        ({"coupling": "loose"}, "coupling"),
     ],
-    ids=["width", "dropout", "patch"],
+    ids=["width", "dropout", "patch", "transition", "coupling"],
 )
 def test_impossible_shapes(options, told):
     with pytest.raises(InputError, match=told):
         ChimeraConfig(**options)
     with pytest.raises(InputError, match="unknown fields"):
         ChimeraConfig.of({"colour": 1})
+
+
+def test_a_network_comes_back_from_its_folder(tmp_path):
+    found = model(horizon=3, lookback=6, classes=2).float()
+    found.save_pretrained(tmp_path)
+    again, x = ChimeraModel.from_pretrained(tmp_path), values(2, 6, 4).float()
+    assert again.config == found.config
+    with torch.no_grad():
+        torch.testing.assert_close(again.eval().forecast(x), found.forecast(x))
 
 
 def test_every_parameter_is_in_one_group():

@@ -111,6 +111,47 @@ def test_rates_must_decay():
         selective_scan_2d(*grid)
 
 
+@pytest.mark.parametrize(
+    ("which", "value", "told"),
+    [(0, math.nan, "finite"), (0, math.inf, "finite"), (7, math.nan, "finite"), (1, -1.0, "steps"), (4, 1.5, "shares")],
+    ids=["NaN", "infinity", "weights", "steps", "shares"],
+)
+@pytest.mark.parametrize("coupling", ["stable", "paper"])
+def test_numbers_that_give_none(which, value, told, coupling):
+    grid = random_grid(1, 3, 5, 2, 2, 0)
+    if coupling == "paper":
+        grid[4:6] = [-torch.exp(each) for each in grid[4:6]]
+        told = told.replace("shares", "")  # there, any negative rate will do
+        value = -value if which == 4 else value
+    grid[which] = grid[which].clone()
+    grid[which].view(-1)[0] = value
+    if told:
+        with pytest.raises(InputError, match=told):
+            selective_scan_2d(*grid, coupling=coupling)
+    else:
+        assert torch.isfinite(selective_scan_2d(*grid, coupling=coupling)).all()
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0)], ids=["variables", "times"])
+def test_an_empty_grid_is_refused(shape):
+    with pytest.raises(InputError, match="empty"):
+        selective_scan_2d(*random_grid(1, *shape, 2, 2, 0))
+
+
+def test_the_papers_coupling_is_bounded_over_time_and_grows_with_the_variables():
+    """Both from the same steps and rates: row by row what is constant in time is multiplied."""
+
+    def peak(variables, length):
+        cell, rate = torch.ones(1, variables, length, 1, dtype=torch.float64), -torch.ones(1, 1, dtype=torch.float64)
+        return float(
+            selective_scan_2d(cell, 0.1 * cell, 0.1 * cell, *[rate] * 4, *[cell] * 4, coupling="paper").abs().max()
+        )
+
+    assert peak(3, 2000) == pytest.approx(peak(3, 1000))
+    a = math.exp(-0.1)
+    assert peak(12, 1000) / peak(11, 1000) == pytest.approx(a + a * a / (1 - a), rel=1e-3)
+
+
 def test_convolution_is_the_sum_that_defines_it():
     random = np.random.default_rng(0)
     x, kernel = random.standard_normal((2, 3, 5, 2)), random.standard_normal((3, 5, 2))

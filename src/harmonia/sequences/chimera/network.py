@@ -19,12 +19,14 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
+from huggingface_hub import PyTorchModelHubMixin
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harmonia.core.errors import InputError
 from harmonia.parts.attention import RMSNorm
+from harmonia.sequences.chimera.options import one_of, whole
 from harmonia.sequences.chimera.selective_scan import Coupling
 from harmonia.sequences.chimera.ssm import GridState, SSM2d, Transition
 
@@ -57,7 +59,7 @@ class ChimeraConfig:
             class; 0: any number of them, and which is which shows in their values and neighbours alone.
 
     Raises:
-        InputError: sizes that are not positive, or a window that is no whole number of patches.
+        InputError: sizes that are not positive, unknown choices, or a window that is no whole number of patches.
     """
 
     d_model: int = 64
@@ -68,8 +70,8 @@ class ChimeraConfig:
     dropout: float = 0.1
     bidirectional: bool = True
     selective: bool = True
-    transition: Transition = "diag"
-    coupling: Coupling = "stable"
+    transition: Any = "diag"
+    coupling: Any = "stable"
     seasonal: bool = True
     coupled: bool = True
     horizon: int = 0
@@ -80,18 +82,28 @@ class ChimeraConfig:
 
     def __post_init__(self) -> None:
         for name in ("d_model", "d_state", "n_layers", "patch", "conv", "recent"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise InputError(f"'{name}' is a whole number >= 1", repr(value), "Change it.")
+            object.__setattr__(self, name, whole(name, getattr(self, name)))
+        for name in ("horizon", "lookback", "classes", "variates"):
+            object.__setattr__(self, name, whole(name, getattr(self, name), 0))
+        one_of("transition", self.transition, Transition)
+        one_of("coupling", self.coupling, Coupling)
         if not 0 <= self.dropout < 1:
             raise InputError("'dropout' is a probability below 1", self.dropout, "Give e.g. 0.1.")
         if self.horizon and (self.lookback < self.patch or self.lookback % self.patch):
             got = f"lookback={self.lookback}, patch={self.patch}"
-            raise InputError("a window is a whole number of patches", got, "Change one of them.")
+            below = self.lookback // self.patch * self.patch
+            near = " or ".join(str(each) for each in (below, below + self.patch) if each)
+            raise InputError("a window is a whole number of patches", got, f"Use lookback={near}, or another patch.")
 
     @classmethod
-    def of(cls, described: Mapping[str, Any]) -> ChimeraConfig:
-        """From a plain mapping, as files hold it."""
+    def of(cls, described: ChimeraConfig | Mapping[str, Any]) -> ChimeraConfig:
+        """From itself, or from a plain mapping, as files hold it.
+
+        Raises:
+            InputError: fields that there are not.
+        """
+        if isinstance(described, ChimeraConfig):
+            return described
         names = {field.name for field in dataclasses.fields(cls)}
         unknown = sorted(set(described) - names)
         if unknown:
@@ -197,11 +209,17 @@ class ChimeraBlock(nn.Module):
         return slow, self.output(torch.sigmoid(self.gate(u)) * season * z)
 
 
-class ChimeraModel(nn.Module):
+class ChimeraModel(
+    nn.Module,
+    PyTorchModelHubMixin,
+    library_name="harmonia",
+    tags=["state-space-model", "time-series"],
+    paper_url="https://arxiv.org/abs/2406.04320",
+):
     """Embedding, blocks, and the heads that read forecasts, next values and classes.
 
     Arguments:
-        config: Shape.
+        config: A `ChimeraConfig`, or a mapping of its fields.
 
     Example:
         >>> model = ChimeraModel(ChimeraConfig(d_model=8, d_state=4, horizon=6, lookback=24, classes=3))
@@ -210,9 +228,9 @@ class ChimeraModel(nn.Module):
         (torch.Size([2, 6, 5]), torch.Size([2, 3]), torch.Size([2, 24, 5]))
     """
 
-    def __init__(self, config: ChimeraConfig) -> None:
+    def __init__(self, config: ChimeraConfig | Mapping[str, Any]) -> None:
         super().__init__()
-        self.config = config
+        self.config = config = ChimeraConfig.of(config)
         self.embed = nn.Linear(config.patch, config.d_model)
         if config.variates:  # a bias of each variable's own, which starts where that of all does
             bound = config.patch**-0.5

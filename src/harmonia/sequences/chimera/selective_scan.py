@@ -6,8 +6,9 @@ Two states a cell, h1 along time and h2 across variables, as the method's summar
     h2[v, t] = a3 h1[v-1, t] + a4 h2[v-1, t] + b2 x[v, t]        y[v, t] = C1 h1[v, t] + C2 h2[v, t]
 
 with steps Delta that depend on the input: ``a1 = exp(Delta_t A1)``, ``a4 = exp(Delta_v A4)``. The paper's couplings
-``exp(Delta_t A2)`` and ``exp(Delta_v A3)`` stand near 1 for small steps, beside an a1 and a4 near 1: the pair then
-grows without bound. Ours are shares of what the state lets go::
+``exp(Delta_t A2)`` and ``exp(Delta_v A3)`` stand near 1 for small steps, beside an a1 and a4 near 1. What is constant
+in time then enters the next variable ``a4 + a3 a2 / (1 - a1)`` times: over time the states of a given number of
+variables stay bounded, but with that number they grow exponentially. Ours are shares of what the state lets go::
 
     a2 = alpha2 (1 - a1),   a3 = alpha3 (1 - a4),   |alpha| < 1
 
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -27,6 +28,7 @@ from torch import Tensor
 
 from harmonia.core.errors import InputError
 from harmonia.parts.recurrence import GridRow, GridStates, grid_scan
+from harmonia.sequences.chimera.options import one_of
 
 Coupling = Literal["stable", "paper"]
 Hold = Literal["zoh", "euler"]
@@ -144,12 +146,13 @@ def selective_scan_2d(
         A4: Rates across variables, negative.
         B1, B2: Weights of the input.
         C1, C2: Weights of the states.
-        coupling: ``stable``, bounded whatever the input; ``paper`` can grow without bound.
+        coupling: ``stable``, bounded whatever the steps; ``paper`` can grow exponentially with the variables.
         hold: ``zoh``, exact for inputs held between samples; ``euler``, as Mamba does.
         outer: Which axis is looped over, the other is scanned; the shorter one unless given. The result is the same.
 
     Raises:
-        InputError: an unknown option, rates that are not negative, or results that are not finite.
+        InputError: an unknown option, an empty grid, rates that are not negative, negative steps, shares above 1, or
+            results that are not finite.
 
     Example:
         >>> cell = torch.ones(1, 2, 3, 1)
@@ -160,10 +163,15 @@ def selective_scan_2d(
                 [0.6321, 0.8647, 0.9502]])
     """
     for name, value, kind in (("coupling", coupling, Coupling), ("hold", hold, Hold), ("outer", outer, Outer)):
-        if value not in get_args(kind):
-            raise InputError(f"'{name}' is unknown", repr(value), f"Use one of {', '.join(get_args(kind))}.")
+        one_of(name, value, kind)
+    if 0 in x.shape[1:3]:
+        raise InputError("the grid is empty", tuple(x.shape), "Pass a variable and a time at least.")
     if not bool((A1 < 0).all() and (A4 < 0).all()):
         raise InputError("the rates A1 and A4 are negative", "one that is not", "Pass -exp(...).")
+    if bool((delta_t < 0).any() or (delta_v < 0).any()):
+        raise InputError("steps are not negative", "one that is", "Pass softplus(...).")
+    if coupling == "stable" and not bool((A2.abs() <= 1).all() and (A3.abs() <= 1).all()):
+        raise InputError("the shares A2 and A3 lie in [-1, 1]", "one that does not", "Pass tanh(...).")
     grid, rates = [x, delta_t, delta_v, B1, B2, C1, C2], [A1.T, A2.T, A3.T, A4.T]
     inner = [each.permute(1, 3, 2, 0).contiguous() for each in grid]
     cells = Cells(*inner[:3], *rates, *inner[3:])
@@ -173,9 +181,11 @@ def selective_scan_2d(
         y = cells.run(coupling, hold)
     else:
         y = _Tiled.apply(coupling, hold, *cells.tensors())
-    if coupling == "paper" and not bool(torch.isfinite(y).all()):
-        mend = "Use coupling='stable', or smaller steps."
-        raise InputError("the coupled recurrence grew beyond all numbers", "coupling='paper'", mend)
+    if not bool(torch.isfinite(y).all()):
+        if coupling == "paper" and all(bool(torch.isfinite(each).all()) for each in grid):
+            mend = "Use coupling='stable', or fewer variables."
+            raise InputError("the coupled recurrence grew beyond all numbers", "coupling='paper'", mend)
+        raise InputError("the scan gave no finite numbers", "NaN or infinity", "Pass finite inputs, steps and weights.")
     return (y.transpose(0, 2) if turn else y).permute(3, 0, 2, 1)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from harmonia.core.errors import InputError
 from harmonia.parts.recurrence import GridStates, grid_scan
 from harmonia.sequences.chimera.impulse import companion, companion_scan, convolve_2d
+from harmonia.sequences.chimera.options import one_of, whole
 from harmonia.sequences.chimera.selective_scan import Cells, Coupling, Hold, selective_scan_2d
 
 Transition = Literal["diag", "scalar", "companion"]
@@ -37,14 +38,14 @@ class Sweep(nn.Module):
         step_v: Range of initial steps across variables.
         selective: Whether steps and weights depend on the input.
         transition: ``diag`` (2-D Mamba), ``scalar`` (2-D Mamba-2: one rate for all states of a channel), or
-            ``companion`` along time (autoregressions; not selective).
+            ``companion`` along time (autoregressions; not selective, stable coupling and exact hold only).
         coupling: See `selective_scan_2d`.
         hold: Likewise.
         bounded: Whether steps and weights read ``x / sqrt(1 + mean(x^2))`` instead of x. Outputs then grow like their
             input, no more like its cube, which heads behind one another would raise to the ninth power and beyond.
 
     Raises:
-        InputError: a companion matrix that should depend on the input.
+        InputError: an unknown choice, or a companion matrix with options that it does not have.
     """
 
     def __init__(
@@ -55,16 +56,20 @@ class Sweep(nn.Module):
         step_v: tuple[float, float] = (1e-1, 1.0),
         *,
         selective: bool = True,
-        transition: Transition = "diag",
-        coupling: Coupling = "stable",
-        hold: Hold = "zoh",
+        transition: Any = "diag",
+        coupling: Any = "stable",
+        hold: Any = "zoh",
         bounded: bool = False,
     ) -> None:
         super().__init__()
-        if transition == "companion" and selective:
-            raise InputError(
-                "a companion matrix does not depend on the input", "selective=True", "Use selective=False."
-            )
+        d_model, d_state = whole("d_model", d_model), whole("d_state", d_state)
+        for name, value, kind in (("transition", transition, Transition), ("coupling", coupling, Coupling)):
+            one_of(name, value, kind)
+        one_of("hold", hold, Hold)
+        if transition == "companion" and (selective or coupling != "stable" or hold != "zoh"):
+            got = f"selective={selective}, coupling={coupling!r}, hold={hold!r}"
+            mend = "Use selective=False, coupling='stable', hold='zoh'."
+            raise InputError("a companion matrix is constant along time", got, mend)
         self.d_state, self.selective, self.transition = d_state, selective, transition
         self.coupling, self.hold, self.bounded = coupling, hold, bounded
         rates = 1 if transition == "scalar" else d_state
