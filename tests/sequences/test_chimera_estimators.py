@@ -16,6 +16,8 @@ from harmonia.sequences.chimera import ChimeraAnomalyDetector, ChimeraClassifier
 from harmonia.sequences.chimera.comparison import compare
 from harmonia.sequences.chimera.data import Observed, seriation
 from harmonia.sequences.chimera.detection_scores import softened
+from harmonia.sequences.chimera.late import Late
+from harmonia.sequences.chimera.scale import Scale
 
 TINY = {"d_model": 6, "d_state": 3, "n_layers": 1, "device": "cpu"}
 QUICK = {**TINY, "dropout": 0.0, "patch": 2, "steps": 12, "batch_size": 8}
@@ -96,6 +98,92 @@ def test_names_are_kept_and_put_in_order(forecaster):
         forecaster.predict(Series(waves(), ("a", "b", "d")))
 
 
+def test_influence_and_scores_go_by_name(forecaster, detector):
+    columns = {"value_1": 0, "value_2": 1, "value_3": 2}
+    moved = polars.DataFrame({name: waves()[:, columns[name]] for name in ("value_3", "value_1", "value_2")})
+    np.testing.assert_allclose(detector.score_samples(moved), detector.score_samples(waves()))
+    others = polars.DataFrame(waves(), schema=["x", "y", "z"])
+    for read in (detector.predict, forecaster.variate_influence):
+        with pytest.raises(InputError, match="not those of the fit"):
+            read(others)
+    moved = polars.DataFrame(dict(zip("cab", waves().T[[2, 0, 1]])))
+    np.testing.assert_allclose(forecaster.variate_influence(moved), forecaster.variate_influence(waves()))
+    moved = Series(waves()[:, [2, 0, 1]], ("c", "a", "b"))
+    np.testing.assert_allclose(forecaster.predict(moved), forecaster.predict(waves()))
+
+
+def dated(days):
+    """Waves with a date a row, in the order of the given days."""
+    dates = np.datetime64("2024-01-01", "D") + np.asarray(days)
+    return polars.DataFrame({"day": dates} | dict(zip("abc", waves()[np.asarray(days) % 160].T)))
+
+
+def test_rows_are_read_in_order_of_time(forecaster):
+    shuffled = np.random.default_rng(0).permutation(160)
+    for days in (shuffled, np.arange(160)[::-1]):
+        np.testing.assert_allclose(forecaster.predict(dated(days)), forecaster.predict(waves()))
+
+
+def test_uneven_times_are_refused(forecaster):
+    gap = dated(np.delete(np.arange(160), 40))
+    for read in (ChimeraForecaster(4, 16, **QUICK).fit, forecaster.predict, forecaster.variate_influence):
+        with pytest.raises(InputError, match="evenly spaced"):
+            read(gap)
+
+
+def test_series_that_are_too_short_teach_nothing(forecaster):
+    names = ("a", "b", "c")
+    for gaps in ({}, {"nan": "mask"}):
+        options = {**QUICK, "steps": 3, **gaps}
+        alone = ChimeraForecaster(4, 16, **options).fit(Series(waves(), names))
+        both = ChimeraForecaster(4, 16, **options).fit([Series(waves()[:10], names), Series(waves(), names)])
+        np.testing.assert_allclose(both.predict(waves()), alone.predict(waves()))
+    with pytest.raises(InputError, match="not those of the fit"):
+        ChimeraForecaster(4, 16, **QUICK).fit([Series(waves(), names), Series(waves(), ("a", "b", "d"))])
+
+
+@pytest.mark.parametrize(
+    ("length", "horizon", "lookback"), [(144, 24, 48), (150, 24, 48), (80, 14, 24), (120, 24, 24), (60, 20, 40)]
+)
+@pytest.mark.parametrize("normalise", ["auto", "series"])
+def test_horizons_longer_than_the_part_kept_apart(length, horizon, lookback, normalise):
+    options = {**QUICK, "steps": 2, "normalise": normalise}
+    model = ChimeraForecaster(horizon, lookback, **options).fit(waves(length))
+    assert np.isfinite(model.predict(waves(length))).all()
+    late = Late([Series(waves(length))], lookback, horizon)
+    assert late.windows().tolist()
+
+
+def test_what_no_window_saw_is_at_its_mean():
+    model = ChimeraForecaster(4, 16, **QUICK, nan="mask", normalise="window").fit(waves())
+    values = waves()
+    values[-16:, 1] = np.nan
+    assert np.abs(model.predict(values)[:, 1] - 10).max() < 1
+
+
+@pytest.mark.parametrize("size", [1e-8, 1e8])
+def test_intervals_outlive_the_file_in_any_unit(size, tmp_path):
+    model = ChimeraForecaster(4, 16, **{**QUICK, "steps": 2}).fit(size * waves())
+    again = ChimeraForecaster.load(model.save(tmp_path / "model.safetensors"))
+    window, levels = size * waves()[None, -16:], np.array([0.05, 0.95])
+    low, high = again.forecast(window).quantile(levels)
+    np.testing.assert_allclose((low, high), model.forecast(window).quantile(levels), rtol=1e-5)
+    assert (high > low).all()
+
+
+@pytest.mark.parametrize("level", [0.1, 0.3, 7.0])
+def test_a_constant_whose_mean_rounds_is_a_constant(level):
+    values = waves()
+    values[:, 2] = level
+    later = values.copy()
+    later[100:, 2] += 1e-9
+    detector = ChimeraAnomalyDetector(**TINY, lookback=8, steps=2).fit(values)
+    assert detector.spread_[2] == 1
+    np.testing.assert_allclose(detector.score_samples(later), detector.score_samples(values), rtol=1e-3)
+    scale = Scale.of([Series(values)], "series", Late([Series(values)], 8, 2))
+    assert scale.spread[2] == 1
+
+
 def test_data_frames_of_pandas_bring_their_dates():
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(waves(40), columns=["a", "b", "c"], index=pandas.date_range("2024-01-01", periods=40))
@@ -149,8 +237,23 @@ def test_a_forecaster_comes_back_from_its_file(forecaster, tmp_path):
         (lambda: ChimeraForecaster(4, 16).fit([["a", "b"]]), "numbers"),
         (lambda: ChimeraForecaster(4, 16).fit(np.zeros((0, 2))), "shape"),
         (lambda: ChimeraForecaster(4, 16).predict(np.zeros((16, 2))), "knows nothing yet"),
+        (lambda: ChimeraForecaster(4, 16).variate_influence(np.zeros((16, 2))), "knows nothing yet"),
+        (lambda: ChimeraForecaster(4, 16).checkpoint(), "knows nothing yet"),
+        (lambda: ChimeraForecaster(4, 77), "lookback=75 or 78"),
+        (lambda: ChimeraForecaster(4, 16, patch=0), "patch"),
+        (lambda: ChimeraForecaster(4, 16, transition="scaler"), "transition"),
+        (lambda: ChimeraForecaster(4, 16, batch_size=0), "batch_size"),
+        (lambda: ChimeraForecaster(4, 16, learning_rate=-1.0), "learning_rate"),
+        (lambda: ChimeraForecaster(4, 16, weight_decay=-1.0), "weight_decay"),
+        (lambda: ChimeraForecaster(4, 16, steps=0), "steps"),
+        (lambda: ChimeraForecaster(4, 16, **QUICK).fit(1e300 * waves()), "too large"),
+        (lambda: ChimeraAnomalyDetector(batch_size=0), "batch_size"),
+        (lambda: ChimeraAnomalyDetector(learning_rate=np.nan), "learning_rate"),
+        (lambda: ChimeraAnomalyDetector(lookback=1), "lookback"),
+        (lambda: ChimeraClassifier(**TINY, learning_rate=None).fit(*tones()), "learning_rate"),
+        (lambda: ChimeraClassifier(**TINY, transition="scaler").fit(*tones()), "transition"),
+        (lambda: ChimeraClassifier(**TINY, patch=0).fit(*tones()), "patch"),
     ],
-    ids=["horizon", "mode", "gaps", "short", "words", "empty", "unfitted"],
 )
 def test_bad_input(make, told):
     with pytest.raises(InputError, match=told):
@@ -164,6 +267,16 @@ def test_windows_and_horizons_that_do_not_fit(forecaster):
         forecaster.predict(waves()[:, :2])
     with pytest.raises(InputError, match="1 to 4 steps"):
         forecaster.predict(waves(), horizon=5)
+    with pytest.raises(InputError, match="horizon"):
+        forecaster.predict(waves(), horizon=2.5)
+
+
+def test_gaps_in_a_window_are_refused_in_every_way_in(forecaster):
+    window = waves()[-16:]
+    window[3, 1] = np.nan
+    for read in (forecaster.forecast, forecaster.point):
+        with pytest.raises(InputError, match="not finite"):
+            read(window[None])
 
 
 def test_constant_variables_are_no_trouble():
@@ -230,6 +343,13 @@ def test_classes_of_sequences_of_many_lengths_and_their_file(tmp_path):
         ChimeraClassifier(**TINY, epochs=0).fit(X, y)
 
 
+def test_whole_numbers_of_numpy_are_whole_numbers(tmp_path):
+    X, y = tones()
+    model = ChimeraClassifier(**{**TINY, "d_model": np.int64(6)}, epochs=np.int32(1)).fit(X, y)
+    again = ChimeraClassifier.load(model.save(tmp_path / "model.safetensors"))
+    np.testing.assert_allclose(again.predict_proba(X), model.predict_proba(X), atol=1e-6)
+
+
 # ------------------------------------------------------------------------------------------------------ anomalies
 
 
@@ -271,6 +391,8 @@ def test_a_detector_comes_back_from_its_file(detector, tmp_path):
 def test_bad_rows(detector):
     with pytest.raises(InputError, match="3 finite values"):
         detector.partial_update([1.0, np.nan, 2.0])
+    with pytest.raises(InputError, match="3 finite values"):
+        detector.partial_update(["a", "b", "c"])
     with pytest.raises(InputError, match="3 variables"):
         detector.score_samples(waves()[:, :2])
     with pytest.raises(InputError, match="knows nothing"):
@@ -302,6 +424,10 @@ def test_point_adjustment_praises_chance_and_the_volumes_do_not():
     assert perfect.vus_roc > 0.97
     with pytest.raises(InputError, match="some moments"):
         anomaly_scores(np.zeros(5, bool), np.zeros(5), 0.5)
+    with pytest.raises(InputError, match="finite"):
+        anomaly_scores(labels, np.where(labels, np.nan, 0.0), 0.5)
+    with pytest.raises(InputError, match="buffer"):
+        anomaly_scores(labels, 1.0 * labels, 0.5, buffer=-1)
 
 
 def test_ramps():

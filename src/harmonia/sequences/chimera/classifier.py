@@ -24,6 +24,7 @@ from harmonia.core.weights import Checkpoint, write_safetensors
 from harmonia.parts.sequences import Scaler, SequenceInput, Sequences, class_index, listed_classes
 from harmonia.sequences.chimera.fitting import fit_model, new_model, pack, unpack
 from harmonia.sequences.chimera.network import ChimeraConfig, ChimeraModel
+from harmonia.sequences.chimera.options import check_training, whole
 
 STEPS = 64
 """Steps of the grid that the longest sequence is cut into at most, where the patch is not given."""
@@ -118,18 +119,18 @@ class ChimeraClassifier(ClassifierMixin, SequenceInput, BaseEstimator):
         Raises:
             InputError: sequences that are not finite or fit nowhere, fewer than two classes, impossible options.
         """
+        width, state, layers, epochs = (
+            whole(name, getattr(self, name)) for name in ("d_model", "d_state", "n_layers", "epochs")
+        )
+        check_training(self.batch_size, self.learning_rate, self.weight_decay)
         sequences = self._read(X, reset=True)
         self.classes_, targets, self.several_ = _targets(y, len(sequences))
-        for name in ("epochs", "batch_size"):
-            value = getattr(self, name)
-            if not isinstance(value, (int, np.integer)) or value < 1:
-                raise InputError(f"'{name}' is a whole number >= 1", repr(value), "Change it.")
         longest = sequences.values.shape[1]
         config = ChimeraConfig(
-            d_model=self.d_model,
-            d_state=self.d_state,
-            n_layers=self.n_layers,
-            patch=math.ceil(longest / STEPS) if self.patch is None else self.patch,
+            d_model=width,
+            d_state=state,
+            n_layers=layers,
+            patch=math.ceil(longest / STEPS) if self.patch is None else whole("patch", self.patch),
             dropout=self.dropout,
             transition=self.transition,
             coupled=self.coupled,
@@ -155,7 +156,7 @@ class ChimeraClassifier(ClassifierMixin, SequenceInput, BaseEstimator):
             new_model(config, seed),
             draw,
             loss,
-            steps=self.epochs * math.ceil(len(values) / self.batch_size),
+            steps=epochs * math.ceil(len(values) / self.batch_size),
             learning_rate=float(self.learning_rate),
             weight_decay=float(self.weight_decay),
             seed=seed,

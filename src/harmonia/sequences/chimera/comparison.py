@@ -10,6 +10,7 @@ import polars
 from harmonia.core.progress import track
 from harmonia.media import Series
 from harmonia.parts.forecasting import Forecaster, Scores, baselines, mase_scale, origins, rolling, targets
+from harmonia.parts.spread import spread_of
 
 
 def compare(
@@ -42,8 +43,7 @@ def compare(
     every = origins(len(whole), len(past), horizon)
     at = every[np.unique(np.linspace(0, len(every) - 1, min(count, len(every))).astype(np.int64))]
     observed = targets(whole, at, horizon)
-    spread = past.values.std(0)
-    spread = np.where(spread > 0, spread, 1.0)
+    spread = spread_of(past.values)
     scale = mase_scale(past.values, min(season, len(past) - 1))
     varied = np.isfinite(scale)
     rows = []

@@ -13,6 +13,7 @@ from numpy import ndarray
 
 from harmonia.core.errors import InputError
 from harmonia.media import Series, Table
+from harmonia.parts.spread import spread_of
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,42 @@ class Observed:
                 values[:, column] = np.interp(rows, rows[there], values[there, column])
         return cls(Series(values, names, index), seen)
 
+    @classmethod
+    def again(cls, data: Any, names: Sequence[str], *, gaps: bool = False) -> Observed:
+        """Read more data for what was fitted to variables of these names.
+
+        Columns with names are put in the order of `names`, others are left out; an array has as many columns.
+
+        Raises:
+            InputError: what `of` raises, or other variables.
+
+        Example:
+            >>> frame = polars.DataFrame({"b": [1.0, 2.0], "a": [3.0, 4.0]})
+            >>> Observed.again(frame, ("a", "b")).series.values.tolist()
+            [[3.0, 1.0], [4.0, 2.0]]
+        """
+        read = cls.of(data, gaps=gaps)
+        found = list(read.series.names)
+        if not isinstance(data, Series) and not hasattr(data, "columns"):
+            if len(found) != len(names):
+                raise InputError(f"the fit was to {len(names)} variables", f"{len(found)} variables", "Pass the same.")
+            return read
+        if not set(names) <= set(found):
+            mend = f"Pass {', '.join(names)}."
+            raise InputError("the variables are not those of the fit", ", ".join(found), mend)
+        order = [found.index(name) for name in names]
+        return cls(Series(read.series.values[:, order], names, read.series.times), read.seen[:, order])
+
+    def evenly(self) -> Observed:
+        """Itself.
+
+        Raises:
+            InputError: times that are not evenly spaced; it names the first.
+        """
+        if len(self.series) > 1:
+            _ = self.series.step  # measuring it refuses others
+        return self
+
 
 def _frame(data: Any) -> tuple[Sequence[str], ndarray | None, Any]:
     """Names, times and values of a data frame."""
@@ -93,8 +130,7 @@ def seriation(values: Float64[ndarray, "time variables"]) -> Int64[ndarray, " va
     count = values.shape[1]
     if count < 3:
         return np.arange(count)
-    spread = values.std(0)
-    scaled = (values - values.mean(0)) / np.where(spread > 0, spread, 1.0)
+    scaled = (values - values.mean(0)) / spread_of(values)
     tie = np.abs(scaled.T @ scaled) / len(values)
     laplacian = np.diag(tie.sum(1)) - tie
     vector = np.linalg.eigh(laplacian)[1][:, 1]

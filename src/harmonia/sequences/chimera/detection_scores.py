@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Float64
 from numpy import ndarray
 
 from harmonia.core.errors import InputError
+from harmonia.sequences.chimera.options import whole
 
 
 class AnomalyScores(NamedTuple):
@@ -46,7 +47,7 @@ def anomaly_scores(
         buffer: Largest width of the ramps at both ends of an event, for the volumes.
 
     Raises:
-        InputError: other lengths, or labels that are all alike.
+        InputError: other lengths, labels that are all alike, scores that are not finite, or a negative buffer.
 
     Example:
         >>> labels = np.zeros(100, bool)
@@ -60,6 +61,9 @@ def anomaly_scores(
     if labels.shape != scores.shape or labels.all() or not labels.any():
         got = f"{labels.sum()} of {labels.size}, {scores.size} scores"
         raise InputError("some moments are anomalies, some are not, and each has a score", got, "Pass such labels.")
+    if not np.isfinite(scores).all() or not np.isfinite(threshold):
+        raise InputError("scores and their threshold are finite", "NaN or infinity", "Drop such moments.")
+    buffer = whole("buffer", buffer, 0)
     flags = scores > threshold
     adjusted = flags.copy()
     for start, end in events(labels):

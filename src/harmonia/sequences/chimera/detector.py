@@ -14,9 +14,11 @@ from torch import Tensor
 from harmonia.core.errors import InputError
 from harmonia.core.weights import Checkpoint, write_safetensors
 from harmonia.parts.forecasting import Windows
+from harmonia.parts.spread import spread_of
 from harmonia.sequences.chimera.data import Observed
 from harmonia.sequences.chimera.fitting import fit_model, new_model, pack, unpack
 from harmonia.sequences.chimera.network import BlockState, ChimeraConfig, ChimeraModel
+from harmonia.sequences.chimera.options import check_training, whole
 
 
 class ChimeraAnomalyDetector:
@@ -25,7 +27,8 @@ class ChimeraAnomalyDetector:
     The paper scores by reconstruction. A causal layer with a direct term reconstructs its own input without learning
     anything, so the error here is that of predicting the next value, and no score sees the future. It is divided by
     its spread in training, variable by variable, squared, and averaged over variables. The threshold is a quantile of
-    the scores of the series that was fitted.
+    the scores of the series that was fitted: a share of ``1 - quantile`` of that series lies above it, be it as quiet
+    as a constant.
 
     Arguments:
         lookback: Length of the windows in training; what is remembered later may be longer.
@@ -71,9 +74,10 @@ class ChimeraAnomalyDetector:
         device: str = "auto",
         random_state: int = 0,
     ) -> None:
-        if lookback < 2 or not 0 < quantile < 1:
-            got = f"lookback={lookback}, quantile={quantile}"
-            raise InputError("a window has two rows at least, a quantile lies inside of (0, 1)", got, "Change it.")
+        lookback, steps = whole("lookback", lookback, 2), whole("steps", steps)
+        if not 0 < quantile < 1:
+            raise InputError("'quantile' lies inside of (0, 1)", quantile, "Give e.g. 0.99.")
+        check_training(batch_size, learning_rate, weight_decay)
         self.config = ChimeraConfig(
             d_model=d_model, d_state=d_state, n_layers=n_layers, dropout=0.0, coupled=coupled, lookback=lookback
         )
@@ -89,9 +93,8 @@ class ChimeraAnomalyDetector:
         """
         read = Observed.of(series).series
         windows = Windows([read], self.lookback, 1)
+        self.spread_, self.mean_ = spread_of(read.values), read.values.mean(0)
         self.names_ = tuple(read.names)
-        spread = read.values.std(0)
-        self.mean_, self.spread_ = read.values.mean(0), np.where(spread > 0, spread, 1.0)
 
         def draw(generator: torch.Generator) -> tuple[Tensor, ...]:
             past, future, _ = windows.draw(self.batch_size, generator)
@@ -120,7 +123,14 @@ class ChimeraAnomalyDetector:
         return self
 
     def score_samples(self, series: Any) -> Float64[ndarray, " time"]:
-        """The score of every moment: about 1 where nothing is unusual."""
+        """The score of every moment: about 1 where nothing is unusual.
+
+        Arguments:
+            series: Anything that `fit` takes; the columns of a data frame are put in the fitted order.
+
+        Raises:
+            InputError: other variables, or values that are not finite.
+        """
         return self._score(self._errors(self._read(series)))
 
     def variable_scores(self, series: Any) -> Float64[ndarray, "time variables"]:
@@ -148,9 +158,12 @@ class ChimeraAnomalyDetector:
             InputError: another number of variables, or a value that is not finite.
         """
         self._fitted()
-        now = np.asarray(row, dtype=np.float64)
+        try:
+            now = np.asarray(row, dtype=np.float64)
+        except (TypeError, ValueError):
+            now = np.array(np.nan)
         if now.shape != self.mean_.shape or not np.isfinite(now).all():
-            raise InputError(f"a row has {len(self.mean_)} finite values", now, "Pass one for each variable.")
+            raise InputError(f"a row has {len(self.mean_)} finite values", row, "Pass one for each variable.")
         scaled = self._scaled(torch.from_numpy(now)[None, None])
         with torch.no_grad():
             error = scaled if self._expected is None else scaled - self._expected
@@ -177,11 +190,7 @@ class ChimeraAnomalyDetector:
 
     def _read(self, series: Any) -> ndarray:
         self._fitted()
-        read = Observed.of(series).series
-        if read.values.shape[1] != len(self.names_):
-            got = f"{read.values.shape[1]} variables"
-            raise InputError(f"this detector was fitted to {len(self.names_)} variables", got, "Pass the same.")
-        return read.values
+        return Observed.again(series, self.names_).series.values
 
     def _fitted(self) -> None:
         if not hasattr(self, "threshold_"):

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from harmonia.sequences.chimera.data import Observed, seriation
 from harmonia.sequences.chimera.fitting import fit_model, new_model, pack, unpack
 from harmonia.sequences.chimera.late import Late
 from harmonia.sequences.chimera.network import ChimeraConfig, ChimeraModel
+from harmonia.sequences.chimera.options import check_training, one_of, whole
 from harmonia.sequences.chimera.scale import Normalise, Scale
 
 Mode = Literal["direct", "closed_loop"]
@@ -32,6 +33,17 @@ Order = Literal["given", "correlation"]
 
 STEPS = 24
 """Steps of the grid that a window is cut into, roughly, where the patch is not given."""
+
+
+def whole_patches(rows: int, patch: int | None = None) -> tuple[int, int]:
+    """A patch for windows of about so many rows, and the shortest window of whole patches that is no shorter.
+
+    Example:
+        >>> whole_patches(77), whole_patches(77, 7)
+        ((3, 78), (7, 77))
+    """
+    patch = max(1, round(rows / STEPS)) if patch is None else patch
+    return patch, -(-rows // patch) * patch
 
 
 class Parts(NamedTuple):
@@ -63,7 +75,7 @@ class ChimeraForecaster(PointForecaster):
 
     Arguments:
         horizon: Steps to predict.
-        lookback: Length of the window; by default four horizons, at least 48.
+        lookback: Length of the window, a whole number of patches; by default four horizons, at least 48.
         mode: ``direct``: all steps at once. ``closed_loop``: one patch at a time, fed back as the next input; the
             horizon may then be longer than in training (`predict`).
         d_model: Channels.
@@ -122,7 +134,7 @@ class ChimeraForecaster(PointForecaster):
         coupled: bool = True,
         seasonal: bool = True,
         variate_embedding: bool = False,
-        transition: Literal["diag", "scalar"] = "diag",
+        transition: Any = "diag",
         normalise: Any = "auto",
         variable_order: Any = "given",
         nan: Any = "raise",
@@ -134,22 +146,22 @@ class ChimeraForecaster(PointForecaster):
         device: str = "auto",
         random_state: int = 0,
     ) -> None:
-        if horizon < 1 or (lookback is not None and lookback < 2):
-            raise InputError("a forecast has a horizon and a window", (horizon, lookback), "Give 1 or more, 2 or more.")
+        horizon, draws, steps = whole("horizon", horizon), whole("draws", draws), whole("steps", steps)
+        patch = None if patch is None else whole("patch", patch)
+        check_training(batch_size, learning_rate, weight_decay)
         given = (("mode", mode, Mode), ("normalise", normalise, Normalise), ("nan", nan, Gaps))
         for name, value, kind in (*given, ("variable_order", variable_order, Order)):
-            if value not in get_args(kind):
-                raise InputError(f"'{name}' is unknown", repr(value), f"Use one of {', '.join(get_args(kind))}.")
+            one_of(name, value, kind)
         if nan == "mask" and mode == "closed_loop":
             raise InputError("the closed loop needs a whole window", "nan='mask'", "Use mode='direct'.")
-        wanted = max(48, 4 * horizon) if lookback is None else lookback
-        patch = max(1, round(wanted / STEPS)) if patch is None else patch
-        self.horizon, self.lookback = horizon, -(-wanted // patch) * patch
+        if lookback is None:
+            patch, lookback = whole_patches(max(48, 4 * horizon), patch)
+        self.horizon, self.lookback = horizon, whole("lookback", lookback, 2)
         self.config = ChimeraConfig(
             d_model=d_model,
             d_state=d_state,
             n_layers=n_layers,
-            patch=patch,
+            patch=whole_patches(self.lookback)[0] if patch is None else patch,
             dropout=dropout,
             coupled=coupled,
             seasonal=seasonal,
@@ -168,23 +180,28 @@ class ChimeraForecaster(PointForecaster):
         """Learn from a series (see `Observed.of` for what may stand for one), or several with the same variables.
 
         Raises:
-            InputError: series that are too short, differ in their variables, or have gaps that were not allowed.
+            InputError: no series that is long enough, other variables in one than in the first, times that are not
+                evenly spaced, or gaps that were not allowed.
         """
         several = isinstance(series, (list, tuple)) and all(isinstance(each, Series) for each in series)
-        read = [Observed.of(each, gaps=self.nan == "mask") for each in (series if several else [series])]
-        self._seen = [each.seen for each in read]
-        super().fit([each.series for each in read])
+        read: list[Observed] = []
+        for each in series if several else [series]:
+            read.append(self._observed(each, read[0].series.names if read else None))
+        # Too short ones teach nothing; where there are no others, the base class says so.
+        usable = [each for each in read if len(each.series) >= self.lookback + self.horizon]
+        self._seen = [each.seen for each in usable]
+        super().fit([each.series for each in usable or read])
         del self._seen
         return self
 
     def learn(self, series: Sequence[Series]) -> None:
         """Solve the linear part, train the network on what it leaves, and weigh the heads by windows kept apart."""
-        self.names_ = tuple(series[0].names)
         together = np.concatenate([each.values for each in series])
-        self.order_ = np.arange(together.shape[1]) if self.variable_order == "given" else seriation(together)
+        order = np.arange(together.shape[1]) if self.variable_order == "given" else seriation(together)
         late = Late(series, self.lookback, self.horizon)
         apart = self.mode == "direct" and late.leaves(2)
-        self.scale_ = Scale.of(series, self.normalise, late).ordered(self.order_)
+        scale = Scale.of(series, self.normalise, late).ordered(order)
+        self.names_, self.order_, self.scale_ = tuple(series[0].names), order, scale
         variates = len(self.names_) if self.variate_embedding else 0
         model = new_model(replace(self.config, variates=variates), self.random_state)
         self._solve_linear(model, late.early(series) if apart else series)
@@ -267,21 +284,21 @@ class ChimeraForecaster(PointForecaster):
         """The mean of each step."""
         return self._predicted(values, self.horizon)
 
-    def predict(self, last_window: Any, horizon: int | None = None) -> Float64[ndarray, "horizon variables"]:
+    def predict(self, last_window: Any, horizon: Any = None) -> Float64[ndarray, "horizon variables"]:
         """What follows a series: its last `lookback` rows are the window.
 
         Arguments:
             last_window: Anything that `fit` takes; the columns of a data frame are put in the fitted order.
-            horizon: Steps; those of training unless given. Longer ones need ``mode='closed_loop'``.
+            horizon: Steps, a whole number; those of training unless given. Longer ones need ``mode='closed_loop'``.
 
         Raises:
             InputError: too few rows, other variables, or a horizon that a direct forecast does not have.
         """
-        steps = self.horizon if horizon is None else horizon
-        if steps < 1 or (steps > self.horizon and self.mode == "direct"):
+        steps = self.horizon if horizon is None else whole("horizon", horizon)
+        if steps > self.horizon and self.mode == "direct":
             mend = "Use mode='closed_loop' for longer ones, or fit with that horizon."
             raise InputError(f"this forecaster predicts 1 to {self.horizon} steps", steps, mend)
-        return self._predicted(self._window(last_window)[None], steps)[0, :steps]
+        return self._predicted(self.window(last_window)[None], steps)[0, :steps]
 
     def _predicted(self, values: ndarray, horizon: int) -> Float64[ndarray, "batch steps variables"]:
         found = []
@@ -300,7 +317,7 @@ class ChimeraForecaster(PointForecaster):
         if self.mode == "closed_loop":
             raise InputError("only a direct forecast is a sum of its heads", "closed_loop", "Use mode='direct'.")
         back = torch.from_numpy(np.argsort(self.order_))
-        past, norm, mask = next(iter(self._pieces(self._window(last_window)[None])))
+        past, norm, mask = next(iter(self._pieces(self.window(last_window)[None])))
         linear, trend, season = self._parts(past, mask)
         parts = (norm.undo(linear), trend * norm.spread, season * norm.spread)
         return Parts(*(each[0][:, back].numpy() for each in parts))
@@ -312,11 +329,13 @@ class ChimeraForecaster(PointForecaster):
         window's spread, so that variables of different units compare. Rows are the predicted variables.
 
         Arguments:
-            data: A series of at least one window, in the fitted variables.
+            data: A series of at least one window, in the fitted variables: as for `predict`.
             windows: Windows, evenly spread.
+
+        Raises:
+            InputError: as `predict`.
         """
-        read = Observed.of(data, gaps=self.nan == "mask").series
-        values = self._checked(read.values)
+        values, windows = self._values(data), whole("windows", windows)
         last = len(values) - self.lookback
         starts = np.unique(np.linspace(0, last, min(windows, last + 1)).astype(np.int64))
         total = np.zeros((len(self.names_), len(self.names_)))
@@ -331,11 +350,13 @@ class ChimeraForecaster(PointForecaster):
 
     def _pieces(self, values: ndarray) -> Iterator[tuple[Tensor, InstanceNorm, Tensor | None]]:
         """Normalised windows in the order of the recurrence, a piece that fits into memory at a time."""
-        if not hasattr(self, "model_"):
-            raise InputError("this forecaster knows nothing yet", "no fit", "Call fit first.")
+        self._fitted()
         if values.shape[2] != len(self.names_):
             got = f"{values.shape[2]} variables"
             raise InputError(f"this forecaster was fitted to {len(self.names_)} variables", got, "Pass the same.")
+        if (np.isinf(values) if self.nan == "mask" else ~np.isfinite(values)).any():
+            mend = "Fill the gaps, or fit with nan='mask'."
+            raise InputError("the windows are not finite", "NaN or infinity", mend)
         ordered = torch.from_numpy(np.asarray(values, dtype=np.float64))[:, :, torch.from_numpy(self.order_)]
         device = self.model_.embed.weight.device
         size = max(1, (1 << 22) // (math.prod(values.shape[1:]) * self.config.d_model * self.config.d_state))
@@ -343,36 +364,40 @@ class ChimeraForecaster(PointForecaster):
             norm, past, mask = self.scale_.apply(piece, ~piece.isnan())
             yield past.float().to(device), norm, None if mask is None else mask.to(device)
 
-    def _window(self, data: Any) -> Float64[ndarray, "lookback variables"]:
-        if hasattr(data, "columns") and getattr(self, "names_", None):
-            names = list(data.columns)
-            if all(name in names for name in self.names_):
-                data = data[list(self.names_)]
-        read = Observed.of(data, gaps=self.nan == "mask")
-        named = tuple(read.series.names)
-        if hasattr(data, "columns") or isinstance(data, Series):
-            self._same(named)
-        values = self._checked(np.where(read.seen, read.series.values, np.nan))
-        return values[len(values) - self.lookback :]
+    def window(self, data: Any) -> Float64[ndarray, "lookback variables"]:
+        """The last rows of a series, variables in the fitted order: what `forecast` takes, one window of it.
 
-    def _same(self, names: tuple[str, ...]) -> None:
-        if names != self.names_:
-            mend = f"Pass {', '.join(map(str, self.names_))}: the recurrence runs over them in this order."
-            raise InputError("the variables are not those of the fit", ", ".join(map(str, names)), mend)
+        Raises:
+            InputError: as `predict`.
+        """
+        return self._values(data)[-self.lookback :]
 
-    def _checked(self, values: ndarray) -> ndarray:
-        if len(values) < self.lookback:
-            raise InputError(f"a window has {self.lookback} rows", len(values), "Pass more of the past.")
-        return values
+    def _values(self, data: Any) -> Float64[ndarray, "time variables"]:
+        """What follows the fit, variables in its order, NaN where nothing was seen; a window at least."""
+        self._fitted()
+        read = self._observed(data, self.names_)
+        if len(read.series) < self.lookback:
+            raise InputError(f"a window has {self.lookback} rows", len(read.series), "Pass more of the past.")
+        return np.where(read.seen, read.series.values, np.nan)
+
+    def _observed(self, data: Any, names: Sequence[str] | None) -> Observed:
+        gaps = self.nan == "mask"
+        read = Observed.of(data, gaps=gaps) if names is None else Observed.again(data, names, gaps=gaps)
+        return read.evenly()
+
+    def _fitted(self) -> None:
+        if not hasattr(self, "model_"):
+            raise InputError("this forecaster knows nothing yet", "no fit", "Call fit first.")
 
     def checkpoint(self) -> Checkpoint:
         """The fitted forecaster as one medium."""
+        self._fitted()
         described = {
             "names": list(self.names_),
             "order": self.order_.tolist(),
             "scale": [self.scale_.own, self.scale_.mean.tolist(), self.scale_.spread.tolist()],
             "options": {name: getattr(self, name) for name in ("mode", "normalise", "variable_order", "nan", "draws")},
-            "errors": np.round(self.errors_, 6).tolist(),
+            "errors": self.errors_.tolist(),
         }
         return pack("ChimeraForecaster", self.model_, described)
 

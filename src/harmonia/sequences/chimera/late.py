@@ -38,7 +38,8 @@ class Late:
     def __init__(self, series: Sequence[Series], lookback: int, horizon: int) -> None:
         self.lookback, self.horizon = lookback, horizon
         self._lengths = [len(each) for each in series]
-        self._cuts = [round((1 - SHARE) * length) for length in self._lengths]
+        # A horizon longer than the share of the series still leaves one window whose future lies behind the cut.
+        self._cuts = [min(round((1 - SHARE) * length), length - horizon) for length in self._lengths]
 
     def leaves(self, futures: int) -> bool:
         """Whether a window and so many horizons lie before every cut, and any window's future behind one."""

@@ -15,6 +15,7 @@ from torch import Tensor
 from harmonia.media import Series
 from harmonia.parts.forecasting import LinearWindow, Windows
 from harmonia.parts.instance_norm import InstanceNorm
+from harmonia.parts.spread import spread_of
 from harmonia.sequences.chimera.late import Late
 
 Normalise = Literal["auto", "window", "series"]
@@ -41,8 +42,7 @@ class Scale:
     def of(cls, series: Sequence[Series], normalise: Normalise, late: Late) -> Scale:
         """The scale of series; with ``auto`` windows have their own unless that of the series is clearly better."""
         together = np.concatenate([each.values for each in series])
-        spread = together.std(0)
-        spread = np.where(spread > 0, spread, 1.0)
+        spread = spread_of(together)
         own = normalise == "window" or (normalise == "auto" and _wanders(series, spread, late))
         return cls(own, together.mean(0), spread)
 
@@ -56,8 +56,9 @@ class Scale:
         """The way back, windows in this scale with zeros where nothing was seen, and where that is (None: nowhere)."""
         mean, spread = (torch.from_numpy(each).to(past) for each in (self.mean, self.spread))
         if self.own:
-            filled, count = torch.where(seen, past, 0.0), seen.sum(1, keepdim=True).clamp(min=1)
-            mean = filled.sum(1, keepdim=True) / count
+            filled, known = torch.where(seen, past, 0.0), seen.sum(1, keepdim=True)
+            count = known.clamp(min=1)
+            mean = torch.where(known > 0, filled.sum(1, keepdim=True) / count, mean)  # the series' where nothing is
             variance = torch.where(seen, past - mean, 0.0).square().sum(1, keepdim=True) / count
             norm = InstanceNorm(mean, (variance + 1e-5 * spread.square()).sqrt())
         else:

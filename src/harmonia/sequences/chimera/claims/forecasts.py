@@ -21,7 +21,7 @@ from harmonia.data.traces import bank_calls, electricity, fisher
 from harmonia.media import Series
 from harmonia.parts.forecasting import LinearWindow, PointForecaster, usual_season
 from harmonia.sequences.chimera.comparison import compare
-from harmonia.sequences.chimera.forecaster import ChimeraForecaster
+from harmonia.sequences.chimera.forecaster import ChimeraForecaster, whole_patches
 from harmonia.sequences.chimera.late import first
 
 FISHER, ETT = "HARMONIA_FISHER", "HARMONIA_ETT"
@@ -155,7 +155,8 @@ def real(steps: int = 300, rows: int = 0) -> dict[str, dict[str, float]] | None:
         past = first(series, cut)
         season = usual_season(past)
         lookback = min(max(48, season + horizon), (cut - horizon) // 3)
-        model = ChimeraForecaster(horizon, lookback, steps=steps).fit(past)
+        patch, lookback = whole_patches(lookback)
+        model = ChimeraForecaster(horizon, lookback, patch=patch, steps=steps).fit(past)
         fitted = {"Chimera": model, "DLinear": LinearWindow(horizon, model.lookback).fit([past])}
         found[name] = _errors(compare(fitted, past, series, min(season, cut // 6), 30))
     return found
