@@ -41,7 +41,7 @@ def table(path, rows=140):
 
 
 def test_forecast_is_the_default_and_all_jobs_are_described():
-    assert list(JOBS) == ["forecast", "classify", "diagnose", "detect"]
+    assert list(JOBS) == ["forecast", "extend", "classify", "predict", "diagnose", "detect"]
     for job in JOBS.values():
         assert all(parameter.field.help for parameter in job.parameters)
         assert all(output.field.help for output in job.outputs)
@@ -65,6 +65,33 @@ def test_forecast_of_a_table(tmp_path, monkeypatch):
         ChimeraForecaster.load(tmp_path / "model.safetensors").predict(series)[:, 1], total, rtol=1e-4
     )
     assert len(JOBS["forecast"].save(outputs, tmp_path, "shop")) == 7
+    given = {"series": tmp_path / "shop.csv", "model": tmp_path / "model.safetensors"}
+    again = JOBS["extend"].run(given)["forecast"].frame
+    assert again.columns == frame.columns
+    np.testing.assert_allclose(again["sales 50%"], frame["sales 50%"], rtol=1e-4)
+    with pytest.raises(InputError, match="no ChimeraClassifier"):
+        JOBS["predict"].run({"examples": tmp_path / "shop.csv", "model": tmp_path / "model.safetensors"})
+
+
+@pytest.mark.parametrize(("rows", "horizon"), [(120, 24), (97, 24), (14, 1), (60, 12)])
+def test_short_series_are_forecast(rows, horizon, monkeypatch):
+    """Ten years of months among them, with the horizon and the window of the defaults."""
+    monkeypatch.setattr(task, "find_spec", lambda name: None)
+    months = (np.datetime64("2010-01", "M") + np.arange(rows)).astype("datetime64[D]")
+    series = Series(100 + np.arange(rows) + 10 * np.sin(np.pi * np.arange(rows) / 6), ("sales",), months)
+    frame = JOBS["forecast"].run({"series": series, "horizon": horizon, "steps": 2, **TINY})["forecast"].frame
+    assert len(frame) == horizon
+    assert np.isfinite(frame["sales 50%"].to_numpy()).all()
+
+
+def test_a_window_that_was_asked_for_is_kept_or_refused(monkeypatch):
+    monkeypatch.setattr(task, "find_spec", lambda name: None)
+    series = Series(np.sin(np.arange(400.0)))
+    given = {"series": series, "horizon": 2, "steps": 2, **TINY}
+    config = JOBS["forecast"].run({**given, "lookback": 31})["model"].metadata["chimera"]
+    assert '"lookback": 31,' in config
+    with pytest.raises(InputError, match="lookback=75 or 78"):
+        JOBS["forecast"].run({**given, "lookback": 77})
 
 
 def test_detect_finds_a_spike(tmp_path):
@@ -79,6 +106,21 @@ def test_detect_finds_a_spike(tmp_path):
     assert frame["learnt from"].sum() == 84
 
 
+def test_detect_is_judged_by_labels(tmp_path, capsys):
+    series = Series.read(table(tmp_path / "shop.csv"))
+    values = np.c_[series.values, np.zeros(len(series))]
+    values[120, 1:] += (4, 1)
+    labelled = Series(values, (*series.names, "known"), series.times)
+    options = {"lookback": 16, "steps": 20, **TINY}
+    frame = JOBS["detect"].run({"series": labelled, "labels": "known", **options})["anomalies"].frame
+    assert "average precision" in "".join(capsys.readouterr())
+    assert frame.filter(polars.col("labelled"))["unusual"].to_list() == [True]
+    assert set(frame["variable"]) <= {"visitors", "sales"}
+    for name, told in (("nothing", "no column"), ("sales", "0 and 1")):
+        with pytest.raises(InputError, match=told):
+            JOBS["detect"].run({"series": labelled, "labels": name, **options})
+
+
 def test_classify_tables_and_archive_files(tmp_path):
     rows = np.arange(12)
     lines = [f"{','.join(map(str, (rows * sign).tolist()))}:{'up' if sign > 0 else 'down'}" for sign in (1, -1) * 8]
@@ -90,8 +132,56 @@ def test_classify_tables_and_archive_files(tmp_path):
     frame = polars.DataFrame({f"x{i}": [i * (1.0 if k % 2 else -1.0) for k in range(16)] for i in range(12)})
     frame = frame.with_columns(label=polars.Series(["up" if k % 2 else "down" for k in range(16)]))
     frame.write_csv(tmp_path / "rows.csv")
-    given = {"examples": tmp_path / "rows.csv", "test": str(tmp_path / "rows.csv"), **options}
-    assert JOBS["classify"].run(given)["accuracy"] == 1.0
+    # Another order of columns, and one more.
+    moved = frame.select("label", *[f"x{i}" for i in range(11, -1, -1)]).with_row_index("id")
+    moved.write_csv(tmp_path / "moved.csv")
+    given = {"examples": tmp_path / "rows.csv", "test": str(tmp_path / "moved.csv"), **options}
+    outputs = JOBS["classify"].run(given)
+    assert outputs["accuracy"] == 1.0
+    path = outputs["model"].write(tmp_path / "model.safetensors")
+    expected = outputs["predictions"].frame.drop("truth")
+    moved.drop("label").write_csv(tmp_path / "unlabelled.csv")
+    for examples in ("moved.csv", "unlabelled.csv"):
+        found = JOBS["predict"].run({"examples": tmp_path / examples, "model": path})["predictions"].frame
+        assert found["class"].to_list() == expected["class"].to_list()
+        np.testing.assert_allclose(found["P(up)"], expected["P(up)"], atol=1e-6)
+    moved.filter(polars.col("label") == "up").write_csv(tmp_path / "one.csv")
+    assert JOBS["classify"].run({**given, "test": str(tmp_path / "one.csv")})["accuracy"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("labels", "columns", "told"),
+    [
+        (["Up", "Down"], 4, "not learnt"),
+        ([0, 1], 4, "not learnt"),
+        (["up", "side"], 4, "'side'"),
+        (["up", "down"], 3, "no column 'x3'"),
+        ([None, None], 4, "no labels"),
+    ],
+    ids=["case", "numbers", "new", "columns", "empty"],
+)
+def test_what_cannot_be_judged_is_refused_before_training(labels, columns, told, tmp_path, monkeypatch):
+    monkeypatch.setattr(ChimeraClassifier, "fit", lambda *given: pytest.fail("trained"))
+
+    def write(name, labels, columns):
+        frame = polars.DataFrame({f"x{i}": np.arange(len(labels)) % 3 + 0.5 for i in range(columns)})
+        frame.with_columns(label=polars.Series(labels)).write_csv(tmp_path / name)
+        return tmp_path / name
+
+    learn, test = write("learn.csv", ["up", "down"] * 8, 4), write("test.csv", labels * 4, columns)
+    with pytest.raises(InputError, match=told):
+        JOBS["classify"].run({"examples": learn, "test": str(test), **TINY})
+    with pytest.raises(InputError, match="both learnt and judged"):
+        JOBS["classify"].run({"examples": write("words.csv", [f"word {i}" for i in range(16)], 4), **TINY})
+
+
+def test_classify_refuses_other_channels(tmp_path):
+    for channels in (1, 2):
+        line = ":".join(["1,2,3,4"] * channels)
+        lines = [f"{line}:{'up' if i % 2 else 'down'}" for i in range(8)]
+        (tmp_path / f"{channels}.ts").write_text("@classLabel true up down\n@data\n" + "\n".join(lines))
+    with pytest.raises(InputError, match="1 channels"):
+        JOBS["classify"].run({"examples": tmp_path / "1.ts", "test": str(tmp_path / "2.ts"), **TINY})
 
 
 def electrocardiograms(root, count=40, length=64):

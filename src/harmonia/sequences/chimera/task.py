@@ -1,7 +1,8 @@
-"""Jobs of Chimera: forecast a table of series, classify sequences, read electrocardiograms, watch for anomalies."""
+"""Jobs of Chimera: forecast tables of series, classify sequences, read electrocardiograms, watch for anomalies."""
 
 from __future__ import annotations
 
+import json
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict
@@ -15,25 +16,28 @@ from sklearn.model_selection import train_test_split
 from harmonia.core.errors import InputError
 from harmonia.core.progress import say
 from harmonia.core.task import Field
-from harmonia.core.weights import Checkpoint
+from harmonia.core.weights import Checkpoint, read_metadata
 from harmonia.data.electrocardiograms import Statements, ptb_xl
-from harmonia.data.labelled_sequences import ts_file
 from harmonia.data.traces import synthetic_trace
 from harmonia.media import Figure, Series, Table
-from harmonia.parts.features import Target
 from harmonia.parts.forecasting import LinearWindow, usual_season
 from harmonia.parts.ranking import auc
 from harmonia.sequences.chimera import figures
 from harmonia.sequences.chimera.classifier import ChimeraClassifier
 from harmonia.sequences.chimera.comparison import compare
+from harmonia.sequences.chimera.detection_scores import anomaly_scores
 from harmonia.sequences.chimera.detector import ChimeraAnomalyDetector
-from harmonia.sequences.chimera.forecaster import ChimeraForecaster
+from harmonia.sequences.chimera.examples import Examples, unlabelled
+from harmonia.sequences.chimera.forecaster import ChimeraForecaster, whole_patches
 
 HELD_OUT = 0.2
 """Share of a series, at its end, that forecasters are judged on."""
 
 ORIGINS = 24
 """Moments of the held-out end that are forecast from."""
+
+LEVELS = (0.05, 0.5, 0.95)
+"""Quantiles of a forecast that tables and figures hold."""
 
 Width = Annotated[int, Field("channels of the network", ge=2, le=512)]
 State = Annotated[int, Field("size of each of the two states", ge=1, le=128)]
@@ -52,11 +56,19 @@ class Forecasted(TypedDict):
     influence: Annotated[Figure, Field("whose past moves whose forecast")]
 
 
+class Extended(TypedDict):
+    forecast: Annotated[Table, Field("5%, 50% and 95% of every variable at each coming time")]
+
+
 class Classified(TypedDict):
     predictions: Annotated[Table, Field("held-out sequences: class, probabilities, and the truth")]
     accuracy: Annotated[float, Field("share of the held-out sequences that are right")]
     model: Annotated[Checkpoint, Field("the trained classifier")]
     report: Annotated[Figure, Field("loss over the run, and held-out mistakes")]
+
+
+class Predicted(TypedDict):
+    predictions: Annotated[Table, Field("one row a sequence: class, and probabilities")]
 
 
 class Diagnosed(TypedDict):
@@ -107,12 +119,14 @@ def forecast(
         raise InputError(f"{len(series)} rows are too few to predict {horizon} steps and judge it", f"{cut} rows", mend)
     if wanted > room // 4 and not lookback:
         wanted = max(min(8, room // 2), room // 4)
-        say(f"The series is short: the model sees {wanted} rows.")
+        say(f"The series is short: the model sees about {wanted} rows.")
+    # Rows that the user chose are kept, or refused where they are no whole number of patches.
+    patch, wanted = (None, lookback) if lookback else whole_patches(wanted)
     past = Series(series.values[:cut], series.names, series.times[:cut])
     season = min(season, max(1, cut // 6))
     network: dict[str, Any] = {
         "mode": mode, "variable_order": order, "d_model": width, "d_state": state, "n_layers": layers,
-        "steps": steps, "device": device, "random_state": seed,
+        "steps": steps, "device": device, "random_state": seed, "patch": patch,
     }  # fmt: skip
     judged = ChimeraForecaster(horizon, wanted, **network).fit(past)
     classical = find_spec("statsmodels") is not None
@@ -128,14 +142,12 @@ def forecast(
     else:
         say(f"On the held-out end {name} is better: mean squared error {best:.3g}, Chimera {ours:.3g}. Use the rule.")
     final = ChimeraForecaster(horizon, wanted, **network).fit(series)
-    coming = final.forecast(series.values[None, -final.lookback :])
-    levels = (0.05, 0.5, 0.95)
-    quantiles = coming.quantile(np.array(levels))[:, 0]
+    quantiles = _quantiles(final, series)
     parts = final.decompose(series) if mode == "direct" else None
     driven = final.variate_influence(series)
     names = [str(each) for each in series.names]
     return {
-        "forecast": _table(ahead, names, {f"{level:.0%}": q for level, q in zip(levels, quantiles)}),
+        "forecast": _forecast_table(ahead, names, quantiles),
         "scores": Table(scores),
         "parts": _table(ahead, names, {} if parts is None else parts._asdict()),
         "drivers": Table(polars.DataFrame({"predicted": names} | {n: driven[:, i] for i, n in enumerate(names)})),
@@ -143,6 +155,16 @@ def forecast(
         "report": figures.forecasts(series, quantiles, ahead, parts, errors),
         "influence": figures.influence(names, driven),
     }
+
+
+def extend(
+    series: Annotated[Series, Field("the past of the same variables; its last rows are looked at")],
+    model: Annotated[Path, Field("a file made by the job forecast")],
+) -> Extended:
+    """Forecast what follows a series by a model that was trained before."""
+    fitted = ChimeraForecaster.load(model)
+    ahead = series.ahead(fitted.horizon)
+    return {"forecast": _forecast_table(ahead, list(fitted.names_), _quantiles(fitted, series))}
 
 
 def classify(
@@ -159,18 +181,22 @@ def classify(
     seed: Seed = 0,
 ) -> Classified:
     """Learn classes of sequences, of one channel or many, and judge them on held-out ones."""
-    values, labels = _examples(examples, target)
+    data = Examples.read(examples, target)
+    values, labels = data.values, data.labels
     if len(values) < 8:
         raise InputError("there are too few examples", f"{len(values)} with a label", "Give eight or more.")
     if test:
-        learn_values, learn_labels = values, labels
-        test_values, test_labels = _examples(_existing(test), target)
+        other = data.like(Path(test).expanduser())
+        learn_values, learn_labels, test_values, test_labels = values, labels, other.values, other.labels
     else:
         counts = np.unique(labels, return_counts=True)[1]
         stratify = labels if counts.min() > 1 and len(counts) <= len(labels) // 4 else None
         learn, held = train_test_split(np.arange(len(values)), test_size=0.25, random_state=seed, stratify=stratify)
         learn_values, learn_labels = [values[i] for i in learn], labels[learn]
         test_values, test_labels = [values[i] for i in held], labels[held]
+        if not np.isin(test_labels, learn_labels).any():
+            mend = "Give more examples of each class, or name the column of the labels."
+            raise InputError("no class can be both learnt and judged", f"{len(counts)} classes of {len(labels)}", mend)
     model = ChimeraClassifier(
         d_model=width, d_state=state, n_layers=layers, epochs=epochs, learning_rate=learning_rate,
         device=device, random_state=seed,
@@ -183,12 +209,32 @@ def classify(
     columns = {"sequence": np.arange(1, len(found) + 1), "class": found.tolist(), "truth": test_labels.tolist()}
     columns |= {f"P({name})": chances[:, i] for i, name in enumerate(names)}
     confusion = confusion_matrix(test_labels, found, labels=model.classes_).astype(np.float64)
+    fitted = model.checkpoint()
     return {
         "predictions": Table(polars.DataFrame(columns, strict=False)),
         "accuracy": accuracy,
-        "model": model.checkpoint(),
+        "model": Checkpoint(fitted.tensors, fitted.metadata | {"columns": json.dumps(data.columns)}),
         "report": figures.classes(model.history_, confusion, names),
     }
+
+
+def predict(
+    examples: Annotated[Path, Field("as for the job classify; labels are not needed in a table")],
+    model: Annotated[Path, Field("a file made by the job classify or diagnose")],
+    *,
+    target: Annotated[str, Field("column of a table to leave out, such as its labels")] = "",
+) -> Predicted:
+    """Predict the class of every sequence in a file by a model that was trained before."""
+    fitted = ChimeraClassifier.load(model)
+    described = read_metadata(model)
+    values = unlabelled(examples, json.loads(described.get("columns", "[]")), target)
+    chances = fitted.predict_proba(values)
+    columns: dict[str, Any] = {"sequence": np.arange(1, len(values) + 1)}
+    if not fitted.several_:
+        columns["class"] = fitted.classes_[chances.argmax(1)]
+    names = json.loads(described.get("statements", "[]")) or fitted.classes_
+    columns |= {f"P({name})": chances[:, i] for i, name in enumerate(names)}
+    return {"predictions": Table(polars.DataFrame(columns))}
 
 
 def diagnose(
@@ -225,11 +271,12 @@ def diagnose(
     scores |= {f"AUROC ({part})": each for part, each in zip(("validation", "test"), areas)}
     columns = {"record": list(test.names)} | {f"P({name})": chances[:, i] for i, name in enumerate(names)}
     columns |= {f"{name} stated": test.labels[:, i] for i, name in enumerate(names)}
+    fitted = model.checkpoint()
     return {
         "predictions": Table(polars.DataFrame(columns)),
         "scores": Table(polars.DataFrame(scores).fill_nan(None)),
         "auroc": auroc,
-        "model": model.checkpoint(),
+        "model": Checkpoint(fitted.tensors, fitted.metadata | {"statements": json.dumps(names)}),
         "report": figures.statements(model.history_, names, areas[1], learn.labels.mean(0)),
     }
 
@@ -248,6 +295,7 @@ def detect(
     learn: Annotated[float, Field("share, from the first row, that is normal and learnt from", gt=0, lt=1)] = 0.6,
     quantile: Annotated[float, Field("share of the learnt rows below the threshold", gt=0, lt=1)] = 0.995,
     lookback: Annotated[int, Field("rows of a window in training", ge=2)] = 48,
+    labels: Annotated[str, Field("column of the series with 1 at known anomalies, 0 elsewhere, to judge by")] = "",
     width: Width = 16,
     state: State = 8,
     layers: Layers = 1,
@@ -257,6 +305,9 @@ def detect(
 ) -> Detected:
     """Learn what is normal from the first part of a series, and find what is unusual in all of it."""
     count = round(learn * len(series))
+    truth = None
+    if labels:
+        series, truth = _labelled(series, labels, count)
     if count <= lookback:
         mend = "Give a longer series, a larger share, or a shorter window."
         raise InputError(f"windows of {lookback} rows do not fit into what is learnt from", f"{count} rows", mend)
@@ -271,12 +322,17 @@ def detect(
     say(f"{int(new.sum())} of {len(new)} new moments are unusual; {flags[:count].mean():.2%} of those learnt from.")
     names = np.array([str(each) for each in series.names])
     columns = {
-        "time": _plain(series.times),
+        "time": series.times,
         "score": scores,
         "unusual": flags,
         "variable": names[by_variable.argmax(1)],
         "learnt from": np.arange(len(scores)) < count,
     }
+    if truth is not None:
+        columns["labelled"] = truth
+        judged = anomaly_scores(truth[count:], scores[count:], model.threshold_)
+        measures = ", ".join(f"{name.replace('_', ' ')} {value:.2f}" for name, value in judged._asdict().items())
+        say(f"By the labels, of the new moments: {measures}.")
     return {
         "anomalies": Table(polars.DataFrame(columns)),
         "model": model.checkpoint(),
@@ -287,39 +343,30 @@ def detect(
 def _table(times: ndarray, names: list[str], values: dict[str, ndarray]) -> Table:
     """Times, and for every variable one column of each kind of value."""
     columns = {f"{name} {kind}": each[:, i] for i, name in enumerate(names) for kind, each in values.items()}
-    return Table(polars.DataFrame({"time": _plain(times)} | columns))
+    return Table(polars.DataFrame({"time": times} | columns))
 
 
-def _plain(times: ndarray) -> ndarray:
-    return times.astype("datetime64[us]") if times.dtype.kind == "M" else times
+def _quantiles(fitted: ChimeraForecaster, series: Series) -> ndarray:
+    """What follows a series: levels, steps, variables."""
+    return fitted.forecast(fitted.window(series)[None]).quantile(np.array(LEVELS))[:, 0]
 
 
-def _existing(path: str) -> Path:
-    found = Path(path).expanduser()
-    if not found.is_file():
-        raise InputError("there is no such file", path, "Check the path of `test`.")
-    return found
+def _forecast_table(ahead: ndarray, names: list[str], quantiles: ndarray) -> Table:
+    return _table(ahead, names, {f"{level:.0%}": each for level, each in zip(LEVELS, quantiles)})
 
 
-def _examples(path: Path, target: str) -> tuple[list[ndarray], ndarray]:
-    """Sequences with a label from a .ts file, or the rows of a table."""
-    if path.is_dir():
-        raise InputError("this is a folder", path, "Give a .ts file or a table; for PTB-XL there is the job diagnose.")
-    if path.suffix.lower() == ".ts":
-        found = ts_file(path)
-        if not found.is_class:
-            raise InputError(
-                f"{path.name} holds numbers instead of classes", "targetlabel", "Use a classification set."
-            )
-        return list(found.values), found.labels
-    table = Table.read(path)
-    wanted = Target.of(table, target, "classification")
-    columns = [name for name in table.numeric_names() if name != wanted.name]
-    if not columns:
-        raise InputError("the table has no samples", table.names, "Give one sequence a row, one sample a column.")
-    rows = table.numeric(columns)
-    known = [i for i, label in enumerate(wanted.values) if label is not None]
-    return [rows[i, :, None] for i in known], np.array([wanted.values[i] for i in known])
+def _labelled(series: Series, name: str, count: int) -> tuple[Series, ndarray]:
+    """The series without its column of labels, and the labels, of which rows after the first `count` have both."""
+    names = list(series.names)
+    if name not in names or len(names) < 2:
+        raise InputError(f"the series has no column '{name}' beside others", ", ".join(names), "Choose one of these.")
+    column = names.index(name)
+    truth = series.values[:, column]
+    if not np.isin(truth, (0, 1)).all() or len(np.unique(truth[count:])) < 2:
+        got = f"{', '.join(f'{each:g}' for each in np.unique(truth[count:])[:5])} in the rows that are judged"
+        raise InputError("labels are 0 and 1, and both occur after the rows learnt from", got, "Change `learn`.")
+    rest = Series(np.delete(series.values, column, 1), tuple(np.delete(names, column).tolist()), series.times)
+    return rest, truth > 0
 
 
-JOBS = (forecast, classify, diagnose, detect)
+JOBS = (forecast, extend, classify, predict, diagnose, detect)
