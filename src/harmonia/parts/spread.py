@@ -19,8 +19,8 @@ def spread_of(values: Float[ndarray, "rows columns"]) -> Float64[ndarray, " colu
         InputError: values so large that their squares overflow.
 
     Example:
-        >>> spread_of(np.stack([np.full(100, 0.1), 1e-20 * np.tile([-1.0, 1.0], 50)], 1)).tolist()
-        [1.0, 1e-20]
+        >>> spread_of(np.stack([np.full(100, 0.1), np.tile([-2.0, 2.0], 50)], 1)).tolist()
+        [1.0, 2.0]
     """
     largest = np.abs(values).max(0)
     with np.errstate(over="ignore", invalid="ignore"):
