@@ -151,3 +151,43 @@ def test_unknown_devices_and_empty_plans_are_refused() -> None:
         train(network(), draw, loss, Plan(steps=2), device="abacus")
     with pytest.raises(InputError, match="step"):
         Plan(steps=0)
+
+
+def dropped(p: float) -> nn.Module:
+    model = network()
+    model[1].p = p
+    return model
+
+
+def shifted() -> nn.Module:
+    model = network()
+    with torch.no_grad():
+        model[0].bias[2] += 0.01
+    return model
+
+
+def elsewhere(generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    x, y = draw(generator)
+    y[3] = 1 - y[3]
+    return x, y
+
+
+@pytest.mark.parametrize("steps", [3, 300])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"draw": elsewhere}, "other data"),
+        ({"model": lambda: dropped(0.3)}, "another network"),
+        ({"model": shifted}, "other starting weights"),
+        ({"optimizers": lambda model: [torch.optim.AdamW(model.parameters(), 1e-2)]}, "other optimizers"),
+    ],
+    ids=["data", "dropout", "weights", "rate"],
+)
+def test_a_finished_run_is_not_taken_for_another(change, message, steps, tmp_path: Path) -> None:
+    def run(model=network, draw=draw, optimizers=None):
+        return train(model(), draw, loss, Plan(steps=steps), folder=tmp_path, make_optimizers=optimizers, device="cpu")
+
+    first = run()
+    with pytest.raises(InputError, match=message):
+        run(**change)
+    assert equal(run().model, first.model)

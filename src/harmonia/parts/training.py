@@ -16,7 +16,8 @@ import dataclasses
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, cast
@@ -28,6 +29,7 @@ from harmonia.core.errors import Cancelled, InputError, WeightsError, require
 from harmonia.core.media import whole_file
 from harmonia.core.progress import say, track
 from harmonia.core.weights import load_strictly
+from harmonia.parts.run_identity import RunIdentity, agree, another_run, fingerprint, tensors_in
 
 Draw = Callable[[torch.Generator], Any]
 Loss = Callable[[nn.Module, Any], Tensor]
@@ -39,6 +41,9 @@ _Tensors = tuple[Tensor, ...] | list[Tensor]
 
 STATE = "state.pt"
 LOG = "log.jsonl"
+
+WITNESSES = 256
+"""Batches of a run, spread evenly over its steps, by which a checkpoint tells whether it saw the same data."""
 
 
 @dataclass(frozen=True)
@@ -117,9 +122,10 @@ def train(
     make_optimizers: MakeOptimizers | None = None,
     device: str = "auto",
 ) -> Trained[M]:
-    """Train a model in place, and resume by itself where `folder` holds an unfinished run of the same plan.
+    """Train a model in place, and resume by itself where `folder` holds the same run, unfinished.
 
-    Says what the run will cost before it starts. Stopping it (ctrl-C, the stop button of the web page) writes a
+    The same run has the same plan, starting weights, settings of network and optimizers, and draws the same batches,
+    of which up to 256 are drawn again to see. A finished run is given back as it ended. Says what the run will cost before it starts. Stopping it (ctrl-C, the stop button of the web page) writes a
     checkpoint first. Under ``accelerate launch`` every process draws its own batches and gradients are averaged.
 
     Arguments:
@@ -133,7 +139,7 @@ def train(
         device: ``auto``, ``cpu`` or ``cuda``.
 
     Raises:
-        InputError: a folder that holds the run of another plan; a loss that is not finite.
+        InputError: a folder that holds another run; a loss that is not finite.
 
     Example:
         >>> def draw(generator):
@@ -146,7 +152,7 @@ def train(
         3.0
     """
     run = _Run(model, plan, make_optimizers or _adamw(plan), folder, device)
-    run.resume()
+    run.resume(draw)
     if run.step < plan.steps:
         _announce(run, draw, loss)
     losses: list[float] = []
@@ -173,6 +179,9 @@ class _Run(Generic[M]):
         self.accelerator = _accelerator(plan.precision, device)
         self.bare = model.to(self.accelerator.device).train()
         optimizers = list(make_optimizers(self.bare))
+        self.identity = None if folder is None else RunIdentity.of(self.bare, dataclasses.asdict(plan), optimizers)
+        self.stride = math.ceil(plan.steps / WITNESSES)
+        self.witnesses: list[list[float]] = []
         for group in (group for optimizer in optimizers for group in optimizer.param_groups):
             group["initial_lr"] = group["lr"]
         self.model, *self.optimizers = self.accelerator.prepare(self.bare, *optimizers)
@@ -208,15 +217,24 @@ class _Run(Generic[M]):
 
     def gradient(self, model: nn.Module, draw: Draw, loss: Loss) -> float:
         """Add the gradient of this step's batch; all randomness comes from (seed, step, process)."""
-        seed = hash((self.plan.seed, self.step, self.accelerator.process_index)) & (2**63 - 1)
-        device = self.accelerator.device
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(seed)
-            batch = _send(draw(torch.Generator().manual_seed(seed)), device)
+        with self.randomness(self.step, self.accelerator.process_index) as generator:
+            drawn = draw(generator)
+            if self.folder is not None and len(self.witnesses) * self.stride == self.step:
+                self.witnesses.append(fingerprint(tensors_in(drawn)))
+            batch = _send(drawn, self.accelerator.device)
             with self.accelerator.autocast():
                 value = loss(model, batch)
             self.accelerator.backward(value)
         return float(value.detach())
+
+    @contextmanager
+    def randomness(self, step: int, process: int) -> Iterator[torch.Generator]:
+        """Everything random in a step of a process; the caller's generators are left alone."""
+        seed = hash((self.plan.seed, step, process)) & (2**63 - 1)
+        device = self.accelerator.device
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            yield torch.Generator().manual_seed(seed)
 
     def record(self, loss: float, evaluate: Evaluate | None) -> None:
         """Evaluate the averaged model and append the result to history and log."""
@@ -234,10 +252,11 @@ class _Run(Generic[M]):
             (self.folder / LOG).write_text("".join(json.dumps(line) + "\n" for line in self.history))
 
     def save(self) -> None:
-        if self.folder is None or not self.accelerator.is_main_process:
+        if self.folder is None or self.identity is None or not self.accelerator.is_main_process:
             return
         state = {
-            "plan": json.dumps(dataclasses.asdict(self.plan)),
+            "run": dataclasses.asdict(self.identity),
+            "witnesses": self.witnesses,
             "step": self.step,
             "seconds": self.seconds,
             "history": self.history,
@@ -249,18 +268,21 @@ class _Run(Generic[M]):
         with whole_file(self.folder / STATE) as temporary:
             torch.save(state, temporary)
 
-    def resume(self) -> None:
-        if self.folder is None or not (self.folder / STATE).exists():
+    def resume(self, draw: Draw) -> None:
+        if self.folder is None or self.identity is None or not (self.folder / STATE).exists():
             return
         path = self.folder / STATE
         try:
             state = torch.load(path, map_location=self.accelerator.device, weights_only=True)
         except Exception as error:
             raise WeightsError("the checkpoint cannot be read", path, "Delete it to start afresh.") from error
-        if state["plan"] != json.dumps(dataclasses.asdict(self.plan)):
-            raise InputError(
-                "the folder holds a run of another plan", state["plan"], f"Choose another folder, or delete {path}."
-            )
+        self.identity.refuse_other(state.get("run", {}), path)
+        self.witnesses = state["witnesses"]
+        for number, kept in enumerate(track(self.witnesses, "Checking the data")):
+            # A checkpoint is that of the first process.
+            with self.randomness(number * self.stride, 0) as generator:
+                if not agree(fingerprint(tensors_in(draw(generator))), kept):
+                    raise another_run("other data", f"another batch in step {number * self.stride}", path)
         load_strictly(self.bare, state["model"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
