@@ -24,12 +24,12 @@ class Sequences:
     """Sequences side by side, zeros behind the shorter ones.
 
     Attributes:
-        values: Padded samples.
+        values: Padded samples; float64 as they are read, so that nothing is lost before they are standardised.
         lengths: Samples of each.
         flat: Whether they came as a table, one sequence a row.
     """
 
-    values: Float32[Tensor, "sequences time channels"]
+    values: Float[Tensor, "sequences time channels"]
     lengths: Int64[Tensor, " sequences"]
     flat: bool = False
 
@@ -38,8 +38,8 @@ class Sequences:
         """Read (n, time), (n, time, channels), or a list of arrays (time,) or (time, channels) of any lengths.
 
         Raises:
-            InputError: nothing, other shapes, different numbers of channels, or values that are not finite: it names
-                the first.
+            InputError: nothing, other shapes, different numbers of channels, or values that are no numbers or not
+                finite: it names the first.
 
         Example:
             >>> Sequences.of([np.zeros(3), np.zeros((5, 1))]).values.shape
@@ -48,12 +48,12 @@ class Sequences:
         if isinstance(X, (list, tuple)) and len(X) and all(np.ndim(each) in (1, 2) for each in X):
             ragged = len({np.shape(each) for each in X}) > 1 or np.ndim(X[0]) == 2
             if ragged or all(isinstance(each, np.ndarray) for each in X):
-                return cls._listed([np.asarray(each, dtype=np.float64) for each in X])
+                return cls._listed([numbers(each, "samples") for each in X])
         array = np.asarray(X.numpy(force=True) if isinstance(X, Tensor) else X)
         if array.ndim not in (2, 3) or not array.size:
             mend = "Pass (sequences, time), (sequences, time, channels), or a list of arrays."
             raise InputError("these are no sequences", f"the shape {array.shape}", mend)
-        array = array.astype(np.float64)
+        array = numbers(array, "samples")
         flat = array.ndim == 2
         return cls._padded(list(array[:, :, None] if flat else array), flat)
 
@@ -74,7 +74,7 @@ class Sequences:
                 got = f"{each[time, channel]} in sequence {i}, sample {time}, channel {channel}"
                 raise InputError("the sequences contain NaN or infinity", got, "Fill or cut what is missing.")
         lengths = [len(each) for each in arrays]
-        values = np.zeros((len(arrays), max(lengths), arrays[0].shape[1]), np.float32)
+        values = np.zeros((len(arrays), max(lengths), arrays[0].shape[1]))
         for row, each in zip(values, arrays):
             row[: len(each)] = each
         if not flat and values.shape[1] < values.shape[2]:
@@ -108,16 +108,42 @@ class Scaler:
 
     @classmethod
     def of(cls, sequences: Sequences) -> Scaler:
-        """Measure."""
+        """Measure all samples of all sequences.
+
+        Raises:
+            InputError: as `of_rows`.
+        """
         inside = torch.arange(sequences.values.shape[1]) < sequences.lengths[:, None]
-        samples = sequences.values[inside].double().numpy()
-        spread = samples.std(0)
-        return cls(samples.mean(0), np.where(spread > 1e-12 * (1 + np.abs(samples).max(0)), spread, 1.0))
+        return cls.of_rows(sequences.values[inside].double().numpy())
+
+    @classmethod
+    def of_rows(cls, rows: Float64[np.ndarray, "rows channels"]) -> Scaler:
+        """Measure the columns of a table; one that varies by no more than rounding counts as constant.
+
+        Raises:
+            InputError: numbers so large, or differences so small, that their squares are no numbers of float64.
+        """
+        most = np.abs(rows).max(0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = rows.mean(0)
+            spread = np.where(np.ptp(rows, 0) > 1e-14 * most, rows.std(0), 1.0)
+        if not (np.isfinite(mean) & np.isfinite(spread) & (spread > 0)).all():
+            got = f"values up to {most.max():.3g}"
+            raise InputError("the values cannot be squared in float64", got, "Choose a unit nearer to their size.")
+        return cls(mean, spread)
 
     def apply(self, values: Float[Tensor, "*batch channels"]) -> Float32[Tensor, "*batch channels"]:
-        """To units of the spread."""
+        """To units of the spread.
+
+        Raises:
+            InputError: values so far from those that were measured that float32 cannot hold them.
+        """
         mean, spread = (torch.from_numpy(each).to(values) for each in (self.mean, self.spread))
-        return ((values - mean) / spread).float()
+        scaled = ((values - mean) / spread).float()
+        if not bool(torch.isfinite(scaled).all()):
+            got = f"{float(values.abs().max()):.3g} where {float(self.spread.max()):.3g} is usual"
+            raise InputError("values lie too far from those of training", got, "Pass them in the units of training.")
+        return scaled
 
 
 class SequenceInput:
@@ -153,6 +179,18 @@ class SequenceInput:
             got = f"{sequences.channels} channels"
             raise InputError(f"the model was trained on {len(self.scaler_.mean)} channels", got, "Pass the same.")
         return sequences
+
+
+def numbers(values: Any, what: str) -> Float64[ndarray, "*shape"]:
+    """An array of numbers.
+
+    Raises:
+        InputError: words, or rows of different lengths.
+    """
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{what} are numbers", error, "Pass an array of numbers.") from None
 
 
 def class_index(y: Any, count: int) -> tuple[ndarray, Int64[ndarray, " sequences"]]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from harmonia.core.errors import InputError
-from harmonia.parts.sequences import Scaler, class_index, listed_classes
+from harmonia.parts.sequences import Scaler, class_index, listed_classes, numbers
 from harmonia.sequences.s4d.sequence_estimator import SequenceEstimator
 
 
@@ -45,7 +45,7 @@ class S4DClassifier(ClassifierMixin, SequenceEstimator):
         ssm_learning_rate: Peak for A, B and dt.
         weight_decay: For all but those.
         device: ``auto``, ``cpu`` or ``cuda``.
-        checkpoints: Folder from which a stopped run is resumed; None keeps nothing.
+        checkpoints: Folder from which a stopped run is resumed, the same data and options given; None keeps nothing.
         random_state: Seed.
 
     Attributes:
@@ -67,7 +67,8 @@ class S4DClassifier(ClassifierMixin, SequenceEstimator):
         """Train.
 
         Raises:
-            InputError: sequences that are not finite or fit nowhere, fewer than two classes, impossible options.
+            InputError: sequences that are not finite or fit nowhere, fewer than two classes, impossible options, or
+                a folder of checkpoints that holds another run.
         """
         sequences = self._read(X, reset=True)
         self.classes_, index = class_index(y, len(sequences))
@@ -117,12 +118,13 @@ class S4DRegressor(MultiOutputMixin, RegressorMixin, SequenceEstimator):
         """Train.
 
         Raises:
-            InputError: sequences or targets that are not finite or fit nowhere, impossible options.
+            InputError: sequences or targets that are no numbers, not finite or fit nowhere, impossible
+                options, or a folder of checkpoints that holds another run.
         """
         sequences = self._read(X, reset=True)
         if y is None:
             raise InputError("a regressor requires y to be passed, but the target y is None", y, "Pass targets.")
-        targets = np.asarray(y, dtype=np.float64)
+        targets = numbers(y, "targets")
         if targets.ndim not in (1, 2) or len(targets) != len(sequences):
             got = f"{targets.shape} for {len(sequences)}"
             raise InputError("one target, or row of targets, belongs to each sequence", got, "Pass as many.")
@@ -131,8 +133,7 @@ class S4DRegressor(MultiOutputMixin, RegressorMixin, SequenceEstimator):
             raise InputError("the targets contain NaN or infinity", f"in sequence {where}", "Leave it out.")
         self.columns_ = 0 if targets.ndim == 1 else targets.shape[1]
         rows = targets[:, None] if targets.ndim == 1 else targets
-        spread = rows.std(0)
-        self.target_scaler_ = Scaler(rows.mean(0), np.where(spread > 0, spread, 1.0))
+        self.target_scaler_ = Scaler.of_rows(rows)
         return self._fit(sequences, self.target_scaler_.apply(torch.from_numpy(rows)), rows.shape[1])
 
     def predict(self, X: Any) -> Float64[np.ndarray, "sequences *targets"]:

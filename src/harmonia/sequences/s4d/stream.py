@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float64
 
 from harmonia.core.errors import InputError
-from harmonia.parts.sequences import Scaler, Sequences
+from harmonia.parts.sequences import Scaler, Sequences, numbers
 from harmonia.sequences.s4d.network import S4DModel
 
 BLOCK = 256
@@ -27,7 +27,8 @@ class OnlinePredictor:
         rate: How many times as sparsely the signal is sampled as in training.
 
     Raises:
-        InputError: a network that looks ahead; samples that are not finite or of other channels.
+        InputError: a network that looks ahead, or whose kernel is normalised over its length (``dss``); samples that
+            are no numbers, not finite, or of other channels.
     """
 
     def __init__(
@@ -39,6 +40,8 @@ class OnlinePredictor:
     ) -> None:
         if model.config.kernel.bidirectional:
             raise InputError("this model looks ahead", "bidirectional=True", "Train one with bidirectional=False.")
+        with torch.no_grad():
+            model.layers[0].kernel.recurrent(rate)  # type: ignore[union-attr, operator]  # refuses what is no recurrence
         self._model, self._scaler, self._finish, self._rate = model, scaler, finish, rate
         self.reset()
 
@@ -54,7 +57,7 @@ class OnlinePredictor:
     def push(self, samples: Any) -> Float64[np.ndarray, "time outputs"]:
         """The predictions after each of these samples, (time,) or (time, channels)."""
         found = []
-        values = Sequences.of([np.atleast_1d(np.asarray(samples, dtype=np.float64))]).values
+        values = Sequences.of([np.atleast_1d(numbers(samples, "samples"))]).values
         if values.shape[2] != len(self._scaler.mean):
             got = f"{values.shape[2]} channels"
             raise InputError(f"the model was trained on {len(self._scaler.mean)} channels", got, "Pass the same.")
