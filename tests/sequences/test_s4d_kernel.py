@@ -288,6 +288,26 @@ def test_impossible_options_are_refused(options, message):
         S4DKernel(4, **options)
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("real_transform", {"init": "real"}),
+        ("imag_transform", {}),
+        ("dt_transform", {"dt_min": 1.0, "dt_max": 3.0}),
+    ],
+)
+def test_a_sigmoid_that_cannot_reach_the_start_is_refused(name, options):
+    with pytest.raises(InputError, match=f"{name}='sigmoid' reaches values below 1"):
+        S4DKernel(4, 8, **options, **{name: "sigmoid"})
+
+
+def test_intervals_belong_to_samples():
+    with pytest.raises(InputError, match="one interval belongs to each sample"):
+        made(3, d_state=8).irregular(torch.ones(2, 3, 10), torch.ones(2, 9))
+    with pytest.raises(InputError, match="got discretization='bilinear', bidirectional=False"):
+        made(3, d_state=8, discretization="bilinear").irregular(torch.ones(2, 3, 10), torch.ones(2, 10))
+
+
 def test_what_needs_the_whole_input_carries_no_state():
     with pytest.raises(InputError, match="whole input"):
         made(4, bidirectional=True).recurrent()
@@ -301,7 +321,7 @@ def test_what_needs_the_whole_input_carries_no_state():
         made(4).kernel(10, -1.0)
 
 
-def test_words_that_are_no_choice_are_refused_without_the_type_checker_of_tests():
+def test_words_and_numbers_that_are_no_choice_are_refused_without_the_type_checker_of_tests():
     """The hook of our tests refuses them first, so this runs in a process of its own."""
     code = """
 from harmonia.core.errors import InputError
@@ -311,6 +331,8 @@ wrong = [
     (S4DKernel, {"real_transform": "tanh"}), (S4D, {"mixing": "sum"}),
     (lambda width, **options: S4DModel(options), {"norm": "group"}),
     (lambda width, **options: S4DModel(options), {"pooling": "max"}),
+    (lambda width, **options: S4DModel(options), {"d_model": 2.5}),
+    (S4DKernel, {"d_state": 8.0}), (S4DKernel, {"n_ssm": 1.0}), (lambda width: S4DKernel(2.5), {}),
 ]
 for make, options in wrong:
     try:
@@ -327,4 +349,8 @@ for make, options in wrong:
         "there is no such mixing of heads",
         "the network has no such choice",
         "the network has no such choice",
+        "widths and layers are counted from 1",
+        "the state holds conjugate pairs",
+        "'n_ssm' is a positive whole number",
+        "the number of copies of A divides the width",
     ]

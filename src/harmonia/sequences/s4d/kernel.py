@@ -12,23 +12,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeVar, get_args
 
+import numpy as np
 import torch
 from jaxtyping import Complex, Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from harmonia.core.errors import InputError
 from harmonia.core.progress import say
 from harmonia.parts.recurrence import DiagonalSystem, bilinear, diagonal_kernel, linear_scan, zero_order_hold
 from harmonia.sequences.s4d.initialization import DriveInit, Init, initial_drive, initial_poles
+from harmonia.sequences.s4d.transforms import Transform, inverse, positive
 
-Transform = Literal["exp", "softplus", "relu", "sigmoid", "none"]
 Discretization = Literal["zoh", "bilinear", "dss"]
 
 T = TypeVar("T")
-
-_SMALLEST = 1e-4
-"""Initial values are at least this before a transform is inverted, as in the official code."""
 
 
 @dataclass(frozen=True)
@@ -93,14 +90,16 @@ class KernelConfig:
         return cls(**{**options, "frozen": tuple(options.get("frozen", ()))})
 
     def __post_init__(self) -> None:
-        if self.d_state < 2 or self.d_state % 2:
+        if not isinstance(self.d_state, (int, np.integer)) or self.d_state < 2 or self.d_state % 2:
             raise InputError("the state holds conjugate pairs", f"d_state={self.d_state}", "Give an even number.")
         if not 0 < self.dt_min <= self.dt_max:
             raise InputError("steps lie between two positive bounds", (self.dt_min, self.dt_max), "Change dt_min.")
         if self.discretization not in get_args(Discretization):
             raise InputError("there is no such discretisation", self.discretization, "Use zoh, bilinear or dss.")
-        if self.channels < 1 or (self.l_max is not None and self.l_max < 1):
-            raise InputError("channels and l_max are positive", (self.channels, self.l_max), "Change them.")
+        optional = {name: getattr(self, name) for name in ("l_max", "n_ssm") if getattr(self, name) is not None}
+        for name, count in {"channels": self.channels, **optional}.items():
+            if not isinstance(count, (int, np.integer)) or count < 1:
+                raise InputError(f"'{name}' is a positive whole number", repr(count), "Change it.")
         if self.bandlimit is not None and not self.bandlimit > 0:
             raise InputError("the band limit is positive", self.bandlimit, "Give e.g. 0.5, or None.")
         if set(self.frozen) - {"A", "B", "dt"}:
@@ -140,7 +139,7 @@ class S4DKernel(nn.Module):
         self.config = config = KernelConfig.of({"d_state": d_state, **options})
         self.d_model = d_model
         copies = d_model if config.n_ssm is None else config.n_ssm
-        if d_model < 1 or copies < 1 or d_model % copies:
+        if not isinstance(d_model, (int, np.integer)) or d_model < 1 or d_model % copies:
             raise InputError("the number of copies of A divides the width", f"{copies} and {d_model}", "Change n_ssm.")
         modes, rows = config.d_state // 2, config.channels * (2 if config.bidirectional else 1)
         low, high = math.log(config.dt_min), math.log(config.dt_max)
@@ -149,9 +148,9 @@ class S4DKernel(nn.Module):
         pole = initial_poles(config.init, config.d_state, copies, **scales)
         drive = initial_drive(config.init, config.drive_init, config.d_state, copies)
         readout = torch.randn(rows, d_model, modes, dtype=torch.cfloat)
-        self.inv_dt = self._parameter("dt", _inverse(dt, config.dt_transform))
-        self.A_real = self._parameter("A", _inverse(-pole.real, config.real_transform))
-        self.A_imag = self._parameter("A", _inverse(-pole.imag, config.imag_transform))
+        self.inv_dt = self._parameter("dt", inverse(dt, config.dt_transform, "dt_transform"))
+        self.A_real = self._parameter("A", inverse(-pole.real, config.real_transform, "real_transform"))
+        self.A_imag = self._parameter("A", inverse(-pole.imag, config.imag_transform, "imag_transform"))
         self.B = self._parameter("B", torch.view_as_real(drive.clone())[None])
         self.C = nn.Parameter(torch.view_as_real(readout))
         self._kept: dict[str, tuple[object, Any]] = {}
@@ -164,12 +163,12 @@ class S4DKernel(nn.Module):
 
     def step_size(self, rate: float = 1.0) -> Float[Tensor, "heads tied"]:
         """The step dt of every head (or mode), in the time unit of A, for inputs sampled `rate` times as sparsely."""
-        return _positive(self.inv_dt, self.config.dt_transform) * rate
+        return positive(self.inv_dt, self.config.dt_transform) * rate
 
     def pole(self) -> Complex[Tensor, "heads modes"]:
         """Eigenvalues A of every head."""
-        real = -_positive(self.A_real, self.config.real_transform)
-        pole = torch.complex(real, -_positive(self.A_imag, self.config.imag_transform))
+        real = -positive(self.A_real, self.config.real_transform)
+        pole = torch.complex(real, -positive(self.A_imag, self.config.imag_transform))
         return pole.repeat(self.d_model // len(pole), 1)
 
     def audible(self, rate: float = 1.0) -> Float[Tensor, "heads modes"]:
@@ -214,7 +213,8 @@ class S4DKernel(nn.Module):
     def kernel(self, length: int, rate: float = 1.0) -> Float[Tensor, "rows heads length"]:
         """The kernel; with a bidirectional one, rows of the past come first and those of the future after them.
 
-        Remembered in evaluation mode without gradients, until a parameter changes.
+        Remembered in evaluation mode without gradients, until a parameter changes. Writes through ``.data`` go unseen:
+        change parameters under `torch.no_grad` instead.
         """
         if length < 1:
             raise InputError("a kernel has at least one sample", length, "Pass a sequence that is not empty.")
@@ -288,10 +288,15 @@ class S4DKernel(nn.Module):
             intervals: How long each is held, in sampling intervals of training; at 0 nothing happens.
 
         Raises:
-            InputError: intervals that are negative or not finite, bidirectional kernels, or not zero-order hold.
+            InputError: intervals that are negative, not finite or not one a sample, bidirectional kernels, or not
+                zero-order hold.
         """
         if self.config.discretization != "zoh" or self.config.bidirectional:
-            raise InputError("uneven samples need causal kernels by zero-order hold", self.config, "Use zoh.")
+            got = f"discretization='{self.config.discretization}', bidirectional={self.config.bidirectional}"
+            raise InputError("uneven samples need causal kernels by zero-order hold", got, "Use zoh.")
+        if intervals.shape != (u.shape[0], u.shape[2]):
+            got = f"{tuple(intervals.shape)} for inputs {tuple(u.shape)}"
+            raise InputError("one interval belongs to each sample", got, "Pass intervals (batch, time).")
         if not bool(((intervals >= 0) & torch.isfinite(intervals)).all()):
             raise InputError("intervals are finite and not negative", float(intervals.min()), "Sort the times.")
         found = zero_order_hold(self.pole(), self.step_size() * intervals[..., None, None])
@@ -314,7 +319,8 @@ class S4DKernel(nn.Module):
         parameters = tuple(self.parameters())
         if self.training or torch.is_grad_enabled() or any(p.is_inference() for p in parameters):
             return make()
-        # A version counts every change in place; the address changes when a parameter is replaced or moved.
+        # A version counts changes in place, though not those of `.data`; the address changes when a parameter is
+        # replaced or moved.
         full = (key, tuple((p.data_ptr(), p._version, p.dtype) for p in parameters))
         if name not in self._kept or self._kept[name][0] != full:
             self._kept[name] = (full, make())
@@ -323,22 +329,3 @@ class S4DKernel(nn.Module):
     def __getstate__(self) -> dict[str, Any]:
         """Without what can be computed again: a copy or pickle is as small as the parameters."""
         return {**super().__getstate__(), "_kept": {}}
-
-
-def _positive(x: Tensor, transform: Transform) -> Tensor:
-    if transform == "exp":
-        return torch.exp(x)
-    if transform == "softplus":
-        return F.softplus(x)
-    if transform == "relu":
-        return F.relu(x) + _SMALLEST
-    return torch.sigmoid(x) if transform == "sigmoid" else x
-
-
-def _inverse(x: Tensor, transform: Transform) -> Tensor:
-    x = x.clamp(min=_SMALLEST)
-    if transform == "exp":
-        return torch.log(x)
-    if transform == "softplus":
-        return x + torch.log(-torch.expm1(-x))
-    return torch.logit(x) if transform == "sigmoid" else x

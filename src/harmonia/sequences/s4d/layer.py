@@ -32,7 +32,8 @@ class S4D(nn.Module):
         options: Fields of `KernelConfig`.
 
     Raises:
-        InputError: impossible options; sequences that are empty, of another width or not finite.
+        InputError: impossible options; sequences that are empty or of another width. Values are not looked at: NaN
+            gives NaN, and `S4DModel` checks its inputs once for all layers.
 
     Example:
         >>> layer = S4D(8, d_state=16).eval()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
 from huggingface_hub import PyTorchModelHubMixin
 from jaxtyping import Float, Int64
@@ -63,8 +64,10 @@ class S4DConfig:
         return cls(**{**config, "kernel": KernelConfig.of(config.get("kernel", {}))})
 
     def __post_init__(self) -> None:
-        if min(self.d_input, self.d_output, self.d_model, self.n_layers) < 1:
-            raise InputError("widths and layers are counted from 1", self, "Change the configuration.")
+        for name in ("d_input", "d_output", "d_model", "n_layers"):
+            count = getattr(self, name)
+            if not isinstance(count, (int, np.integer)) or count < 1:
+                raise InputError("widths and layers are counted from 1", f"{name}={count!r}", "Give a whole number.")
         if self.norm not in get_args(Norm) or self.pooling not in get_args(Pooling) or self.mixing == "none":
             got = f"norm={self.norm}, pooling={self.pooling}, mixing={self.mixing}"
             raise InputError("the network has no such choice", got, "See S4DConfig.")
@@ -95,6 +98,7 @@ class S4DModel(
     """Long sequences in, class scores or values out: ``decode(pool(layers(encode(u))))``.
 
     S4D (arXiv 2206.11893, Sec. 5). A model whose kernels are causal also runs as a stream, with `start` and `advance`.
+    Train it by the groups of `ssm_param_groups`: one rate and decay for all of ``model.parameters()`` ruins A and dt.
 
     Arguments:
         config: An `S4DConfig`, or a mapping of its fields.
