@@ -150,6 +150,8 @@ def test_fits_are_reproducible_and_leave_the_generator_alone():
         ({"pooling": "none"}, "one output a sequence"),
         ({"d_state": 5}, "conjugate pairs"),
         ({"n_ssm": 3}, "divides the width"),
+        ({"weight_decay": -1}, "weight_decay"),
+        ({"weight_decay": None}, "weight_decay"),
     ],
     ids=str,
 )
@@ -198,6 +200,69 @@ def test_more_channels_than_samples_are_told():
     assert any("more channels than samples" in said for said in listener.said)
 
 
+def test_checkpoints_are_not_taken_for_those_of_other_data_or_options(tmp_path):
+    values, labels = waves(12)
+    options = {**TINY, "epochs": 3, "batch_size": 6, "checkpoints": str(tmp_path)}
+    found = S4DClassifier(**options).fit(values, labels).predict_proba(values)
+    swapped = np.where(labels == "slow", "fast", "slow")
+    for X, y, other, message in (
+        (values, swapped, {}, "other data"),
+        ([*values[:11], values[11] + 1], labels, {}, "other data"),
+        (values, labels, {"init": "rand"}, "another network"),
+        (values, labels, {"dropout": 0.4}, "another network"),
+        (values, labels, {"learning_rate": 1e-2}, "another plan"),
+        (values, labels, {"ssm_learning_rate": 1e-4}, "other optimizers"),
+    ):
+        with pytest.raises(InputError, match=message):
+            S4DClassifier(**{**options, **other}).fit(X, y)
+    np.testing.assert_array_equal(S4DClassifier(**options).fit(values, labels).predict_proba(values), found)
+
+
+@pytest.mark.parametrize(("offset", "scale"), [(1e9, 1.0), (-1e12, 1.0), (0.0, 1e39), (0.0, 1e-42)])
+def test_levels_and_units_do_not_matter(offset, scale):
+    X = np.stack([np.sin(0.3 * (1 + i % 2) * np.arange(64) + i) for i in range(24)])
+    y = np.arange(24) % 2
+    options = {**TINY, "epochs": 20, "batch_size": 8, "learning_rate": 0.03}
+    plain, moved = S4DClassifier(**options).fit(X, y), S4DClassifier(**options).fit(scale * X + offset, y)
+    found = moved.predict_proba(scale * X + offset)
+    np.testing.assert_allclose(found, plain.predict_proba(X), atol=1e-2)
+    np.testing.assert_allclose(moved.stream().push(scale * X[0] + offset)[-1], found[0], atol=1e-4)
+
+
+def test_values_that_no_unit_can_hold_are_refused():
+    X, y = np.random.default_rng(0).standard_normal((8, 10)), np.arange(8) % 2
+    for scale in (1e300, 1e-200):
+        with pytest.raises(InputError, match="nearer to their size"):
+            S4DClassifier(**TINY, epochs=1).fit(scale * X, y)
+    model = S4DClassifier(**TINY, epochs=1).fit(X, y)
+    for predict in (model.predict, lambda far: model.stream().push(far[0])):
+        with pytest.raises(InputError, match="units of training"):
+            predict(1e60 * X)
+
+
+def test_files_hold_the_rate_and_all_options(tmp_path):
+    values, labels = waves(12)
+    options = {"epochs": np.int64(2), "batch_size": 5, "weight_decay": 0.1, "ssm_learning_rate": 2e-4, "n_ssm": 2}
+    model = S4DClassifier(**{**TINY, "d_model": np.int64(8)}, **options, random_state=3).fit(values, labels)
+    model.set_sampling_rate(2.0)
+    again = S4DClassifier.load(model.save(tmp_path / "model.safetensors"))
+    assert again.get_params() == model.get_params()
+    np.testing.assert_allclose(again.predict_proba(values), model.predict_proba(values), atol=1e-7)
+
+
+def test_what_is_no_number_and_what_is_no_stream_is_refused(fitted):
+    X = np.random.default_rng(0).standard_normal((8, 10))
+    with pytest.raises(InputError, match="samples are numbers"):
+        fitted.stream().push(["a"])
+    with pytest.raises(InputError, match="samples are numbers"):
+        S4DClassifier(**TINY, epochs=1).fit([np.array(["a", "b"]), np.array(["c"])], [0, 1])
+    with pytest.raises(InputError, match="targets are numbers"):
+        S4DRegressor(**TINY, epochs=1).fit(X, ["a"] * 8)
+    normalised = S4DClassifier(**TINY, epochs=1, discretization="dss").fit(X, np.arange(8) % 2)
+    with pytest.raises(InputError, match="no recurrence"):
+        normalised.stream()
+
+
 # ----------------------------------------------------------------------------------------------------------- forecast
 
 
@@ -225,3 +290,39 @@ def test_forecasters_say_what_they_lack():
         S4DForecaster(2, lookback=8).point(np.zeros((1, 8, 1)))
     with pytest.raises(InputError, match="needs 10 values"):
         S4DForecaster(2, lookback=8).fit([Series(np.zeros(9))])
+
+
+def test_forecasts_do_not_depend_on_the_level():
+    wave = np.sin(np.arange(300) / 5)
+    options = {"lookback": 32, "d_model": 8, "n_layers": 1, "d_state": 8, "steps": 60, "device": "cpu"}
+    plain, far = (S4DForecaster(4, **options).fit([Series(wave + level)]) for level in (0, 1e9))
+    np.testing.assert_allclose(far.predict(wave + 1e9) - 1e9, plain.predict(wave), atol=1e-3)
+
+
+def test_forecasters_are_kept_in_files(tmp_path):
+    t = np.arange(200)
+    series = Series(np.stack([np.sin(t / 5), np.cos(t / 5)], 1), ("sine", "cosine"))
+    options = {"lookback": 20, "d_model": 4, "n_layers": 1, "d_state": 4, "init": "inv", "steps": 5, "batch_size": 7}
+    model = S4DForecaster(3, **options, weight_decay=0.0, random_state=4, device="cpu").fit([series])
+    again = S4DForecaster.load(model.save(tmp_path / "model.safetensors"))
+    assert model.predict(series).shape == (3, 2)
+    np.testing.assert_array_equal(again.predict(series), model.predict(series))
+    np.testing.assert_array_equal(again.predict(series.values[-20:]), model.point(series.values[None, -20:])[0])
+    windows, levels = series.values[None, -20:], np.array([0.1, 0.9])
+    np.testing.assert_array_equal(again.forecast(windows).quantile(levels), model.forecast(windows).quantile(levels))
+    learnt = {"model_", "history_", "errors_"}
+    assert {k: v for k, v in vars(again).items() if k not in learnt} == {
+        k: v for k, v in vars(model).items() if k not in learnt
+    }
+    with pytest.raises(WeightsError, match="no S4DClassifier"):
+        S4DClassifier.load(tmp_path / "model.safetensors")
+    for window, message in (
+        (Series(series.values, ("cosine", "sine")), "not those of the fit"),
+        (series.values[:19], "20 rows"),
+        (series.values[:, :1], "2 variables"),
+    ):
+        with pytest.raises(InputError, match=message):
+            model.predict(window)
+    for lost in (lambda model: model.predict(series), lambda model: model.save(tmp_path / "none.safetensors")):
+        with pytest.raises(InputError, match="knows nothing"):
+            lost(S4DForecaster(3, **options))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harmonia.core.errors import InputError
+from harmonia.core.weights import Checkpoint, write_safetensors
 from harmonia.media import Series
 from harmonia.parts.forecasting import PointForecaster, Windows
 from harmonia.parts.instance_norm import InstanceNorm
 from harmonia.parts.training import Plan, train
 from harmonia.sequences.s4d.kernel import KernelConfig
 from harmonia.sequences.s4d.network import S4DConfig, S4DModel, ssm_param_groups
+from harmonia.sequences.s4d.saved import pack, plain, unpack
+
+_OPTIONS = ("steps", "batch_size", "learning_rate", "weight_decay", "draws", "device", "random_state")
+
+
+def usual_lookback(horizon: int) -> int:
+    """Eight horizons, at least 64."""
+    return max(64, 8 * horizon)
 
 
 class S4DForecaster(PointForecaster):
@@ -46,11 +56,16 @@ class S4DForecaster(PointForecaster):
         device: ``auto``, ``cpu`` or ``cuda``.
         random_state: Seed.
 
+    Attributes:
+        names_: Variables, in the order in which they are expected.
+        model_: The trained `S4DModel`.
+        history_: Training loss over the run.
+
     Example:
         >>> wave = Series(np.sin(np.arange(300) / 5))
         >>> model = S4DForecaster(4, lookback=32, d_model=8, n_layers=1, d_state=8, steps=100).fit([wave])
-        >>> found = model.forecast(wave.values[None, -32:]).mean[0, :, 0]
-        >>> bool(np.abs(found - np.sin(np.arange(300, 304) / 5)).max() < 0.3)
+        >>> found = model.predict(wave)
+        >>> bool(np.abs(found[:, 0] - np.sin(np.arange(300, 304) / 5)).max() < 0.3)
         True
     """
 
@@ -77,7 +92,7 @@ class S4DForecaster(PointForecaster):
         if horizon < 1 or (lookback is not None and lookback < 2):
             raise InputError("a forecast has a horizon and a window", (horizon, lookback), "Give 1 or more, 2 or more.")
         self.horizon = horizon
-        self.lookback = max(64, 8 * horizon) if lookback is None else lookback
+        self.lookback = usual_lookback(horizon) if lookback is None else lookback
         self.kernel = KernelConfig(d_state=d_state, init=init, dt_min=dt_min, dt_max=dt_max)
         self.d_model, self.n_layers, self.dropout = d_model, n_layers, dropout
         self.steps, self.batch_size = steps, batch_size
@@ -86,7 +101,8 @@ class S4DForecaster(PointForecaster):
 
     def learn(self, series: Sequence[Series]) -> None:
         """Train the network on all windows."""
-        variables = series[0].values.shape[1]
+        self.names_ = tuple(series[0].names)
+        variables = len(self.names_)
         windows = Windows(series, self.lookback, self.horizon)
         config = S4DConfig(
             d_input=variables,
@@ -101,10 +117,15 @@ class S4DForecaster(PointForecaster):
             torch.manual_seed(self.random_state)
             model = S4DModel(config)
 
-        def loss(network: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
-            past, future = (each.float() for each in batch[:2])
+        def draw(generator: torch.Generator) -> tuple[Tensor, Tensor]:
+            past, future, _ = windows.draw(self.batch_size, generator)
+            # Measured in float64: a small change of a large number would be lost in float32.
             norm = InstanceNorm.of(past)
-            return F.l1_loss(network(norm.apply(past)).view_as(future), norm.apply(future))
+            return norm.apply(past).float(), norm.apply(future).float()
+
+        def loss(network: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+            past, future = batch
+            return F.l1_loss(network(past).view_as(future), future)
 
         def optimizers(network: nn.Module) -> list[torch.optim.Optimizer]:
             return [torch.optim.AdamW(ssm_param_groups(network, self.learning_rate, weight_decay=self.weight_decay))]
@@ -119,7 +140,7 @@ class S4DForecaster(PointForecaster):
         )
         trained = train(
             model,
-            lambda generator: windows.draw(self.batch_size, generator),
+            draw,
             loss,
             plan,
             make_optimizers=optimizers,
@@ -131,8 +152,10 @@ class S4DForecaster(PointForecaster):
         self, values: Float64[np.ndarray, "batch lookback variables"]
     ) -> Float64[np.ndarray, "batch horizon variables"]:
         """The median of each step."""
-        if not hasattr(self, "model_"):
-            raise InputError("this forecaster knows nothing yet", "no fit", "Call fit first.")
+        self._check_fitted()
+        if values.shape[2] != len(self.names_):
+            got = f"{values.shape[2]} variables"
+            raise InputError(f"this forecaster was fitted to {len(self.names_)} variables", got, "Pass the same.")
         past = torch.from_numpy(values)
         size = max(1, (1 << 18) // math.prod(values.shape[1:]))
         found = []
@@ -143,3 +166,59 @@ class S4DForecaster(PointForecaster):
                 outputs = self.model_(inputs).double().cpu().view(len(piece), self.horizon, -1)
                 found.append(norm.undo(outputs))
         return torch.cat(found).numpy()
+
+    def predict(self, last_window: Any) -> Float64[np.ndarray, "horizon variables"]:
+        """What follows a series: its last `lookback` rows are the window.
+
+        Arguments:
+            last_window: A `Series`, or an array (time, variables), or (time,) for one variable.
+
+        Raises:
+            InputError: too few rows, or other variables than those of the fit.
+        """
+        self._check_fitted()
+        series = last_window if isinstance(last_window, Series) else Series(last_window, self.names_)
+        if tuple(series.names) != self.names_:
+            got = ", ".join(map(str, series.names))
+            raise InputError("the variables are not those of the fit", got, f"Pass {', '.join(map(str, self.names_))}.")
+        if len(series) < self.lookback:
+            raise InputError(f"a window has {self.lookback} rows", len(series), "Pass more of the past.")
+        return self.point(series.values[None, -self.lookback :])[0]
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "model_"):
+            raise InputError("this forecaster knows nothing yet", "no fit", "Call fit first.")
+
+    def checkpoint(self) -> Checkpoint:
+        """The fitted forecaster as one medium: weights, options, variables, and the errors behind its intervals.
+
+        Raises:
+            InputError: no fit.
+        """
+        self._check_fitted()
+        described = {
+            "names": list(self.names_),
+            "horizon": self.horizon,
+            "lookback": self.lookback,
+            "options": plain({name: getattr(self, name) for name in _OPTIONS}),
+        }
+        return pack("S4DForecaster", self.model_, described, {"errors": torch.from_numpy(self.errors_)})
+
+    def save(self, path: str | Path) -> Path:
+        """Write the fitted forecaster as safetensors."""
+        found = self.checkpoint()
+        return write_safetensors(path, found.tensors, found.metadata)
+
+    @classmethod
+    def load(cls, path: str | Path, *, device: str = "cpu") -> S4DForecaster:
+        """Read what `save` wrote.
+
+        Raises:
+            WeightsError: another file, or that of another estimator.
+        """
+        model, described, aside = unpack(path, "S4DForecaster", device)
+        shape = {name: getattr(model.config, name) for name in ("d_model", "n_layers", "dropout")}
+        found = cls(described["horizon"], described["lookback"], **shape, **described["options"])
+        found.kernel, found.model_, found.history_ = model.config.kernel, model, ()
+        found.names_, found.errors_ = tuple(described["names"]), aside["errors"].numpy()
+        return found

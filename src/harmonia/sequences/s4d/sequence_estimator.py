@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from abc import ABC, abstractmethod
 from numbers import Real
@@ -18,12 +17,13 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from harmonia.core.errors import InputError, WeightsError
-from harmonia.core.weights import Checkpoint, load_strictly, read_metadata, read_state_dict, write_safetensors
+from harmonia.core.errors import InputError
+from harmonia.core.weights import Checkpoint, write_safetensors
 from harmonia.parts.sequences import Scaler, SequenceInput, Sequences
 from harmonia.parts.training import Plan, Trained, train
 from harmonia.sequences.s4d.kernel import KernelConfig
 from harmonia.sequences.s4d.network import S4DConfig, S4DModel, ssm_param_groups
+from harmonia.sequences.s4d.saved import pack, plain, unpack
 from harmonia.sequences.s4d.stream import OnlinePredictor
 
 E = TypeVar("E", bound="SequenceEstimator")
@@ -169,6 +169,8 @@ class SequenceEstimator(SequenceInput, BaseEstimator, ABC):
             value = getattr(self, name)
             if not isinstance(value, Real) or not 0 < float(value) < math.inf:
                 raise InputError(f"'{name}' is positive", repr(value), "Give e.g. 0.004.")
+        if not isinstance(self.weight_decay, Real) or not 0 <= float(self.weight_decay) < math.inf:
+            raise InputError("'weight_decay' is 0 or positive", repr(self.weight_decay), "Give e.g. 0.01.")
 
     def _of_one_length(self) -> bool:
         return self.flat_ and self.rate_ == 1
@@ -208,7 +210,7 @@ class SequenceEstimator(SequenceInput, BaseEstimator, ABC):
         """A predictor that takes a signal piece by piece, in constant memory.
 
         Raises:
-            InputError: a bidirectional model, which needs the whole signal.
+            InputError: a model that needs the whole signal: bidirectional, or discretised by ``dss``.
         """
         check_is_fitted(self)
         return OnlinePredictor(self.model_.eval(), self.scaler_, self._finished, self.rate_)
@@ -224,23 +226,22 @@ class SequenceEstimator(SequenceInput, BaseEstimator, ABC):
     # --------------------------------------------------------------------------------------------------- files
 
     def checkpoint(self) -> Checkpoint:
-        """The fitted model as one medium: weights, configuration, scales and classes.
+        """The fitted model as one medium: weights, options, scales, sampling rate and classes.
 
         Raises:
             InputError: classes that are neither words nor numbers.
         """
         check_is_fitted(self)
         described: dict[str, Any] = {
-            "estimator": type(self).__name__,
-            "config": dataclasses.asdict(self.model_.config),
+            "parameters": plain(self.get_params()),
             "scaler": {"mean": self.scaler_.mean.tolist(), "spread": self.scaler_.spread.tolist()},
             "flat": self.flat_,
             "features": self.n_features_in_,
+            "rate": self.rate_,
             "described": getattr(self, "description_", {}),
             **self._described(),
         }
-        tensors = {key: value.detach().cpu() for key, value in self.model_.state_dict().items()}
-        return Checkpoint(tensors, {"s4d": json.dumps(described)})
+        return pack(type(self).__name__, self.model_, described)
 
     def save(self, path: str | Path) -> Path:
         """Write the fitted model as safetensors; see `checkpoint`."""
@@ -254,24 +255,15 @@ class SequenceEstimator(SequenceInput, BaseEstimator, ABC):
         Raises:
             WeightsError: another file, or that of another estimator.
         """
-        state = read_state_dict(path)
-        try:
-            described = json.loads(read_metadata(path)["s4d"])
-            config = S4DConfig.of(described["config"])
-            scaler = Scaler(*(np.array(described["scaler"][name]) for name in ("mean", "spread")))
-        except Exception as error:
-            mend = "Give a file that `save` wrote; official weights go through load_checkpoint."
-            raise WeightsError(f"{Path(path).name} holds no estimator", type(error).__name__, mend) from error
-        if described["estimator"] != cls.__name__:
-            raise WeightsError(f"this is no {cls.__name__}", described["estimator"], "Load it with its own class.")
+        model, described, _ = unpack(path, cls.__name__, device)
+        config, known = model.config, cls._get_param_names()
+        # Older files hold the options of the network alone, and no rate.
         shape = {f.name: getattr(config, f.name) for f in dataclasses.fields(S4DConfig)}
         shape |= {f.name: getattr(config.kernel, f.name) for f in dataclasses.fields(KernelConfig)}
-        known = cls._get_param_names()
-        estimator = cls(**{name: value for name, value in shape.items() if name in known})
-        estimator.model_ = S4DModel(config)
-        load_strictly(estimator.model_, {key: value.float() for key, value in state.items()})
-        estimator.model_.to(device).eval()
-        estimator.scaler_, estimator.rate_ = scaler, 1.0
+        given = {name: value for name, value in shape.items() if name in known} | described.get("parameters", {})
+        estimator = cls(**given)
+        estimator.model_, estimator.rate_ = model, described.get("rate", 1.0)
+        estimator.scaler_ = Scaler(*(np.array(described["scaler"][name]) for name in ("mean", "spread")))
         estimator.flat_, estimator.n_features_in_ = described["flat"], described["features"]
         estimator.history_ = ()
         estimator.description_ = described["described"]
