@@ -15,7 +15,7 @@ from harmonia.core.task import jobs_in
 from harmonia.data import demo_digits
 from harmonia.data.spoken import DIGITS
 from harmonia.media import Audio, Series
-from harmonia.sequences.s4d import S4DClassifier, task
+from harmonia.sequences.s4d import S4DClassifier, S4DForecaster, S4DRegressor, task
 
 JOBS = {job.name: job for job in jobs_in(task)}
 TINY = {"width": 8, "layers": 1, "state": 8, "epochs": 50, "batch": 8, "learning_rate": 0.03, "device": "cpu"}
@@ -87,6 +87,57 @@ def test_train_and_predict_on_tables_of_numbers(tmp_path):
     assert np.corrcoef(found, rows.mean(1))[0, 1] > 0.8
 
 
+@pytest.fixture(scope="module")
+def levels(tmp_path_factory):
+    """Rows whose mean is their level, a model of them, and the table."""
+    folder, random = tmp_path_factory.mktemp("levels"), np.random.default_rng(0)
+    rows = random.standard_normal((24, 6))
+    frame = polars.DataFrame({f"x{i}": rows[:, i] for i in range(6)}).with_columns(level=1000 * rows.mean(1))
+    frame.write_csv(folder / "rows.csv")
+    JOBS["train"].run({"examples": folder / "rows.csv", **TINY, "epochs": 2})["model"].write(folder / "m.safetensors")
+    return folder, frame
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda frame: frame,
+        lambda frame: frame.drop("level"),
+        lambda frame: frame.select(frame.columns[::-1]),
+        lambda frame: frame.with_columns(serial=polars.Series(range(24))),
+        lambda frame: frame.drop("level").rename({f"x{i}": f"y{i}" for i in range(6)}),
+    ],
+    ids=["labels", "no labels", "other order", "more columns", "other names"],
+)
+def test_predict_takes_the_columns_of_training(change, levels, tmp_path):
+    folder, frame = levels
+    change(frame).write_csv(tmp_path / "new.csv")
+    expected = S4DRegressor.load(folder / "m.safetensors").predict(frame.drop("level").to_numpy()[:, :, None])
+    found = JOBS["predict"].run({"examples": tmp_path / "new.csv", "model": folder / "m.safetensors"})["predictions"]
+    np.testing.assert_allclose(found.frame["value"], expected, rtol=1e-4)
+
+
+def test_predict_refuses_columns_it_does_not_know(levels, tmp_path):
+    folder, frame = levels
+    given = {"examples": folder / "rows.csv", "model": folder / "m.safetensors"}
+    with pytest.raises(InputError, match=r"no column 'levle'.*Did you mean 'level'"):
+        JOBS["predict"].run({**given, "target": "levle"})
+    frame.drop("x3").write_csv(tmp_path / "fewer.csv")
+    with pytest.raises(InputError, match=r"6 columns of samples \(got 5"):
+        JOBS["predict"].run({**given, "examples": tmp_path / "fewer.csv"})
+
+
+def test_train_judges_every_class_or_says_why_not(tmp_path):
+    random = np.random.default_rng(0)
+    frame = polars.DataFrame({f"x{i}": random.standard_normal(40) for i in range(6)})
+    frame.with_columns(id=polars.Series([f"w{i}" for i in range(40)])).write_csv(tmp_path / "id.csv")
+    with pytest.raises(InputError, match=r"a class needs two examples.*40 of 40 classes"):
+        JOBS["train"].run({"examples": tmp_path / "id.csv", **TINY})
+    frame.with_columns(pair=polars.Series([f"w{i % 20}" for i in range(40)])).write_csv(tmp_path / "pairs.csv")
+    outputs = JOBS["train"].run({"examples": tmp_path / "pairs.csv", **TINY, "epochs": 1})
+    assert 0 <= outputs["score"] <= 1
+
+
 def test_train_on_an_archive_file(tmp_path):
     lines = [
         f"{','.join(str(v) for v in (np.arange(10) * sign).tolist())}:{'up' if sign > 0 else 'down'}"
@@ -104,7 +155,45 @@ def test_forecast_gives_quantiles_scores_and_a_picture(tmp_path):
     assert frame["time"].to_list() == [300, 301, 302, 303]
     assert (frame["wave 5%"] <= frame["wave 95%"]).all()
     assert "S4D" in outputs["scores"].frame["forecaster"].to_list()
-    assert len(JOBS["forecast"].save(outputs, tmp_path, "wave")) == 3
+    assert len(JOBS["forecast"].save(outputs, tmp_path, "wave")) == 4
+    outputs["model"].write(tmp_path / "model.safetensors")
+    again = S4DForecaster.load(tmp_path / "model.safetensors").forecast(wave.values[None, -64:])
+    np.testing.assert_allclose(again.quantile(np.array([0.5]))[0, 0, :, 0], frame["wave 50%"])
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "lookback"),
+    [(400, {"horizon": 96, "lookback": 100}, 100), (250, {}, 42), (60, {"horizon": 4}, 9)],
+    ids=["long horizon", "usual window too long", "short"],
+)
+def test_forecasts_fit_into_short_series(rows, options, lookback, tmp_path):
+    series = Series(np.sin(np.arange(rows) / 4))
+    outputs = JOBS["forecast"].run({"series": series, "steps": 2, "width": 4, "device": "cpu", **options})
+    assert np.isfinite(outputs["scores"].frame["crps"].to_numpy()).all()
+    outputs["model"].write(tmp_path / "model.safetensors")
+    assert S4DForecaster.load(tmp_path / "model.safetensors").lookback == lookback
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "message"),
+    [
+        (3, {}, "got 0 rows to learn from, for the last fifth"),
+        (250, {"lookback": 192}, "got 200 rows to learn from.*a lookback of at most 169"),
+        (30, {}, "Give a shorter horizon"),
+    ],
+)
+def test_series_that_are_too_short_are_refused_before_training(rows, options, message):
+    with pytest.raises(InputError, match=message):
+        JOBS["forecast"].run({"series": Series(np.sin(np.arange(rows))), "steps": 1, "device": "cpu", **options})
+
+
+def test_a_constant_variable_hides_no_score():
+    wave, flat = np.sin(np.arange(200) / 4), np.ones(200)
+    given = {"horizon": 4, "season": 7, "steps": 2, "width": 4, "device": "cpu"}
+    scores = JOBS["forecast"].run({"series": Series(np.stack([flat, wave], 1)), **given})["scores"].frame["mase"]
+    assert scores.null_count() == 0
+    assert np.isfinite(scores.to_numpy()).all()
+    assert JOBS["forecast"].run({"series": Series(flat), **given})["scores"].frame["mase"].null_count() == 4
 
 
 @pytest.mark.parametrize("way", ["file", "standard input"])
@@ -130,6 +219,20 @@ def test_stream_says_what_it_lacks(tones, tmp_path):
         JOBS["stream"].run({"source": str(tmp_path / "empty.raw"), "weights": str(model)})
     with pytest.raises(InputError, match="no such file"):
         JOBS["stream"].run({"source": str(tmp_path / "nowhere.raw"), "weights": str(model)})
+
+
+@pytest.mark.parametrize("way", ["file", "standard input"])
+@pytest.mark.parametrize("kind", ["wav", "csv", "umlauts"])
+def test_stream_refuses_what_is_not_raw(kind, way, tones, tmp_path, monkeypatch):
+    _, model, _ = tones
+    path = tmp_path / f"sound.{kind}"
+    if kind == "wav":
+        tone(50, 0.3).write(path)
+    else:
+        path.write_text(("x,y\n1,2\n" if kind == "csv" else "größer\n") * 100, encoding="utf-8")
+    monkeypatch.setattr(sys, "stdin", type("Stdin", (), {"buffer": io.BytesIO(path.read_bytes())}))
+    with pytest.raises(InputError, match="not raw samples"):
+        JOBS["stream"].run({"source": str(path) if way == "file" else "-", "weights": str(model)})
 
 
 def test_kernels_lists_every_mode(tmp_path):

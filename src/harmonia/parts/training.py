@@ -124,8 +124,10 @@ def train(
 ) -> Trained[M]:
     """Train a model in place, and resume by itself where `folder` holds the same run, unfinished.
 
-    The same run has the same plan, starting weights, settings of network and optimizers, and draws the same batches,
-    of which up to 256 are drawn again to see. A finished run is given back as it ended. Says what the run will cost before it starts. Stopping it (ctrl-C, the stop button of the web page) writes a
+    The same run has the same plan, starting weights, settings of network and optimizers, and draws the same batches, of
+    which up to 256 are drawn again to see. A finished run is given back as it ended.
+
+    Says what the run will cost before it starts. Stopping it (ctrl-C, the stop button of the web page) writes a
     checkpoint first. Under ``accelerate launch`` every process draws its own batches and gradients are averaged.
 
     Arguments:

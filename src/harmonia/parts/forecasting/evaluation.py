@@ -57,7 +57,8 @@ class Scores(NamedTuple):
 
     Attributes:
         crps: Continuous ranked probability score, in the units of the data.
-        mase: Mean absolute error of the median over that of the seasonal naive rule in the fitted series.
+        mase: Mean absolute error of the median over that of the seasonal naive rule in the fitted series, over the
+            variables that change there; NaN where none does.
         coverage: Share of central 90% intervals that hold what happened.
         width: Mean width of those intervals.
     """
@@ -77,10 +78,11 @@ class Scores(NamedTuple):
     ) -> Scores:
         """Score a forecast; `scale` is that of `mase_scale` on the fitted series."""
         low, middle, high = forecast.quantile(np.array([0.05, 0.5, 0.95]))
+        changing = np.isfinite(scale)
         crps = crps_samples(forecast.sample(SCORED_DRAWS, seed), observed)
         return cls(
             crps=float(crps.mean()),
-            mase=float((np.abs(middle - observed) / scale).mean()),
+            mase=float(np.nanmean(np.abs(middle - observed) / scale)) if changing.any() else np.nan,
             coverage=interval_coverage(low, high, observed),
             width=float((high - low).mean()),
         )

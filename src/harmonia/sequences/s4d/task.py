@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict
 
@@ -24,11 +24,15 @@ from harmonia.media import Audio, Figure, Series, Table
 from harmonia.parts.forecasting import baselines, evaluate
 from harmonia.sequences.s4d import figures
 from harmonia.sequences.s4d.estimator import S4DClassifier, S4DRegressor
-from harmonia.sequences.s4d.examples import Examples
-from harmonia.sequences.s4d.forecaster import S4DForecaster
+from harmonia.sequences.s4d.examples import Examples, table_rows
+from harmonia.sequences.s4d.forecaster import S4DForecaster, usual_lookback
+from harmonia.sequences.s4d.raw_samples import raw_clips
 
 EMBEDDED = Path(__file__).parent / "weights" / "digits.safetensors"
 HELD_OUT = 0.25
+LEARNT = 8
+"""Fewest windows that a forecaster learns from, and fewest rows of one that is chosen here."""
+
 
 Weights = Annotated[str, Field("embedded (spoken digits), or a file made by the job train")]
 Init = Annotated[
@@ -56,6 +60,7 @@ class Predicted(TypedDict):
 class Forecasted(TypedDict):
     forecast: Annotated[Table, Field("5%, 50% and 95% of every variable at each coming time")]
     scores: Annotated[Table, Field("scores on the held-out end, beside simple rules")]
+    model: Annotated[Checkpoint, Field("the trained forecaster")]
     report: Annotated[Figure, Field("the past, what comes next, and the scores")]
 
 
@@ -126,10 +131,7 @@ def train(
     values, labels = [data.values[i] for i in known], np.array([data.labels[i] for i in known])
     if len(values) < 8:
         raise InputError("there are too few examples", f"{len(values)} with a label", "Give eight or more.")
-    counts = np.unique(labels, return_counts=True)[1]
-    stratify = labels if data.is_class and counts.min() > 1 and len(counts) <= HELD_OUT * len(labels) else None
-    rows = np.arange(len(values))
-    learn, test = train_test_split(rows, test_size=HELD_OUT, random_state=seed, stratify=stratify)
+    learn, test = _split(labels, data.is_class, seed)
     options: dict[str, Any] = {
         "d_model": width,
         "n_layers": layers,
@@ -148,7 +150,10 @@ def train(
     model: S4DClassifier | S4DRegressor = S4DClassifier(**options) if data.is_class else S4DRegressor(**options)
     model.fit([values[i] for i in learn], labels[learn])
     found = model.predict([values[i] for i in test])
-    model.description_ = {"rate": data.rate, "seconds": data.seconds, "examples": len(learn)}
+    model.description_ = {
+        "rate": data.rate, "seconds": data.seconds, "examples": len(learn), "columns": data.columns,
+        "target": data.target,
+    }  # fmt: skip
     if isinstance(model, S4DClassifier):
         score = float((found == labels[test]).mean())
         confusion = confusion_matrix(labels[test], found, labels=model.classes_).astype(np.float64)
@@ -165,17 +170,18 @@ def predict(
     examples: Annotated[Path, Field("as for the job train; labels are not needed in a table")],
     model: Annotated[Path, Field("a file made by the job train")],
     *,
-    target: Annotated[str, Field("column of a table to leave out, such as its labels")] = "",
+    target: Annotated[str, Field("column of a table to leave out; that of the labels in training unless given")] = "",
 ) -> Predicted:
     """Predict the class, or the number, of every sequence in a file or folder."""
     fitted = _load(model)
-    rate = int(fitted.description_.get("rate", 0))
+    about = fitted.description_
+    rate = int(about.get("rate", 0))
     if examples.is_dir() or examples.suffix.lower() == ".ts":
         values = Examples.read(examples, rate=rate).values
     else:
         table = Table.read(examples)
-        rows = table.numeric([name for name in table.numeric_names() if name != target])
-        values = list(rows[:, :, None])
+        learnt = about.get("target", "")
+        values = table_rows(table, target or (learnt if learnt in table.names else ""), about.get("columns", ()))
     columns: dict[str, Any] = {"sequence": np.arange(1, len(values) + 1)}
     if isinstance(fitted, S4DClassifier):
         probabilities = fitted.predict_proba(values)
@@ -191,7 +197,9 @@ def forecast(
     *,
     horizon: Annotated[int, Field("steps to predict", ge=1)] = 24,
     season: Annotated[int, Field("steps of a season, for the simple rules and the score", ge=1)] = 144,
-    lookback: Annotated[int, Field("steps the model sees; 0: eight horizons, at least 64", ge=0)] = 0,
+    lookback: Annotated[
+        int, Field("steps the model sees; 0: eight horizons, at least 64, fewer where the series is short", ge=0)
+    ] = 0,
     width: Annotated[int, Field("heads of the network", ge=2, le=1024)] = 32,
     init: Init = "lin",
     steps: Annotated[int, Field("optimizer steps", ge=1)] = 300,
@@ -199,21 +207,22 @@ def forecast(
     seed: Seed = 0,
 ) -> Forecasted:
     """Forecast a series, and say how much better that was than simple rules on its last fifth."""
-    cut = round(0.8 * len(series))
-    season = min(season, cut // 4)
+    ahead = series.ahead(horizon)
+    cut = min(round(0.8 * len(series)), len(series) - horizon)
+    lookback = _room(cut, horizon, lookback)
+    season = max(1, min(season, cut // 4, cut - horizon - 3))
     past = Series(series.values[:cut], series.names, series.times[:cut])
     network: dict[str, Any] = {"d_model": width, "init": init, "steps": steps, "device": device, "random_state": seed}
-    judged = S4DForecaster(horizon, lookback or None, **network)
+    judged = S4DForecaster(horizon, lookback, **network)
     rules = {name: each.fit([past]) for name, each in baselines(season, horizon, classical=False).items()}
     found = evaluate(
         {"S4D": judged.fit([past]), **rules}, past, series, season=season, stride=max(1, (len(series) - cut) // 40)
     )
     say(f"CRPS on the held-out end: S4D {found['S4D'].crps:.3g}, best rule {min(found[n].crps for n in rules):.3g}.")
-    final = S4DForecaster(horizon, lookback or None, **network).fit([series])
+    final = S4DForecaster(horizon, lookback, **network).fit([series])
     coming = final.forecast(series.values[None, -final.lookback :])
     levels = (0.05, 0.5, 0.95)
     quantiles = coming.quantile(np.array(levels))[:, 0]
-    ahead = series.ahead(horizon)
     columns = {"time": ahead} | {
         f"{name} {level:.0%}": quantiles[q, :, i]
         for i, name in enumerate(series.names)
@@ -224,7 +233,8 @@ def forecast(
     }
     return {
         "forecast": Table(polars.DataFrame(columns)),
-        "scores": Table(polars.DataFrame(scores)),
+        "scores": Table(polars.DataFrame(scores).fill_nan(None)),
+        "model": final.checkpoint(),
         "report": figures.forecasts(series, quantiles, ahead, {name: each.crps for name, each in found.items()}),
     }
 
@@ -243,7 +253,7 @@ def stream(
     rate = rate or clock
     model.set_sampling_rate(clock / rate)
     follower, size, words = model.stream(), round(seconds * rate), []
-    for number, samples in enumerate(_blocks(source, size)):
+    for number, samples in enumerate(raw_clips(source, size)):
         follower.reset()
         word, sure = _surest(model, follower.push(samples)[-1])
         words.append((number * seconds, number * seconds + len(samples) / rate, word, sure))
@@ -273,6 +283,43 @@ def kernels(*, weights: Weights = "embedded") -> Kernels:
             for mode, pole in enumerate(heads)
         ]
     return {"eigenvalues": Table(polars.DataFrame(rows)), "report": figures.model_kernels(model.model_, float(rate))}
+
+
+def _room(cut: int, horizon: int, lookback: int) -> int:
+    """The window for a forecaster that learns from `cut` rows: `lookback`, or at 0 the usual one if it fits.
+
+    Raises:
+        InputError: rows that leave fewer than eight windows to learn from.
+    """
+    most = cut - horizon - LEARNT + 1
+    if most < max(LEARNT, lookback):
+        got = f"{max(0, cut)} rows to learn from, for the last fifth, or the horizon, is held out to judge by"
+        shorter = f"a lookback of at most {most}, " if most >= LEARNT else ""
+        raise InputError("the series is too short", got, f"Give {shorter}a shorter horizon, or a longer series.")
+    usual = usual_lookback(horizon)
+    if lookback or usual <= most:
+        return lookback or usual
+    fits = max(LEARNT, most // 4)
+    say(f"The series is short: the model sees {fits} rows.")
+    return fits
+
+
+def _split(labels: ndarray, is_class: bool, seed: int) -> tuple[ndarray, ndarray]:
+    """Which examples to learn from, and a quarter to judge by; where that is enough, with every class in it.
+
+    Raises:
+        InputError: a class with one example, which cannot be both learnt and judged.
+    """
+    rows, held_out = np.arange(len(labels)), math.ceil(HELD_OUT * len(labels))
+    if not is_class:
+        return tuple(train_test_split(rows, test_size=held_out, random_state=seed))
+    names, counts = np.unique(labels, return_counts=True)
+    single = names[counts == 1]
+    if len(single):
+        got = f"one of '{single[0]}', {len(single)} of {len(names)} classes with one in all"
+        mend = "Leave such classes out, or name another column as the target."
+        raise InputError("a class needs two examples, to learn from and to judge by", got, mend)
+    return tuple(train_test_split(rows, test_size=max(held_out, len(names)), random_state=seed, stratify=labels))
 
 
 def _load(path: Path) -> S4DClassifier | S4DRegressor:
@@ -313,25 +360,6 @@ def _surest(model: S4DClassifier, probabilities: Float64[ndarray, " classes"]) -
 def _word_table(words: list[tuple[float, float, str, float]]) -> Table:
     names = ("start (s)", "end (s)", "class", "probability")
     return Table(polars.DataFrame({name: list(column) for name, column in zip(names, zip(*words))}))
-
-
-def _blocks(source: str, size: int) -> Iterator[Float64[ndarray, " time"]]:
-    """Clips of samples from -1 to 1, as they come; a last one that is shorter than half is dropped."""
-
-    def clips(read: Callable[[int], bytes]) -> Iterator[ndarray]:
-        while raw := read(2 * size):
-            samples = np.frombuffer(raw[: len(raw) // 2 * 2], "<i2") / 32768
-            if 2 * len(samples) >= size:
-                yield samples
-
-    if source == "-":
-        yield from clips(sys.stdin.buffer.read)
-        return
-    path = Path(source).expanduser()
-    if not path.is_file():
-        raise InputError("there is no such file", path, "Give a file of raw samples, or - for standard input.")
-    with path.open("rb") as file:
-        yield from clips(file.read)
 
 
 JOBS = (listen, train, predict, forecast, stream, kernels)
