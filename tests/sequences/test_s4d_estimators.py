@@ -242,8 +242,8 @@ def test_values_that_no_unit_can_hold_are_refused():
 
 def test_files_hold_the_rate_and_all_options(tmp_path):
     values, labels = waves(12)
-    options = {"epochs": np.int64(2), "batch_size": 5, "weight_decay": 0.1, "ssm_learning_rate": 2e-4, "n_ssm": 2}
-    model = S4DClassifier(**{**TINY, "d_model": np.int64(8)}, **options, random_state=3).fit(values, labels)
+    options = {"epochs": 2, "batch_size": np.int64(5), "weight_decay": 0.1, "ssm_learning_rate": 2e-4, "n_ssm": 2}
+    model = S4DClassifier(**TINY, **options, random_state=3).fit(values, labels)
     model.set_sampling_rate(2.0)
     again = S4DClassifier.load(model.save(tmp_path / "model.safetensors"))
     assert again.get_params() == model.get_params()

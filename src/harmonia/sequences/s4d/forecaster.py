@@ -177,8 +177,9 @@ class S4DForecaster(PointForecaster):
             InputError: too few rows, or other variables than those of the fit.
         """
         self._check_fitted()
-        series = last_window if isinstance(last_window, Series) else Series(last_window, self.names_)
-        if tuple(series.names) != self.names_:
+        named = isinstance(last_window, Series)
+        series = last_window if named else Series(last_window)
+        if named and tuple(series.names) != self.names_:
             got = ", ".join(map(str, series.names))
             raise InputError("the variables are not those of the fit", got, f"Pass {', '.join(map(str, self.names_))}.")
         if len(series) < self.lookback:
