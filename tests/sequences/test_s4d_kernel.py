@@ -301,9 +301,7 @@ def test_a_sigmoid_that_cannot_reach_the_start_is_refused(name, options):
         S4DKernel(4, 8, **options, **{name: "sigmoid"})
 
 
-def test_intervals_belong_to_samples():
-    with pytest.raises(InputError, match="one interval belongs to each sample"):
-        made(3, d_state=8).irregular(torch.ones(2, 3, 10), torch.ones(2, 9))
+def test_uneven_samples_say_which_options_are_in_the_way():
     with pytest.raises(InputError, match="got discretization='bilinear', bidirectional=False"):
         made(3, d_state=8, discretization="bilinear").irregular(torch.ones(2, 3, 10), torch.ones(2, 10))
 
@@ -324,6 +322,7 @@ def test_what_needs_the_whole_input_carries_no_state():
 def test_words_and_numbers_that_are_no_choice_are_refused_without_the_type_checker_of_tests():
     """The hook of our tests refuses them first, so this runs in a process of its own."""
     code = """
+import torch
 from harmonia.core.errors import InputError
 from harmonia.sequences.s4d import S4D, S4DKernel, S4DModel
 wrong = [
@@ -333,6 +332,7 @@ wrong = [
     (lambda width, **options: S4DModel(options), {"pooling": "max"}),
     (lambda width, **options: S4DModel(options), {"d_model": 2.5}),
     (S4DKernel, {"d_state": 8.0}), (S4DKernel, {"n_ssm": 1.0}), (lambda width: S4DKernel(2.5), {}),
+    (lambda width: S4DKernel(width, 8).irregular(torch.ones(2, width, 10), torch.ones(2, 9)), {}),
 ]
 for make, options in wrong:
     try:
@@ -353,4 +353,5 @@ for make, options in wrong:
         "the state holds conjugate pairs",
         "'n_ssm' is a positive whole number",
         "the number of copies of A divides the width",
+        "one interval belongs to each sample",
     ]
