@@ -7,25 +7,15 @@ from typing import Literal
 
 import numpy as np
 import polars
-from jaxtyping import Bool, Float64
+from jaxtyping import Float64
 
 from harmonia.core.errors import InputError
 from harmonia.core.progress import say
 from harmonia.media import Table
+from harmonia.parts.spread import spread_of
 
 MOST_WORDS = 20
 """A column of words with more distinct values than this, or than half of the rows, is left out."""
-
-
-def varies(values: Float64[np.ndarray, "rows *columns"]) -> Bool[np.ndarray, "*columns"]:
-    """Whether columns hold different values; the standard deviation of equal ones is not always exactly zero.
-
-    Example:
-        >>> bool(np.full(30, 0.1).std() > 0), bool(varies(np.full(30, 0.1)))
-        (True, False)
-    """
-    difference = np.abs(values - values[:1]).max(0, initial=0.0)
-    return np.asarray(difference > 1e-13 * np.abs(values).max(0, initial=0.0))
 
 
 @dataclass(frozen=True)
@@ -69,7 +59,7 @@ class Features:
         if not numbers and not words:
             raise InputError("the table has no column to learn from", table.names, "Pass columns of numbers.")
         raw = cls(tuple(numbers), words, np.zeros(1), np.ones(1)).inputs(table)
-        return cls(tuple(numbers), words, raw.mean(0), np.where(varies(raw), raw.std(0), 1.0))
+        return cls(tuple(numbers), words, raw.mean(0), spread_of(raw))
 
     def inputs(self, table: Table) -> Float64[np.ndarray, "rows features"]:
         """Inputs for every row.

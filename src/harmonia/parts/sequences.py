@@ -17,6 +17,7 @@ from torch import Tensor
 
 from harmonia.core.errors import InputError
 from harmonia.core.progress import say
+from harmonia.parts.spread import spread_of
 
 
 @dataclass(frozen=True)
@@ -121,16 +122,9 @@ class Scaler:
         """Measure the columns of a table; one that varies by no more than rounding counts as constant.
 
         Raises:
-            InputError: numbers so large, or differences so small, that their squares are no numbers of float64.
+            InputError: as `spread_of`.
         """
-        most = np.abs(rows).max(0)
-        with np.errstate(over="ignore", invalid="ignore"):
-            mean = rows.mean(0)
-            spread = np.where(np.ptp(rows, 0) > 1e-14 * most, rows.std(0), 1.0)
-        if not (np.isfinite(mean) & np.isfinite(spread) & (spread > 0)).all():
-            got = f"values up to {most.max():.3g}"
-            raise InputError("the values cannot be squared in float64", got, "Choose a unit nearer to their size.")
-        return cls(mean, spread)
+        return cls(rows.mean(0), spread_of(rows))
 
     def apply(self, values: Float[Tensor, "*batch channels"]) -> Float32[Tensor, "*batch channels"]:
         """To units of the spread.

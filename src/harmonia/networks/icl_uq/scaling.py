@@ -12,7 +12,7 @@ from torch import Tensor
 
 from harmonia.core.errors import InputError
 from harmonia.networks.icl_uq.prior import TaskPrior
-from harmonia.parts.features import varies
+from harmonia.parts.spread import spread_of, varies
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,8 @@ class Scaling:
         used = X[:, columns]
         if not standardize:
             return cls(columns, np.zeros(len(columns)), np.ones(len(columns)), 0.0, 1.0, dim)
-        with np.errstate(over="ignore"):
-            spread = np.where(varies(used), used.std(0), 1.0)
-            unit = float(y.std()) / _spread_of(prior, len(columns)) if varies(y) else 1.0
-        if not np.isfinite([*spread, unit]).all():
-            raise InputError("the rows hold numbers too large to be standardised", "infinity", "Scale them down.")
+        spread, own = spread_of(used), float(spread_of(y))
+        unit = own / _spread_of(prior, len(columns)) if varies(y) else 1.0
         return cls(columns, used.mean(0), spread, float(y.mean()), unit, dim)
 
     def inputs(self, X: Float64[ndarray, "rows inputs"]) -> Float64[Tensor, "rows dim"]:
