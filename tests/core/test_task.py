@@ -89,6 +89,16 @@ def test_paths_and_words_become_media_and_numbers(job, note):
     assert outputs["length"] == 17.0
 
 
+def test_a_field_may_say_how_files_are_read(note):
+    def echo(first: Annotated[Note, Field("", read=lambda path: Note(f"read {Path(path).name}"))]) -> Joined:
+        """Echo."""
+        return {"text": first, "length": 0.0}
+
+    given = Job.of(echo)
+    assert given.run({"first": str(note)})["text"].text == "read a.txt"
+    assert given.run({"first": Note("as it is")})["text"].text == "as it is"
+
+
 def test_a_missing_input_takes_the_embedded_example_and_says_so(job):
     messages = []
     watcher = types.SimpleNamespace(step=lambda *_: None, say=messages.append)

@@ -112,3 +112,8 @@ class TestResample:
 
 def test_rate_survives_a_reset():
     np.testing.assert_allclose(traces.rate(np.array([0.0, 60, 120, 30]), np.full(3, 60.0)), [1, 1, 0.5])
+
+
+def test_nothing_is_not_resampled():
+    with pytest.raises(InputError, match="nothing to resample"):
+        traces.resample(np.array([], "datetime64[m]"), np.zeros((0, 1)), ("x",), np.timedelta64(10, "m"))

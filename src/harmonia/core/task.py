@@ -46,12 +46,14 @@ class Field:
         help: One phrase, lower case, without a full stop.
         unit: Unit of a number ("s", "Hz", "dB", "fraction").
         example: Returns the embedded default of an input; called only when the user gives none.
+        read: Reads an input from a file, where not its medium does.
         ge, gt, le, lt: Bounds of a number.
     """
 
     help: str
     unit: str = ""
     example: Callable[[], Any] | None = None
+    read: Callable[[str | Path], Any] | None = None
     ge: float | None = None
     gt: float | None = None
     le: float | None = None
@@ -113,7 +115,8 @@ class Parameter:
 
     def _parse_one(self, value: Any) -> Any:
         if self.is_media:
-            return value if isinstance(value, self.type) else self.type.read(value)  # type: ignore[attr-defined]
+            read = self.field.read or self.type.read  # type: ignore[attr-defined]
+            return value if isinstance(value, self.type) else read(value)
         if self.choices:
             for choice in self.choices:
                 if str(value) == str(choice):

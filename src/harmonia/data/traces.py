@@ -207,18 +207,18 @@ def rate(counter: Float[ndarray, " time"], seconds: Float[ndarray, " steps"]) ->
 
 
 def resample(
-    times: ndarray, values: Float[ndarray, "rows variables"], names: tuple[str, ...], step: np.timedelta64
+    times: ndarray, values: Float[ndarray, "rows variables"], names: tuple[str, ...], step: np.timedelta64 | int
 ) -> Series:
     """Rows on an even grid: means of what falls into each step, gaps filled linearly.
 
     Arguments:
-        times: ``datetime64`` of the rows, in any order.
+        times: ``datetime64`` or whole numbers of the rows, in any order.
         values: Rows; NaN is missing.
         names: Of the variables.
         step: Of the grid.
 
     Raises:
-        InputError: more than `MOST_MISSING` of a variable is missing, or two different rows have one time.
+        InputError: no rows, more than `MOST_MISSING` of a variable is missing, or two different rows have one time.
 
     Example:
         >>> times = np.array(["2024-01-01T00:00", "2024-01-01T00:10", "2024-01-01T00:30"], "datetime64[m]")
@@ -227,6 +227,8 @@ def resample(
         ...
         harmonia.core.errors.InputError: too much of 'x' is missing (got 1 of 4 steps). ...
     """
+    if not len(times):
+        raise InputError("there is nothing to resample", "no rows", "Pass one row at least.")
     order = np.argsort(times, kind="stable")
     ordered, rows = times[order], np.asarray(values, dtype=np.float64)[order]
     twice = np.flatnonzero((ordered[1:] == ordered[:-1]) & (rows[1:] != rows[:-1]).any(1))

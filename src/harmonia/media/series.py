@@ -146,16 +146,29 @@ class Series(Media):
     @classmethod
     def from_table(cls, table: Table) -> Self:
         """The series in a table; see `read`."""
+        return cls(*cls.rows(table))
+
+    @staticmethod
+    def rows(table: Table, *, gaps: bool = False) -> tuple[np.ndarray, list[str], np.ndarray | None]:
+        """Values ``[time, variables]``, names and times (None without a column of them) in a table, in order of time.
+
+        Arguments:
+            table: As `read` takes it.
+            gaps: Give missing values as NaN instead of refusing them.
+
+        Raises:
+            InputError: what `read` raises.
+        """
         time, index = _times(table)
         names = [name for name in table.numeric_names() if name not in (time, _R_ROWS)]
         dropped = [name for name in table.names if name not in (time, _R_ROWS, *names)]
         if dropped and names:
             say(f"Left out columns without numbers: {', '.join(dropped[:8])}.")
-        values = table.numeric(names) if names else table.numeric()
+        values = table.numeric(names, gaps=gaps) if names else table.numeric(gaps=gaps)
         if not names:
-            return cls(values, table.numeric_names())
+            return values, table.numeric_names(), None
         if index is None:
-            return cls(values, names)
+            return values, names, None
         order = np.argsort(index, kind="stable")
         ordered = index[order]
         twice = np.flatnonzero(ordered[1:] == ordered[:-1])
@@ -165,7 +178,7 @@ class Series(Media):
             raise InputError(f"two rows have the same {time}", got, mend)
         if (order[:-1] > order[1:]).any():
             say(f"Rows were put in order of {time}.")
-        return cls(values[order], names, ordered)
+        return values[order], names, ordered
 
     def table(self) -> Table:
         """Times and variables as columns."""

@@ -103,11 +103,14 @@ class Table(Media):
             raise InputError(f"the table has no column '{name}'", _listed(self.frame.columns), mend)
         return self.frame[name]
 
-    def numeric(self, columns: Sequence[str] | None = None) -> Float64[np.ndarray, "rows columns"]:
+    def numeric(
+        self, columns: Sequence[str] | None = None, *, gaps: bool = False
+    ) -> Float64[np.ndarray, "rows columns"]:
         """Columns as one float64 array.
 
         Arguments:
             columns: Their names; all columns of numbers unless given.
+            gaps: Give missing values as NaN instead of refusing them.
 
         Raises:
             InputError: a column is not there or holds no numbers, or a value is missing or not finite; it names the
@@ -116,20 +119,20 @@ class Table(Media):
         names = self.numeric_names() if columns is None else list(columns)
         if not names:
             raise InputError("the table has no column of numbers", _listed(self.frame.columns), "Pass one that has.")
-        return np.stack([self._numbers(name) for name in names], axis=1)
+        return np.stack([self._numbers(name, gaps) for name in names], axis=1)
 
     def numeric_names(self) -> list[str]:
         """Names of the columns that hold numbers or truth values."""
         return [name for name, kind in self.frame.schema.items() if kind.is_numeric() or kind == polars.Boolean]
 
-    def _numbers(self, name: str) -> Float64[np.ndarray, " rows"]:
+    def _numbers(self, name: str, gaps: bool) -> Float64[np.ndarray, " rows"]:
         column = self.column(name)
         if name not in self.numeric_names():
             bad = column.cast(polars.String, strict=False).drop_nulls()
             wrong = next((value for value in bad if not _NUMBER.fullmatch(value.strip())), column.dtype)
             raise InputError(f"column '{name}' holds no numbers", wrong, "Choose columns of numbers.")
         values = column.cast(polars.Float64).fill_null(np.nan).to_numpy().astype(np.float64)
-        bad_rows = np.flatnonzero(~np.isfinite(values))
+        bad_rows = np.flatnonzero(np.isinf(values) if gaps else ~np.isfinite(values))
         if len(bad_rows):
             missing = column[int(bad_rows[0])] is None
             got = f"{'nothing' if missing else values[bad_rows[0]]} in row {bad_rows[0] + 1}"
