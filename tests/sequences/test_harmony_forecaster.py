@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import jaxtyping
 import numpy as np
 import pytest
+from sklearn.exceptions import NotFittedError
 
 from harmonia.core.errors import InputError
 from harmonia.data.traces import synthetic_trace
@@ -23,6 +25,12 @@ def waves(length=500, seed=0):
 def small(**changes):
     settings = {"lookback": 24, "horizon": 4, "target": ["cpu"], "epochs": 6.0, "width": 16, "hidden": 32, "batch": 32}
     return HarmonyForecaster(**settings | changes)
+
+
+@pytest.fixture
+def as_users_run_it(monkeypatch):
+    """Without the types that are checked in tests, so that what is wrong reaches the library's own checks."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 @pytest.fixture(scope="module")
@@ -79,9 +87,28 @@ def test_files_survive(fitted, tmp_path):
     first, second = (each.predict_distribution(waves()).quantile(LEVELS) for each in (fitted, again))
     np.testing.assert_array_equal(first, second)
     assert again.targets_ == ("cpu",)
+    settings = set(vars(fitted)) - {"network_", "trained_", "names_", "lower_"}
+    assert {name: getattr(again, name) for name in settings} == {name: getattr(fitted, name) for name in settings}
     (tmp_path / "other.safetensors").write_bytes(b"nothing")
     with pytest.raises(InputError):
         HarmonyForecaster.load(tmp_path / "other.safetensors")
+
+
+@pytest.mark.parametrize("levels", [None, "auto", {"cpu": 3}])
+def test_what_was_loaded_is_fitted_alike(levels, tmp_path):
+    settings = {"layers": 1, "hidden": 8, "dropout": 0.0, "steps": 2, "levels": levels, "calendar": False}
+    first = small(**settings).fit([waves(100)])
+    again = HarmonyForecaster.load(first.save(tmp_path / "weights.safetensors"))
+    assert again.network_.config == first.network_.config
+    assert again.levels == levels
+    again.fit([waves(100)])
+    assert again.network_.config == first.network_.config
+    for one, two in zip(first.network_.parameters(), again.network_.parameters(), strict=True):
+        np.testing.assert_array_equal(one.detach(), two.detach())
+
+
+def test_one_target_may_be_a_word():
+    assert small(target="cpu", steps=1).fit([waves(100)]).targets_ == ("cpu",)
 
 
 @pytest.mark.parametrize("distribution", ["normal", "realnvp", "studentt", "quantile"])
@@ -118,6 +145,42 @@ class TestBadInput:
             fitted.predict_distribution(Series(np.zeros((30, 2))))
         with pytest.raises(InputError, match="24 steps"):
             fitted.predict_distribution(waves(10))
+
+    @pytest.mark.parametrize("values", [[[1.0, 2.0]], [[1.0], [1.0, 2.0]], np.zeros((24, 2))])
+    def test_what_is_no_window(self, fitted, values, as_users_run_it):
+        with pytest.raises(InputError, match="array of the shape"):
+            fitted.forecast(values)
+
+    def test_before_it_is_fitted(self, tmp_path):
+        for use in (
+            lambda: small().predict_distribution(waves()),
+            lambda: small().forecast(np.zeros((1, 24, 2))),
+            lambda: small().save(tmp_path / "weights.safetensors"),
+            lambda: small().checkpoint(),
+        ):
+            with pytest.raises(NotFittedError):
+                use()
+        assert not list(tmp_path.iterdir())
+
+    @pytest.mark.parametrize("series", [waves(), waves().table().frame, [], [waves().values]])
+    def test_what_is_no_list_of_series(self, series, as_users_run_it):
+        with pytest.raises(InputError, match="list of Series"):
+            small().fit(series)
+
+    @pytest.mark.parametrize(
+        ("change", "what"),
+        [
+            ({"distribution": "flow"}, "'spline'"),
+            ({"batch": 0}, "batch 0"),
+            ({"steps": -1}, "steps -1"),
+            ({"epochs": np.nan}, "epochs nan"),
+            ({"dropout": 1.0}, "dropout"),
+            ({"levels": "foo"}, "'foo'"),
+        ],
+    )
+    def test_settings(self, change, what, as_users_run_it):
+        with pytest.raises(InputError, match=what):
+            small(**change).fit([waves(100)])
 
     def test_fitting(self):
         with pytest.raises(InputError, match="successive"):

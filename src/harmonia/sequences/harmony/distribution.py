@@ -22,10 +22,13 @@ class HarmonyForecast(Forecast):
     Arguments:
         predictives: The network's distributions, of up to `CHUNK` windows each.
         lower: Smallest possible value of each target; minus infinity for none.
+        names: Of the targets.
     """
 
-    def __init__(self, predictives: list[Predictive], lower: Float64[ndarray, " targets"]) -> None:
-        self._predictives, self._lower = predictives, lower
+    def __init__(
+        self, predictives: list[Predictive], lower: Float64[ndarray, " targets"], names: tuple[str, ...]
+    ) -> None:
+        self._predictives, self._lower, self.names = predictives, lower, names
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -65,7 +68,7 @@ class HarmonyForecast(Forecast):
 
     @property
     def resolution(self) -> float:
-        return 0.0 if self._predictives[0].exact else 1 / 1024
+        return self._predictives[0].resolution
 
     def _cut(self, parts: list[Tensor], axis: int) -> ndarray:
         return np.maximum(torch.cat(parts, dim=axis).double().cpu().numpy(), self._lower)

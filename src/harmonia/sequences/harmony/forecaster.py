@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from numpy import ndarray
+from sklearn.exceptions import NotFittedError
 from torch import Tensor, nn
 
 from harmonia.core.errors import InputError
@@ -29,6 +30,13 @@ FARTHEST = 50.0
 """Spreads of a window beyond which targets are cut in training."""
 
 
+_KEPT = (
+    *("lookback", "horizon", "target", "levels", "distribution", "epochs", "steps", "batch", "learning_rate"),
+    *("width", "layers", "hidden", "dropout", "calendar", "random_state"),
+)
+"""Settings that are saved with the network; `start`, `device` and `folder` belong to one run."""
+
+
 class HarmonyForecaster(Forecaster):
     """Joint distribution of the next steps of a workload's indicators, from their common past.
 
@@ -37,7 +45,7 @@ class HarmonyForecaster(Forecaster):
     Arguments:
         lookback: Steps of a window.
         horizon: Steps to predict.
-        target: Variables to predict; all of them when empty.
+        target: Variables to predict, or the one; all of them when empty.
         levels: Level of variables by name; ``auto`` finds them from leads and lags; names decide otherwise.
         distribution: The family, see `harmonia.sequences.harmony.heads`.
         epochs: Passes over all windows, as a measure of the number of steps.
@@ -49,6 +57,7 @@ class HarmonyForecaster(Forecaster):
         dropout: Share of numbers dropped in training.
         calendar: Whether month, day, weekday and hour are tokens, where series have dates.
         random_state: Seed of initial weights, batches and dropout.
+        device: ``auto``, ``cpu`` or ``cuda``, to train on; forecasts are made on the CPU.
         folder: Where training keeps checkpoints, so that it resumes.
 
     Example:
@@ -67,7 +76,7 @@ class HarmonyForecaster(Forecaster):
         lookback: int = 144,
         horizon: int = 12,
         *,
-        target: Sequence[str] = (),
+        target: Sequence[str] | str = (),
         levels: Mapping[str, int] | Literal["auto"] | None = None,
         distribution: HeadName = "spline",
         epochs: float = 20.0,
@@ -81,13 +90,15 @@ class HarmonyForecaster(Forecaster):
         dropout: float = 0.1,
         calendar: bool = True,
         random_state: int = 0,
+        device: str = "auto",
         folder: Path | None = None,
     ) -> None:
-        self.lookback, self.horizon, self.target, self.levels = lookback, horizon, tuple(target), levels
+        self.lookback, self.horizon, self.levels = lookback, horizon, levels
+        self.target = (target,) if isinstance(target, str) else tuple(target)
         self.distribution, self.epochs, self.batch, self.learning_rate = distribution, epochs, batch, learning_rate
         self.width, self.layers, self.hidden, self.dropout = width, layers, hidden, dropout
         self.calendar, self.random_state, self.folder = calendar, random_state, folder
-        self.steps, self.start = steps, start
+        self.steps, self.start, self.device = steps, start, device
 
     def fit(
         self, series: Sequence[Series], throttled: Sequence[Bool[ndarray, "time *targets"]] | None = None
@@ -100,12 +111,10 @@ class HarmonyForecaster(Forecaster):
                 there the likelihood is that of at least so much.
 
         Raises:
-            InputError: series or targets that do not fit, or a family that has no likelihood for lower bounds.
+            InputError: series, targets or settings that do not fit, or a family without a likelihood for lower bounds.
         """
+        self._check(series)
         self.names_ = tuple(series[0].names)
-        for name in self.target:
-            if name not in self.names_:
-                raise InputError("there is no such variable", f"'{name}'", f"Variables: {', '.join(self.names_)}.")
         long = [each for each in series if len(each) >= self.lookback + self.horizon]
         bounds = self._bounds(series, throttled or ())
         windows = Windows(bounds or long or series, self.lookback, self.horizon)
@@ -141,9 +150,29 @@ class HarmonyForecaster(Forecaster):
             future = _bounded(future, predictive.norm)
             return predictive.loss(future, censored if bounds else None).mean() / scale
 
-        self.trained_ = train(network, draw, loss, plan, folder=self.folder, device="cpu")
-        self.network_ = self.trained_.model
+        self.trained_ = train(network, draw, loss, plan, folder=self.folder, device=self.device)
+        self.network_ = self.trained_.model.cpu()
         return self
+
+    def _check(self, series: Sequence[Series]) -> None:
+        """Refuse what cannot be fitted, before anything is learnt."""
+        if not isinstance(series, Sequence) or not series or not all(isinstance(each, Series) for each in series):
+            raise InputError("a forecaster is fitted to a list of Series", type(series).__name__, "Pass [series].")
+        names = series[0].names
+        for name in self.target:
+            if name not in names:
+                raise InputError("there is no such variable", f"'{name}'", f"Variables: {', '.join(names)}.")
+        if isinstance(self.levels, str) and self.levels != "auto":
+            raise InputError(
+                "there is no such way to find levels", f"'{self.levels}'", "Pass auto, or a level by name."
+            )
+        if self.batch < 1 or self.steps < 0 or not (self.epochs > 0 and self.learning_rate > 0):
+            got = f"batch {self.batch}, steps {self.steps}, epochs {self.epochs}, learning_rate {self.learning_rate}"
+            raise InputError("training takes windows, steps and a rate", got, "Pass positive numbers.")
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "network_"):
+            raise NotFittedError("This forecaster is neither fitted nor loaded. Call fit first.")
 
     def _bounds(self, series: Sequence[Series], throttled: Sequence[ndarray]) -> list[Series]:
         """The series that are long enough, with a column for each target that is 1 where it was at its limit.
@@ -200,11 +229,14 @@ class HarmonyForecaster(Forecaster):
 
         Raises:
             InputError: windows of another shape, values that are not finite, or no times where it knows the calendar.
+            NotFittedError: neither fitted nor loaded.
         """
+        self._check_fitted()
         config = self.network_.config
-        if values.shape[1:] != (config.lookback, config.variables):
-            expected = f"[batch, {config.lookback}, {config.variables}]"
-            raise InputError(f"windows have the shape {expected}", values.shape, "Pass the last steps of each series.")
+        if not isinstance(values, ndarray) or values.shape[1:] != (config.lookback, config.variables):
+            what = f"windows are an array of the shape [batch, {config.lookback}, {config.variables}]"
+            got = getattr(values, "shape", type(values).__name__)
+            raise InputError(what, got, "Pass the last steps of each series.")
         if not np.isfinite(values).all():
             raise InputError("a window holds values that are not finite", "NaN or infinity", "Fill the gaps first.")
         if config.marks and (times is None or times.dtype.kind != "M"):
@@ -216,14 +248,16 @@ class HarmonyForecaster(Forecaster):
             marks = past[:, :, :0]
         lower = self.lower_[list(config.predicted)]
         parts = zip(past.split(CHUNK), marks.split(CHUNK))
-        return HarmonyForecast([self.network_(window, mark) for window, mark in parts], lower)
+        return HarmonyForecast([self.network_(window, mark) for window, mark in parts], lower, self.targets_)
 
     def predict_distribution(self, window: Series) -> HarmonyForecast:
         """Predict what follows a series, from its last steps.
 
         Raises:
             InputError: too short, or other variables than those it was fitted to.
+            NotFittedError: neither fitted nor loaded.
         """
+        self._check_fitted()
         if tuple(window.names) != self.names_:
             raise InputError("the series has other variables", window.names, f"Pass {', '.join(self.names_)}.")
         if len(window) < self.lookback:
@@ -231,17 +265,27 @@ class HarmonyForecaster(Forecaster):
         return self.forecast(window.values[None, -self.lookback :], window.times[None, -self.lookback :])
 
     def save(self, path: str | Path) -> Path:
-        """Write the network and what is needed to use it as ``.safetensors``."""
+        """Write the network and what is needed to use it as ``.safetensors``.
+
+        Raises:
+            NotFittedError: neither fitted nor loaded.
+        """
+        self._check_fitted()
         return write_safetensors(path, self.network_.state_dict(), self._metadata())
 
     def checkpoint(self) -> Checkpoint:
         """The same as an output of a job."""
+        self._check_fitted()
         texts = {key: json.dumps(value) for key, value in self._metadata().items()}
         return Checkpoint({key: value.clone() for key, value in self.network_.state_dict().items()}, texts)
 
     def _metadata(self) -> dict[str, Any]:
         lower = [None if np.isinf(value) else float(value) for value in self.lower_]
-        return {"config": asdict(self.network_.config), "names": self.names_, "lower": lower}
+        parameters = {name: getattr(self, name) for name in _KEPT}
+        if isinstance(self.levels, Mapping):
+            parameters["levels"] = dict(self.levels)
+        config = asdict(self.network_.config)
+        return {"config": config, "parameters": parameters, "names": self.names_, "lower": lower}
 
     @classmethod
     def load(cls, path: str | Path) -> HarmonyForecaster:
@@ -257,13 +301,12 @@ class HarmonyForecaster(Forecaster):
             tuples = {key: tuple(value) for key, value in parts.items() if isinstance(value, list)}
             config = HarmonyConfig(**parts | tuples)
             names, lower = tuple(metadata["names"]), metadata["lower"]
+            forecaster = cls(**metadata["parameters"])
         except (KeyError, TypeError, ValueError, OSError) as error:
             mend = "Pass a file that HarmonyForecaster.save wrote."
             raise InputError(f"{Path(path).name} is no saved forecaster", type(error).__name__, mend) from error
         network = HarmonyNetwork(config)
         load_strictly(network, state)
-        targets = [names[place] for place in config.targets]
-        forecaster = cls(config.lookback, config.horizon, target=targets, distribution=config.head, width=config.width)
         forecaster.network_, forecaster.names_ = network.eval(), names
         forecaster.lower_ = np.array([-np.inf if value is None else value for value in lower])
         return forecaster

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -24,9 +25,11 @@ FISHER_LEVELS = {
 
 _WORDS = (
     (1, ("load", "request", "rps", "qps", "traffic", "user", "session", "call", "temperature", "workday")),
-    (2, ("cpu", "core", "mem", "gpu", "replica", "demand")),
-    (3, ("disk", "io", "net", "tcp", "byte", "packet", "latency", "queue")),
+    (2, ("cpu", "core", "mem", "memory", "gpu", "replica", "demand")),
+    (3, ("disk", "io", "iops", "net", "network", "tcp", "byte", "packet", "latency", "queue")),
 )
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+"""A word of a name such as ``http_requests``, ``DiskReadBytes`` or ``net.if.in``."""
 
 
 def lead(values: Float64[ndarray, "time variables"], lags: int = 12) -> Float64[ndarray, "variables variables"]:
@@ -70,7 +73,7 @@ def found_levels(values: Float64[ndarray, "time variables"], names: Sequence[str
 
 
 def levels_of(names: Sequence[str], given: Mapping[str, int] | None) -> list[int]:
-    """The level of each variable: as given, else by what its name says, else 2.
+    """The level of each variable: as given, else by the words of its name, the first level that has one, else 2.
 
     Raises:
         InputError: a level is given for a variable that is not there.
@@ -78,6 +81,8 @@ def levels_of(names: Sequence[str], given: Mapping[str, int] | None) -> list[int
     Example:
         >>> levels_of(["load", "cpu", "disk", "x"], {"x": 3})
         [1, 2, 3, 3]
+        >>> levels_of(["utilization", "requested_memory", "NetworkIn", "http_requests"], None)
+        [2, 2, 3, 1]
     """
     given = given or {}
     for name in given:
@@ -87,6 +92,8 @@ def levels_of(names: Sequence[str], given: Mapping[str, int] | None) -> list[int
     def guessed(name: str) -> int:
         if name in FISHER_LEVELS:
             return FISHER_LEVELS[name]
-        return next((level for level, words in _WORDS if any(word in name.lower() for word in words)), 2)
+        said = {word.lower() for word in _WORD.findall(name)}
+        said |= {word.removesuffix("s") for word in said}
+        return next((level for level, words in _WORDS if said.intersection(words)), 2)
 
     return [int(given.get(name, guessed(name))) for name in names]

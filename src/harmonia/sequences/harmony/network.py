@@ -47,7 +47,7 @@ class HarmonyConfig:
         compat: ``release`` normalises with a floor of 1e-5 and puts none under the standard deviation.
 
     Raises:
-        InputError: sizes that do not fit.
+        InputError: sizes that do not fit, or an unknown head, mask or compat.
     """
 
     levels: tuple[int, ...]
@@ -71,6 +71,13 @@ class HarmonyConfig:
             raise InputError("levels count from 1", self.levels, f"Pass 1, 2, ..., or {ALL_LEVELS} for all levels.")
         if any(not 0 <= place < self.variables for place in self.targets):
             raise InputError("targets are places of variables", self.targets, f"Pass 0 to {self.variables - 1}.")
+        if not 0 <= self.dropout < 1:
+            raise InputError("a share of numbers is dropped", self.dropout, "Pass a dropout from 0 to below 1.")
+        words = (("head", self.head, (*HEADS,)), ("mask", self.mask, ("inf", "zero")))
+        for name, value, known in (*words, ("compat", self.compat, ("", "release"))):
+            if value not in known:
+                choices = ", ".join(f"'{word}'" for word in known)
+                raise InputError(f"a network has no such {name}", f"'{value}'", f"Use one of: {choices}.")
 
     @property
     def variables(self) -> int:

@@ -30,11 +30,13 @@ class Predictive(ABC):
         norm: Takes numbers to units of the window and back.
     """
 
-    exact = True
-    """Whether quantiles and probabilities are in closed form."""
-
     def __init__(self, norm: InstanceNorm) -> None:
         self.norm = norm
+
+    @property
+    def resolution(self) -> float:
+        """The smallest tail probability that quantiles can tell; 0 where they are in closed form."""
+        return 0.0
 
     @property
     @abstractmethod
@@ -196,12 +198,15 @@ class RealNVPPredictive(Predictive):
     much in some of them is an integral over all of them that has no closed form.
     """
 
-    exact = False
     draws = 2048
 
     def __init__(self, mean: Tensor, std: Tensor, norm: InstanceNorm, flow: RealNVP) -> None:
         super().__init__(norm)
         self.mean, self.std, self.flow = mean, std, flow
+
+    @property
+    def resolution(self) -> float:
+        return 1.0 / self.draws
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -242,11 +247,13 @@ class QuantilePredictive(Predictive):
     Lower bounds are refused: without a family, quantiles above a limit cannot be told from what was measured below it.
     """
 
-    exact = False
-
     def __init__(self, quantiles: Tensor, levels: Tensor, norm: InstanceNorm) -> None:
         super().__init__(norm)
         self.quantiles, self.levels = quantiles, levels
+
+    @property
+    def resolution(self) -> float:
+        return 1.0 - float(self.levels[-1])
 
     @property
     def shape(self) -> tuple[int, int, int]:
