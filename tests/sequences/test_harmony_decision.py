@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 
+import jaxtyping
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,10 +13,12 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from harmonia.core.errors import InputError
+from harmonia.media import Series
 from harmonia.parts.forecasting import SampleForecast
 from harmonia.sequences.harmony.adaptation import AdaptiveLevel
 from harmonia.sequences.harmony.claims.exact import _brute_force
 from harmonia.sequences.harmony.demand import LEVELS, Demand, WorkloadModel, newsvendor
+from harmonia.sequences.harmony.forecaster import HarmonyForecaster
 from harmonia.sequences.harmony.levels import found_levels, levels_of
 from harmonia.sequences.harmony.planning import Limits, Prices, best_plan, budget_plan
 from harmonia.sequences.harmony.scaler import ResourceScaler, seconds
@@ -25,6 +28,20 @@ NORMAL = stats.norm(10, 2)
 
 def steady(horizon=6, family=NORMAL):
     return Demand(np.repeat(family.ppf(LEVELS)[:, None], horizon, 1))
+
+
+@pytest.fixture
+def as_users_run_it(monkeypatch):
+    """Without the types that are checked in tests, so that what is wrong reaches the library's own checks."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """A forecast of two variables."""
+    series = Series(np.random.default_rng(0).uniform(1, 2, (60, 2)), ("load", "cpu"))
+    options = {"steps": 1, "width": 8, "layers": 1, "hidden": 8}
+    return HarmonyForecaster(12, 3, **options).fit([series]).predict_distribution(series)
 
 
 class TestDemand:
@@ -138,6 +155,12 @@ class TestAdaptation:
         with pytest.raises(InputError, match="SLA"):
             AdaptiveLevel(0.7)
 
+    def test_unknown_methods_are_refused(self, as_users_run_it):
+        with pytest.raises(InputError, match="no such adaptation"):
+            AdaptiveLevel(0.1, "bayess")
+        with pytest.raises(InputError, match="no such adaptation"):
+            ResourceScaler(1.0, adaptation="bayess")
+
 
 class TestWorkloadModel:
     def test_it_learns_follows_and_is_uncertain(self):
@@ -163,12 +186,36 @@ class TestWorkloadModel:
         assert naive.expect(np.array([90.0])) < 4.6
         assert censored.expect(np.array([90.0])) == pytest.approx(7.2, abs=0.1)
 
+    @pytest.mark.parametrize(("traffic", "demand"), [([1.0], 1.0), ([1.0, np.nan], 1.0), ([1.0, 2.0], np.nan)])
+    def test_bad_observations(self, traffic, demand):
+        model = WorkloadModel(2)
+        before = model.posterior
+        with pytest.raises(InputError):
+            model.observe(np.array(traffic), demand)
+        assert model.posterior is before
+
 
 class TestLevels:
     def test_by_name_and_given(self):
         assert levels_of(["http_requests", "cpu", "net_in", "x"], None) == [1, 2, 3, 2]
         with pytest.raises(InputError, match="no variable"):
             levels_of(["cpu"], {"gpu": 1})
+
+    @pytest.mark.parametrize(
+        ("name", "level"),
+        [
+            ("utilization", 2),
+            ("requested_memory", 2),
+            ("connections", 2),
+            ("duration", 2),
+            ("RequestCount", 1),
+            ("node_disk_io_time_seconds_total", 3),
+            ("NetworkIn", 3),
+            ("calls", 1),
+        ],
+    )
+    def test_only_whole_words_count(self, name, level):
+        assert levels_of([name], None) == [level]
 
     def test_found_from_leads(self):
         noise = np.random.default_rng(0).standard_normal(800)
@@ -249,10 +296,108 @@ class TestScaler:
         with pytest.raises(InputError, match="saved state"):
             other.restore({"level": {}})
 
+    def test_a_step_is_learnt_once_from_the_forecast_of_its_own(self):
+        """Looks every minute at data of every ten: the forecasts differ, and so do the levels they give one demand."""
+        scaler, learnt = ResourceScaler(1.0, 1.0, 0.05, startup_delay="30min"), []
+        scaler.level.observe = lambda level, throttled=False: learnt.append(level)
+        steps = [steady(4, stats.norm(10 + step, 1)) for step in range(4)]
+        for minute in range(40):
+            scaler.recommend(steps[minute // 10], 20, now=60.0 * minute, measured=600.0 * (minute // 10))
+        assert not scaler.observe(12.0, at=1200.0)
+        for _ in range(2):
+            scaler.observe(12.0, at=3600.0)
+        assert learnt == [steps[3].level_of(12.0)]
+
+    def test_several_windows_or_variables_are_refused(self, trained):
+        scaler, futures = ResourceScaler(1.0), np.random.default_rng(0).normal(10, 1, (2000, 1, 6, 2))
+        with pytest.raises(InputError, match="one window"):
+            scaler.recommend(SampleForecast(futures.transpose(0, 3, 2, 1)), 5)
+        with pytest.raises(InputError, match="got 0, 1"):
+            scaler.recommend(SampleForecast(futures), 5)
+        with pytest.raises(InputError, match="got load, cpu"):
+            scaler.recommend(trained, 5)
+        with pytest.raises(InputError, match="no variable 'gpu'"):
+            scaler.recommend(trained, 5, target="gpu")
+        assert scaler.recommend(trained, 5, target="cpu") == ResourceScaler(1.0).recommend(trained, 5, target=1)
+
+    @pytest.mark.parametrize(("head", "finest"), [("quantile", 0.005), ("realnvp", 1 / 2048), ("spline", 0.0)])
+    def test_a_head_tells_no_more_than_it_can(self, head, finest):
+        series = Series(np.random.default_rng(0).uniform(1, 2, (60, 1)))
+        options = {"distribution": head, "steps": 1, "width": 8, "layers": 1, "hidden": 8}
+        forecast = HarmonyForecaster(12, 3, **options).fit([series]).predict_distribution(series)
+        assert forecast.resolution == pytest.approx(finest)
+        assert ResourceScaler(0.1, sla=0.01).recommend(forecast, 5).p_violation > 0
+        if finest:
+            with pytest.raises(InputError, match="finer"):
+                ResourceScaler(0.1, sla=0.9 * finest).recommend(forecast, 5)
+
+    @given(st.integers(0, 2**32 - 1))
+    @settings(max_examples=60, deadline=None)
+    def test_targets_lie_within_their_bounds(self, seed):
+        generator = np.random.default_rng(seed)
+        most = int(generator.integers(3, 60))
+        free = {
+            "sla": float(generator.uniform(0.01, 0.4)),
+            "cost_under": float(generator.uniform(1.01, 80)),
+            "startup_delay": 600.0 * int(generator.integers(1, 4)),
+            "cooldown": 600.0 * int(generator.integers(0, 3)),
+            "budget": bool(generator.integers(2)),
+        }
+        bounds = {"min_units": int(generator.integers(1, most)), "max_units": most, "max_step": seed % 4}
+        bounded, unbounded = ResourceScaler(1.0, **free, **bounds), ResourceScaler(1.0, **free, max_units=10**6)
+        bounded.level.value = unbounded.level.value = float(generator.uniform(-0.2, 0.3))
+        mean = generator.uniform(1, 30, 6)
+        demand = Demand(stats.norm(mean, generator.uniform(0.1, 6)).ppf(LEVELS[:, None]).clip(0))
+        current = int(generator.integers(1, 50))
+        found = bounded.recommend(demand, current)
+        assert found.lower <= found.target <= found.upper
+        assert found.uncapped == unbounded.recommend(demand, current).target
+        assert (found.target == found.uncapped) or found.binding in ("max_units", "min_units", "max_step")
+
+    def test_what_adaptation_asks_for_is_within_the_bounds(self):
+        scaler = ResourceScaler(1.0, 1.0, 0.01)
+        for step in range(40):
+            scaler.recommend(steady(), 24)
+            scaler.observe(30.0 if step % 4 == 0 else 10.0)
+        found = scaler.recommend(steady(), 24)
+        assert found.level < 0
+        assert found.lower <= found.target <= found.upper
+
+    def test_a_fallback_says_what_it_would_take_without_bounds(self):
+        found = ResourceScaler(1.0, 1.0, max_units=20).react(4.0, current=30)
+        assert (found.target, found.uncapped) == (20, 30)
+
+    def test_a_budget_gives_its_own_reason(self):
+        means = np.repeat([20.0, 5.0], [4, 8])
+        demand = Demand(stats.norm(means, 2.0).ppf(LEVELS[:, None]))
+        found = ResourceScaler(1.0, 1.0, 0.05, cost_under=1.01, budget=True).recommend(demand, 25)
+        assert found.binding == "budget"
+        assert found.p_violation > 0.05
+        assert "on average" in found.reason
+
+    def test_a_broken_state_changes_nothing(self):
+        scaler = ResourceScaler(1.0, cooldown="1h")
+        scaler.recommend(steady(), 5, now=100.0)
+        before = scaler.state()
+        for broken in ({"told": [[1.0, 2.0]]}, {"level": before["level"] | {"violated": ["x"]}}):
+            with pytest.raises(InputError, match="saved state"):
+                scaler.restore(before | {"now": 5.0} | broken)
+        assert scaler.state() == before
+
+    @pytest.mark.parametrize("unsound", [np.nan, np.inf], ids=["nan", "inf"])
+    def test_demand_that_is_not_finite(self, unsound):
+        with np.errstate(invalid="ignore"), pytest.raises(InputError, match="finite"):
+            ResourceScaler(1.0).recommend(Demand.of_samples(np.full((2000, 3), unsound)), 5)
+        with pytest.raises(InputError, match="finite"):
+            ResourceScaler(1.0).react(unsound, 5)
+
     @pytest.mark.parametrize(
         ("make", "what"),
         [
             (lambda: ResourceScaler(0.0), "capacity"),
+            (lambda: ResourceScaler(1.0, cost_under=np.nan), "prices"),
+            (lambda: ResourceScaler(1.0, startup_delay=-600.0), "duration"),
+            (lambda: ResourceScaler(1.0, cooldown=np.nan), "duration"),
             (lambda: ResourceScaler(1.0, min_units=5, max_units=2), "bounds"),
             (lambda: ResourceScaler(1.0, sla=0.0), "SLA"),
             (lambda: ResourceScaler(1.0, startup_delay="soon"), "duration"),
@@ -260,7 +405,7 @@ class TestScaler:
             (lambda: ResourceScaler(1.0, startup_delay="2h").recommend(steady(3), 1), "delay covers"),
             (lambda: ResourceScaler(1.0, sla=0.001).recommend(SampleForecast(np.ones((100, 1, 3, 1))), 1), "finer"),
         ],
-        ids=["capacity", "bounds", "sla", "duration", "interval", "short", "resolution"],
+        ids=["capacity", "price", "early", "never", "bounds", "sla", "duration", "interval", "short", "resolution"],
     )
     def test_bad_input(self, make, what):
         with pytest.raises(InputError, match=what):

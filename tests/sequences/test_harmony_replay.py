@@ -9,7 +9,7 @@ from harmonia.core.errors import InputError
 from harmonia.media import Series
 from harmonia.parts.forecasting import RidgeAR, future_leak
 from harmonia.sequences.harmony.foresight import Foresight
-from harmonia.sequences.harmony.replay import Harmony, Setting, cheapest, frontier, outcome, replay
+from harmonia.sequences.harmony.replay import Harmony, Setting, cheapest, outcome, replay
 from harmonia.sequences.harmony.rules import HPA, VPA, Oracle, PointMargin, Policy, Static
 from harmonia.sequences.harmony.scaler import ResourceScaler
 
@@ -74,6 +74,27 @@ class TestRules:
         fast.begin(Series(np.r_[np.full(500, 9.0), np.full(300, 1.0)], ("cpu",)), 0, 800, 1.0)
         assert fast.recommendation() == pytest.approx(1.15, rel=0.07)
 
+    @pytest.mark.parametrize("unit", [1e-3, 1.0, 1e9, 1e15])
+    def test_vpa_knows_every_unit(self, unit):
+        """Millicores, cores, bytes, or finer: the units it asks for are those of a quarter core."""
+        demand = np.random.default_rng(0).uniform(1, 10, 500)
+
+        def asked(scale):
+            rule = VPA()
+            rule.begin(Series(scale * demand, ("x",)), 0, 400, 0.25 * scale)
+            return [rule.decide(step, scale * demand[: step + 1], 1) for step in range(400, 500)]
+
+        assert asked(unit) == asked(1.0)
+        assert 40 <= min(asked(unit)) <= max(asked(unit)) <= 48
+
+    def test_vpa_has_the_buckets_of_kubernetes(self):
+        """Its first bucket and least recommendation: 10 and 25 millicores at a quarter core, 10 MB at 250 MB."""
+        for capacity, first, least in ((0.25, 0.01, 0.025), (2.5e8, 1e7, 2.5e7)):
+            rule = VPA(1.0, 0.0)
+            rule.begin(Series(np.full(10, 1e-9), ("x",)), 0, 10, capacity)
+            assert rule._ends[:2].tolist() == pytest.approx([first, 2.05 * first])
+            assert rule.recommendation() == pytest.approx(least)
+
     def test_bad_settings(self):
         with pytest.raises(InputError, match="utilisation"):
             HPA(0.0)
@@ -92,14 +113,14 @@ class TestPolicies:
 
     def test_the_oracle_is_best_and_everyone_is_comparable(self):
         policies = [
-            lambda: harmony(self.trace, 200),
-            lambda: HPA(0.8),
-            lambda: VPA(),
-            lambda: Static(),
-            lambda: PointMargin(harmony(self.trace, 200)._foresight),
-            Oracle,
+            harmony(self.trace, 200),
+            HPA(0.8),
+            VPA(),
+            Static(),
+            PointMargin(harmony(self.trace, 200)._foresight),
+            Oracle(),
         ]
-        found = {each.name: each for each in frontier(self.trace, "cpu", policies, self.setting, first=200)}
+        found = {each.name: replay(self.trace, "cpu", each, self.setting, first=200) for each in policies}
         assert found["oracle"].violations == 0
         assert found["oracle"].waste == min(each.waste for each in found.values())
         assert found["HARMONY"].violations < 0.05

@@ -14,7 +14,7 @@ from harmonia.sequences.harmony.network import CascadingAttention, HarmonyConfig
 from harmonia.sequences.harmony.planning import Limits, Prices, best_plan
 from harmonia.sequences.harmony.recommendation import Recommendation
 from harmonia.sequences.harmony.recommender import Recommender
-from harmonia.sequences.harmony.replay import Harmony, Outcome, Setting, frontier, replay
+from harmonia.sequences.harmony.replay import Harmony, Outcome, Setting, replay
 from harmonia.sequences.harmony.rules import HPA, VPA, Oracle, PointMargin, Static
 from harmonia.sequences.harmony.scaler import ResourceScaler
 from harmonia.sequences.harmony.server import serving
@@ -48,7 +48,6 @@ __all__ = [
     "best_plan",
     "fisher",
     "found_levels",
-    "frontier",
     "load_released",
     "newsvendor",
     "plateau",

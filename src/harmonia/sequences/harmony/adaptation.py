@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy import ndarray
@@ -41,6 +41,9 @@ class AdaptiveLevel:
         halflife: Steps after which an observation counts half; a week of ten minutes.
         gain: Step of the conformal rule.
 
+    Raises:
+        InputError: a rate that cannot be kept, or an unknown method.
+
     Example:
         >>> level = AdaptiveLevel(0.05)
         >>> for _ in range(200):
@@ -57,6 +60,9 @@ class AdaptiveLevel:
     ) -> None:
         if not 0 < sla < 0.5:
             raise InputError("an SLA allows violations in a share of steps between 0 and 0.5", sla, "Pass 0.01, say.")
+        if method not in get_args(Adaptation):
+            choices = ", ".join(get_args(Adaptation))
+            raise InputError("there is no such adaptation", f"'{method}'", f"Use one of: {choices}.")
         self.sla, self.method, self.halflife, self.gain = sla, method, halflife, gain
         self.value = sla
         self._seen: deque[float] = deque(maxlen=max(1, round(6 * halflife)))
@@ -114,13 +120,14 @@ class AdaptiveLevel:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take up a saved state."""
-        self.value, self.drifts = float(state["value"]), int(state["drifts"])
-        at_limit = set(state["throttled"])
+        value, drifts, at_limit = float(state["value"]), int(state["drifts"]), set(state["throttled"])
+        seen, violated = list(map(float, state["seen"])), list(map(float, state["violated"]))
+        self.value, self.drifts = value, drifts
         for past in (self._seen, self._throttled, self._violated):
             past.clear()
-        self._seen.extend(map(float, state["seen"]))
-        self._throttled.extend(place in at_limit for place in range(len(state["seen"])))
-        self._violated.extend(map(float, state["violated"]))
+        self._seen.extend(seen)
+        self._throttled.extend(place in at_limit for place in range(len(seen)))
+        self._violated.extend(violated)
 
 
 def _shares(levels: ndarray, throttled: ndarray | bool, level: float) -> ndarray:

@@ -15,6 +15,7 @@ from numpy import ndarray
 from harmonia.core.errors import InputError
 from harmonia.parts.conjugate import NormalInverseGamma
 from harmonia.parts.forecasting import Forecast
+from harmonia.sequences.harmony.distribution import HarmonyForecast
 from harmonia.sequences.harmony.throttling import AT_LIMIT
 
 LEVELS = np.r_[(np.arange(200) + 0.5) / 200, 0.999, 0.9995, 0.9999]
@@ -34,16 +35,44 @@ class Demand:
     Attributes:
         values: ``[levels, horizon]``, rising with the level.
         resolution: Smallest tail probability that the forecast could tell.
+
+    Raises:
+        InputError: another shape, or quantiles that are not finite.
     """
 
     values: Float64[ndarray, "levels horizon"]
     resolution: float = 0.0
 
+    def __post_init__(self) -> None:
+        if self.values.ndim != 2 or len(self.values) != len(LEVELS) or not self.values.size:
+            raise InputError(f"demand has the shape [{len(LEVELS)}, horizon]", self.values.shape, "Use Demand.of.")
+        if not np.isfinite(self.values).all():
+            raise InputError("demand is finite", "NaN or infinity", "Check the forecast and its input.")
+
     @classmethod
-    def of(cls, forecast: Forecast, target: int = 0) -> list[Demand]:
-        """One for each window of a forecast."""
-        tables = forecast.quantile(LEVELS)[..., target]
+    def of(cls, forecast: Forecast, target: str | int | None = None) -> list[Demand]:
+        """One for each window of a forecast.
+
+        Arguments:
+            forecast: Of the demand, and perhaps of other variables.
+            target: Which variable is the demand, by name or place; needed where there are several.
+
+        Raises:
+            InputError: no such variable, or several and none named.
+        """
+        tables = forecast.quantile(LEVELS)[..., _place(forecast, target)]
         return [cls(tables[:, row], forecast.resolution) for row in range(tables.shape[1])]
+
+    @classmethod
+    def one(cls, forecast: Forecast, target: str | int | None = None) -> Demand:
+        """That of the only window of a forecast.
+
+        Raises:
+            InputError: several windows, or what `of` raises.
+        """
+        if forecast.shape[0] != 1:
+            raise InputError("a decision takes one window", forecast.shape[0], "Pass the forecast of one workload.")
+        return cls.of(forecast, target)[0]
 
     @classmethod
     def of_samples(cls, samples: Float[ndarray, "draws horizon"]) -> Demand:
@@ -98,6 +127,19 @@ class Demand:
         return found
 
 
+def _place(forecast: Forecast, target: str | int | None) -> int:
+    """Place of the demand among the variables of a forecast."""
+    names = forecast.names if isinstance(forecast, HarmonyForecast) else tuple(map(str, range(forecast.shape[2])))
+    if target is None and len(names) == 1:
+        return 0
+    if isinstance(target, str) and target in names:
+        return names.index(target)
+    if isinstance(target, int) and 0 <= target < len(names):
+        return target
+    what = "several variables are predicted" if target is None else f"no variable '{target}' is predicted"
+    raise InputError(what, ", ".join(names), "Name the demand with `target`.")
+
+
 def newsvendor(over: float, under: float) -> float:
     """The level of the best allocation when only excess and shortage cost: ``a* = F^-1(under / (under + over))``.
 
@@ -105,7 +147,7 @@ def newsvendor(over: float, under: float) -> float:
         >>> newsvendor(1.0, 19.0)
         0.95
     """
-    if over <= 0 or under <= 0:
+    if not min(over, under) > 0:
         raise InputError("excess and shortage cost something", (over, under), "Pass positive prices.")
     return under / (under + over)
 
@@ -132,14 +174,19 @@ class WorkloadModel:
     def __init__(self, features: int = 1, keep: float = 0.995) -> None:
         self._prior = NormalInverseGamma.prior(features + 1, precision=1e-2, shape=1.0, rate=0.01)
         self.posterior = self._prior
-        self.keep = keep
+        self.features, self.keep = features, keep
 
-    @staticmethod
-    def _inputs(traffic: Float[ndarray, "*batch features"]) -> torch.Tensor:
+    def _inputs(self, traffic: Float[ndarray, "*batch features"]) -> torch.Tensor:
+        if traffic.ndim < 1 or traffic.shape[-1] != self.features:
+            raise InputError(f"traffic has {self.features} features", traffic.shape, "Pass [..., features].")
         return torch.from_numpy(np.concatenate([traffic, np.ones((*traffic.shape[:-1], 1))], axis=-1)).double()
 
     def observe(self, traffic: Float[ndarray, " features"], demand: float, limit: float = np.inf) -> None:
-        """Learn from one step; `limit` is what the workload could use at most."""
+        """Learn from one step; `limit` is what the workload could use at most.
+
+        Raises:
+            InputError: another number of features, or a value that is not finite.
+        """
         faded, inputs = self.posterior.forget(self.keep, self._prior), self._inputs(traffic)
         measured = torch.tensor(float(demand), dtype=torch.float64)
         learn = faded.update_above if demand >= AT_LIMIT * limit else faded.update

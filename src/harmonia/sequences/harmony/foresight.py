@@ -17,7 +17,7 @@ class Foresight:
 
     Arguments:
         forecaster: Fitted to the warm-up.
-        target: Place of the demand among what it predicts.
+        target: Which variable is the demand, by name or place, where it predicts several.
         refit: Steps after which a new one is fitted to all that was seen; 0 for never.
         make: Fits the new one, given the last and what was seen.
     """
@@ -25,7 +25,7 @@ class Foresight:
     def __init__(
         self,
         forecaster: Forecaster,
-        target: int = 0,
+        target: str | int | None = None,
         *,
         refit: int = 0,
         make: Callable[[Forecaster, Series], Forecaster] | None = None,

@@ -42,7 +42,8 @@ class Prices:
     switch: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.over <= 0 or self.under <= 0 or min(self.change, self.switch) < 0:
+        free = min(self.change, self.switch) >= 0 and max(self.change, self.switch) < np.inf
+        if not (0 < self.over < np.inf and 0 < self.under < np.inf and free):
             raise InputError("prices are positive; those of changes may be zero", self, "Pass such prices.")
 
 

@@ -130,11 +130,12 @@ class Recommender:
 
     def _learn(self, workload: Watched, cleaned: Cleaned) -> None:
         """Let the level adapt, once for each new step of the measurements."""
-        last = float(cleaned.series.times[-1].astype("datetime64[us]").astype(np.int64) / 1e6)
-        if last > workload.seen:
-            if math.isfinite(workload.seen):
-                workload.scaler.observe(float(cleaned.series.values[-1, 0]), bool(workload.throttled[-1]))
-            workload.seen = last
+        times = cleaned.series.times.astype("datetime64[us]").astype(np.int64) / 1e6
+        if math.isfinite(workload.seen):
+            for row in np.flatnonzero(times > workload.seen):
+                demand, at_limit = float(cleaned.series.values[row, 0]), bool(workload.throttled[row])
+                workload.scaler.observe(demand, at_limit, at=float(times[row]))
+        workload.seen = max(workload.seen, float(times[-1]))
 
     def _group(self, workload: Watched, series: Series) -> str:
         levels = sorted(workload.config.levels.items())
@@ -171,7 +172,7 @@ class Recommender:
             why = workload.problems[-1] if workload.problems else "no forecast"
             workload.last = scaler.react(workload.known, current, now, why)
         else:
-            workload.last = scaler.recommend(workload.demand, current, now)
+            workload.last = scaler.recommend(workload.demand, current, now, measured=workload.seen)
         workload.current = workload.last.target
 
     def _save(self) -> None:

@@ -7,7 +7,7 @@ not react to shortage.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -160,19 +160,6 @@ class Harmony(Policy):
         found = self.scaler.recommend(self._foresight.at(step), current)
         self.recommendations.append(found)
         return found.target
-
-
-def frontier(
-    trace: Series,
-    column: str,
-    policies: Sequence[Callable[[], Policy]],
-    setting: Setting,
-    *,
-    first: int,
-    last: int | None = None,
-) -> list[Outcome]:
-    """Replay several policies: the trade of violations against waste, on the user's own trace."""
-    return [replay(trace, column, make(), setting, first=first, last=last) for make in policies]
 
 
 def cheapest(outcomes: Sequence[Outcome], violations: float) -> Outcome | None:

@@ -79,19 +79,23 @@ class HPA(Policy):
 class VPA(Policy):
     """Kubernetes' vertical recommender: a percentile of a histogram whose samples lose half their weight a day.
 
-    Buckets grow by 5% from 0.01; the recommendation is the upper end of the percentile's bucket plus a margin.
+    Buckets grow by 5%; the recommendation is the upper end of the percentile's bucket plus a margin. Kubernetes knows
+    the resource, and begins with buckets of 10 millicores and of 10 MB. Demand comes here in any unit, so the first
+    bucket is a share of what one unit can take: that of a unit of 250 millicores or 250 MB is Kubernetes' own.
 
     Arguments:
         percentile: 0.9 for the target.
         margin: Safety margin.
         halflife: Steps after which a sample counts half.
-        least: Smallest recommendation.
+        least: Smallest recommendation, in units; 25 millicores of 250.
     """
 
-    growth, smallest = 1.05, 0.01
+    growth, smallest = 1.05, 0.04
+    buckets = 600
+    """Enough for a million million units."""
 
     def __init__(
-        self, percentile: float = 0.9, margin: float = 0.15, halflife: float = 144.0, least: float = 0.025
+        self, percentile: float = 0.9, margin: float = 0.15, halflife: float = 144.0, least: float = 0.1
     ) -> None:
         if not 0 < percentile <= 1 or halflife <= 0:
             raise InputError("a percentile lies in (0, 1]", percentile, "Pass 0.9, say.")
@@ -100,7 +104,8 @@ class VPA(Policy):
 
     def begin(self, trace: Series, column: int, first: int, capacity: float) -> None:
         super().begin(trace, column, first, capacity)
-        self._ends = self.smallest * (self.growth ** np.arange(1, 300) - 1) / (self.growth - 1)
+        smallest, grown = self.smallest * capacity, self.growth ** np.arange(1, self.buckets + 1) - 1
+        self._ends = smallest * grown / (self.growth - 1)
         self._weights = np.zeros(len(self._ends))
         for value in trace.values[:first, column]:
             self._add(value)
@@ -113,7 +118,7 @@ class VPA(Policy):
         """The recommended resource."""
         share = self._weights.cumsum() / self._weights.sum()
         bucket = int(np.searchsorted(share, self.percentile - 1e-12))
-        return max(self.least, float(self._ends[bucket]) * (1 + self.margin))
+        return max(self.least * self.capacity, float(self._ends[bucket]) * (1 + self.margin))
 
     def decide(self, step: int, seen: Float64[ndarray, " seen"], current: int) -> int:
         self._add(float(seen[-1]))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,9 +12,9 @@ import numpy as np
 from harmonia.core.errors import InputError
 from harmonia.parts.forecasting import Forecast
 from harmonia.sequences.harmony.adaptation import Adaptation, AdaptiveLevel
-from harmonia.sequences.harmony.demand import LEVELS, Demand
+from harmonia.sequences.harmony.demand import Demand
 from harmonia.sequences.harmony.planning import Limits, Prices, best_plan, budget_plan, stage_costs
-from harmonia.sequences.harmony.recommendation import Bounds, Recommendation
+from harmonia.sequences.harmony.recommendation import Bounds, Choice, Recommendation
 
 MOST_LEVELS = 200
 """Largest number of allocations that a plan chooses from."""
@@ -34,6 +33,8 @@ def seconds(duration: str | float | int) -> float:
         (600.0, 5400.0, 30.0)
     """
     if isinstance(duration, (int, float)):
+        if not 0 <= duration < math.inf:
+            raise InputError("a duration is not negative", duration, "Pass seconds, or words such as 10min.")
         return float(duration)
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+)\s*", duration)
     if not found or found[2] not in _UNITS:
@@ -51,7 +52,8 @@ class ResourceScaler:
 
     Arguments:
         unit_capacity: Resource of one unit (cores of a replica, GB, ...).
-        target_utilization: Share of it that may be used.
+        target_utilization: Share of it that may be used. The forecast's uncertainty is held in reserve anyway: less
+            than 1 is for units that slow down before they are full.
         sla: Share of steps in which demand may exceed what is usable.
         cost_over, cost_under, cost_change, cost_switch: See `Prices`, per unit of resource.
         interval: Between two control steps.
@@ -71,7 +73,7 @@ class ResourceScaler:
     """
 
     unit_capacity: float
-    target_utilization: float = 0.7
+    target_utilization: float = 1.0
     sla: float = 0.01
     cost_over: float = 1.0
     cost_under: float = 20.0
@@ -101,7 +103,7 @@ class ResourceScaler:
         self._delay = max(1, math.ceil(seconds(self.startup_delay) / self._step))
         self._pause = math.ceil(seconds(self.cooldown) / self._step)
         self.level = AdaptiveLevel(self.sla, self.adaptation)
-        self._told: deque[Demand] = deque(maxlen=self._delay)  # of the one step that each decided about
+        self._told: dict[int, Demand] = {}  # by the slot of the one step that each decided about
         self._changed: float | None = None
         self._last: float | None = None
 
@@ -117,60 +119,62 @@ class ResourceScaler:
     def _whole(self, demand: float) -> int:
         return max(0, math.ceil(demand / self.serves - 1e-9))
 
-    def recommend(self, dist: Forecast | Demand, current: int, now: float | None = None) -> Recommendation:
+    def recommend(
+        self,
+        dist: Forecast | Demand,
+        current: int,
+        now: float | None = None,
+        *,
+        measured: float | None = None,
+        target: str | int | None = None,
+    ) -> Recommendation:
         """Choose the units to order now.
 
         Arguments:
             dist: What is known of the next steps' demand, one window.
             current: Units that serve now or have been ordered.
             now: Time in seconds; one interval after the last call unless given.
+            measured: Time in seconds of the last step that the forecast has seen; `now` unless given.
+            target: Which variable is the demand, by name or place, where several are predicted.
 
         Raises:
-            InputError: an SLA finer than the forecast can tell, or a forecast shorter than the start-up delay.
+            InputError: an SLA finer than the forecast can tell, a forecast shorter than the start-up delay, several
+                windows, or several variables and none named.
         """
-        demand = dist if isinstance(dist, Demand) else Demand.of(dist)[0]
+        demand = dist if isinstance(dist, Demand) else Demand.one(dist, target)
         if demand.resolution > self.sla:
-            got = f"{self.sla:g}, with {1 / demand.resolution:.0f} samples"
-            raise InputError("the SLA is finer than the forecast's samples tell", got, "Draw more, or use splines.")
+            got = f"{self.sla:g}, where {demand.resolution:.2g} can be told"
+            raise InputError("the SLA is finer than the forecast tells", got, "Draw more samples, or use splines.")
         if demand.values.shape[1] < self._delay:
             got = f"{demand.values.shape[1]} steps"
             raise InputError(f"the start-up delay covers {self._delay} steps", got, "Forecast further.")
-        self._told.append(Demand(demand.values[:, [self._delay - 1]]))
         now = self._now(now)
+        self._tell(demand, now if measured is None else measured)
         requirement = demand.requirement(self.level.value)
-        grid = self._grid(demand, requirement, current)
-        usable = grid * self.serves
-        start = int(np.searchsorted(grid, np.clip(current, grid[0], grid[-1])))
         waiting = self._waiting(now)
-        # Places of a thinned grid are several units apart.
-        places = max(1, self.max_step // max(1, int(grid[1] - grid[0]) if len(grid) > 1 else 1)) if self.max_step else 0
-        limits = Limits(self._delay, self._pause, places)
-        if self.budget:
-            path, cost = budget_plan(demand, usable, start, self.sla, self._prices, limits, waiting)
-        else:
-            stage = stage_costs(demand, usable, requirement, self._prices)
-            path, _ = best_plan(stage, usable, start, self._prices, limits, waiting)
-            cost = self._cost(demand, usable, path, start)
-        plan = tuple(int(grid[place]) for place in path)
-        target = max(plan[: self._delay])
-        covered = slice(0, self._delay)
-        beyond, median = demand.exceedance(target * self.serves)[covered], demand.requirement(0.5)[covered]
-        wanted = max(self._whole(value) for value in requirement[covered])
-        if target != current:
-            self._changed = now
         bounds = Bounds(self.min_units, self.max_units, self.max_step)
-        binding = bounds.binding(target, wanted, current, waiting > 0)
-        said = bounds.reason(binding, target, current, wanted, float(requirement[covered].max()))
+        plan, cost = self._planned(demand, requirement, current, waiting, bounds)
+        units = max(plan[: self._delay])
+        uncapped = self._uncapped(demand, requirement, current, waiting, units)
+        covered = slice(0, self._delay)
+        beyond, median = demand.exceedance(units * self.serves)[covered], demand.requirement(0.5)[covered]
+        highest = np.maximum(demand.requirement(0.001), requirement)[covered]
+        wanted = max(self._whole(value) for value in requirement[covered])
+        if units != current:
+            self._changed = now
+        choice = Choice(units, wanted, uncapped, current)
+        binding = bounds.binding(choice, waiting > 0, self.budget)
+        said = bounds.reason(binding, choice, float(requirement[covered].max()))
         return Recommendation(
-            target=target,
-            lower=self.units(float(median.max())),
-            upper=self.units(float(demand.requirement(0.001)[covered].max())),
-            uncapped=wanted,
+            target=units,
+            lower=min(units, self.units(float(median.max()))),
+            upper=max(units, self.units(float(highest.max()))),
+            uncapped=uncapped,
             plan=plan,
             requirement=tuple(map(float, requirement)),
             p_violation=float(beyond.max()),
             expected_cost=cost,
-            expected_waste=float(demand.expected_costs(np.array([target * self.serves]), 1.0, 0.0)[covered].mean()),
+            expected_waste=float(demand.expected_costs(np.array([units * self.serves]), 1.0, 0.0)[covered].mean()),
             level=self.level.value,
             binding=binding,
             fallback=False,
@@ -187,11 +191,15 @@ class ResourceScaler:
             current: Units that serve now.
             now: Time in seconds.
             why: What is wrong, for the reason.
+
+        Raises:
+            InputError: a demand that is not finite.
         """
+        if demand is not None and not math.isfinite(demand):
+            raise InputError("the last sound demand is a finite number", demand, "Pass None where there is none.")
         self._now(now)
-        self._told.clear()
-        wanted = current if demand is None else self._whole(demand / 0.8)  # a fifth in reserve
-        target = int(np.clip(max(current, wanted), self.min_units, self.max_units))
+        wanted = current if demand is None else max(current, self._whole(demand / 0.8))  # a fifth in reserve
+        target = int(np.clip(wanted, self.min_units, self.max_units))
         said = "no sound demand is known" if demand is None else f"the last sound demand was {demand:.3g}"
         return Recommendation(
             target=target,
@@ -209,37 +217,84 @@ class ResourceScaler:
             reason=f"{why}: {said}; nothing is taken away until forecasts are back",
         )
 
-    def observe(self, demand: float, throttled: bool = False) -> bool:
+    def observe(self, demand: float, throttled: bool = False, at: float | None = None) -> bool:
         """Learn the demand of the step that is over; returns whether it exceeded what was asked for.
 
-        A demand is compared with the forecast that decided about its step, `startup_delay` earlier. One that was
-        throttled is a lower bound (`AdaptiveLevel`).
+        A demand is compared with the forecast that decided about its step, `startup_delay` earlier; without one, or
+        when its step was learnt already, nothing is learnt.
+
+        Arguments:
+            demand: What was measured.
+            throttled: Whether it was at its limit, and so is a lower bound (`AdaptiveLevel`).
+            at: Time of the measurement in seconds; one interval after the last call of `recommend` unless given.
         """
-        if len(self._told) < self._delay or not np.isfinite(demand):
+        told = self._told.pop(self._slot(self._next() if at is None else at), None)
+        if told is None or not np.isfinite(demand):
             return False
-        level = self._told[0].level_of(demand)
+        level = told.level_of(demand)
         violated = level < self.level.value
         self.level.observe(level, throttled)
         return violated
 
+    def _tell(self, demand: Demand, measured: float) -> None:
+        """Keep what is said about the step that is decided now; the first word about a step counts."""
+        known = self._slot(measured)
+        self._told = {slot: told for slot, told in self._told.items() if slot > known}
+        self._told.setdefault(known + self._delay, Demand(demand.values[:, [self._delay - 1]]))
+
+    def _slot(self, time: float) -> int:
+        """Number of the interval in which a time lies; a time that rounding put just before one lies in it."""
+        return math.floor(time / self._step + 1e-6)
+
+    def _next(self) -> float:
+        return 0.0 if self._last is None else self._last + self._step
+
     def _now(self, now: float | None) -> float:
-        if now is None:
-            now = 0.0 if self._last is None else self._last + self._step
-        self._last = now
-        return now
+        self._last = self._next() if now is None else now
+        return self._last
 
     def _waiting(self, now: float) -> int:
         if self._changed is None:
             return 0
         return max(0, math.ceil(self._pause - (now - self._changed) / self._step - 1e-9))
 
-    def _grid(self, demand: Demand, requirement: np.ndarray, current: int) -> np.ndarray:
-        """Units to choose from: all that may matter, thinned where they are too many."""
+    def _planned(
+        self, demand: Demand, requirement: np.ndarray, current: int, waiting: int, bounds: Bounds
+    ) -> tuple[tuple[int, ...], float]:
+        """Units at each step within bounds, and what they are expected to cost."""
+        grid = self._grid(demand, requirement, current, bounds)
+        usable = grid * self.serves
+        start = int(np.searchsorted(grid, np.clip(current, grid[0], grid[-1])))
+        # Places of a thinned grid are several units apart.
+        places = max(1, bounds.step // max(1, int(grid[1] - grid[0]) if len(grid) > 1 else 1)) if bounds.step else 0
+        limits = Limits(self._delay, self._pause, places)
+        if self.budget:
+            path, cost = budget_plan(demand, usable, start, self.sla, self._prices, limits, waiting)
+        else:
+            stage = stage_costs(demand, usable, requirement, self._prices)
+            path, _ = best_plan(stage, usable, start, self._prices, limits, waiting)
+            cost = self._cost(demand, usable, path, start)
+        return tuple(int(grid[place]) for place in path), cost
+
+    def _uncapped(self, demand: Demand, requirement: np.ndarray, current: int, waiting: int, target: int) -> int:
+        """The target of the plan without bounds, which is made only where they leave something out."""
+        low, high = self._range(demand, requirement, current)
+        if self.min_units <= max(1, low) and high <= self.max_units and not self.max_step:
+            return target
+        plan, _ = self._planned(demand, requirement, current, waiting, Bounds(1, max(1, high)))
+        return max(plan[: self._delay])
+
+    def _range(self, demand: Demand, requirement: np.ndarray, current: int) -> tuple[int, int]:
+        """The fewest and the most units that may matter."""
         low = min(self._whole(float(demand.requirement(0.7).min())), current)
         high = max(self._whole(float(max(requirement.max(), demand.requirement(0.001).max()))), current)
-        bounds = np.clip([low, high + 1], self.min_units, self.max_units)
-        grid = np.unique(np.linspace(bounds[0], bounds[1], MOST_LEVELS).round().astype(np.int64))
-        inside = int(np.clip(current, self.min_units, self.max_units))
+        return low, high + 1
+
+    def _grid(self, demand: Demand, requirement: np.ndarray, current: int, bounds: Bounds) -> np.ndarray:
+        """Units to choose from: all that may matter, thinned where they are too many."""
+        low, high = np.clip(self._range(demand, requirement, current), bounds.least, bounds.most)
+        grid = np.unique(np.linspace(low, high, MOST_LEVELS).round().astype(np.int64))
+        inside = int(np.clip(current, bounds.least, bounds.most))
         return np.union1d(grid, [inside])
 
     def _cost(self, demand: Demand, usable: np.ndarray, path: list[int], start: int) -> float:
@@ -261,7 +316,7 @@ class ResourceScaler:
             "level": self.level.state(),
             "changed": self._changed,
             "now": self._last,
-            "told": [demand.values[:, 0].tolist() for demand in self._told],
+            "told": [(slot, demand.values[:, 0].tolist()) for slot, demand in self._told.items()],
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -271,10 +326,12 @@ class ResourceScaler:
             InputError: it is not such a state.
         """
         try:
+            changed = None if state["changed"] is None else float(state["changed"])
+            last = None if state["now"] is None else float(state["now"])
+            told = {
+                int(slot): Demand(np.array(values, dtype=np.float64).reshape(-1, 1)) for slot, values in state["told"]
+            }
             self.level.restore(state["level"])
-            self._changed = None if state["changed"] is None else float(state["changed"])
-            self._last = None if state["now"] is None else float(state["now"])
-            tables = [np.array(values, dtype=np.float64) for values in state["told"]]
         except (KeyError, TypeError, ValueError) as error:
             raise InputError("this is no saved state of a scaler", error, "Delete it to start afresh.") from error
-        self._told.extend(Demand(values[:, None]) for values in tables if values.shape == LEVELS.shape)
+        self._changed, self._last, self._told = changed, last, told
