@@ -21,7 +21,7 @@ from harmonia.core.errors import InputError
 from harmonia.data.traces import synthetic_trace
 from harmonia.media import Series
 from harmonia.sequences.harmony.configuration import ServiceConfig, WorkloadConfig
-from harmonia.sequences.harmony.ingest import clean, exposition, http_get, read_prometheus
+from harmonia.sequences.harmony.ingest import FileSource, clean, exposition, http_get, read_prometheus
 from harmonia.sequences.harmony.recommender import Recommender
 from harmonia.sequences.harmony.server import serving, stop_signal
 
@@ -404,6 +404,61 @@ class TestPrometheusFormat:
     def test_no_server(self):
         with pytest.raises(InputError, match="does not answer"):
             http_get("http://127.0.0.1:9", {})
+
+
+class TestLearning:
+    """Looks every minute at data of every ten minutes, in a file that grows."""
+
+    def test_a_datum_is_compared_with_the_forecast_of_its_own_time(self, tmp_path):
+        rows, path, learnt, told = 200, tmp_path / "w.csv", [], {}
+        clock = [0.0]
+        given = workload(file=str(path), indicators={}, startup_delay="30min")
+        found = Recommender(config(tmp_path / "state", given), clock=lambda: clock[0])
+        watched = found._workloads["shop"]
+        watched.scaler.level.observe = lambda level, throttled=False: learnt.append(level)
+        for minute in range(60):
+            known = rows + minute // 10
+            Series(TRACE.values[:known, [1]], ("cpu",), TRACE.times[:known]).write(path)
+            clock[0] = START[rows - 1] + 60 * minute
+            found.refresh()
+            told.setdefault(known, watched.demand)
+        demands = TRACE.values[rows + 2 : rows + 5, 1]
+        expected = [told[rows + place].level_of(demand, step=2) for place, demand in enumerate(demands)]
+        assert learnt == pytest.approx(expected)
+
+    def test_prometheus_whose_grid_moves_with_the_clock(self, tmp_path):
+        """A range that ends now has its samples at now, a minute later than at the last look."""
+        learnt, clock = [], [float(START[400])]
+
+        def get(url, parameters):
+            times = np.arange(float(parameters["start"]), float(parameters["end"]) + 1, STEP)
+            values = np.interp(times, START, TRACE.values[:, 1])
+            pairs = [[t, str(v)] for t, v in zip(times, values) if t >= START[0]]
+            body = {"status": "success", "data": {"resultType": "matrix", "result": [{"metric": {}, "values": pairs}]}}
+            return json.dumps(body).encode()
+
+        found = Recommender(config(tmp_path, workload(indicators={})), get=get, clock=lambda: clock[0])
+        scaler = found._workloads["shop"].scaler
+        scaler.level.observe = lambda level, throttled=False: learnt.append(level)
+        for _ in range(60):
+            found.refresh()
+            clock[0] += 60.0
+        assert len(learnt) == 5
+
+
+def test_a_file_with_gaps_is_cleaned(tmp_path):
+    lines = [f"{time},{value}" for time, value in zip(TRACE.times, TRACE.values[:, 1])]
+    lines[100] = f"{TRACE.times[100]},"
+    del lines[200]
+    (tmp_path / "w.csv").write_text("\n".join(["time,cpu", *lines]))
+    found = FileSource(tmp_path / "w.csv", ("cpu",), 600.0).read(0.0)
+    assert len(found.series) == len(TRACE)
+    assert found.problems == ("1 rows with gaps filled",)
+    (tmp_path / "w.csv").write_text(
+        "\n".join(["time,cpu", *(line.split(",")[0] + "," for line in lines[:150]), *lines[150:]])
+    )
+    with pytest.raises(InputError, match="too much of 'cpu'"):
+        FileSource(tmp_path / "w.csv", ("cpu",), 600.0).read(0.0)
 
 
 def test_clean_needs_something_sound():

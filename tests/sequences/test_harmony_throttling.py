@@ -22,6 +22,7 @@ from harmonia.sequences.harmony import HarmonyForecaster, task
 from harmonia.sequences.harmony.adaptation import AdaptiveLevel
 from harmonia.sequences.harmony.demand import LEVELS, Demand
 from harmonia.sequences.harmony.heads import HEADS
+from harmonia.sequences.harmony.scaler import ResourceScaler
 from harmonia.sequences.harmony.student_t import log_survival
 from harmonia.sequences.harmony.study import study_of
 from harmonia.sequences.harmony.throttling import plateau, throttled
@@ -205,9 +206,8 @@ class TestJobs:
         heard = []
         watcher = SimpleNamespace(say=heard.append, step=lambda *_: None)
         with watched(watcher):
-            study = study_of(
-                self.trace(), "", 0.5, 1.0, 0.05, "10min", "0s", 99, 24, 3, "normal", 4, "10min", 0, 0, "most"
-            )
+            scaler = ResourceScaler(0.5, 1.0, 0.05, max_units=99)
+            study = study_of(self.trace(), "", scaler, 24, 3, "normal", 4, "10min", 0, 0, "most")
         assert study.throttled.sum() == (self.trace().values[:, 1] >= 3.92).sum()
         assert any("cpu is at its limit in" in each for each in heard)
         assert list(study.trace.names) == ["load", "cpu"]

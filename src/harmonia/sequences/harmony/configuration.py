@@ -28,7 +28,7 @@ class WorkloadConfig(_Strict, frozen=True):
         replicas: PromQL of the replicas that run; the last recommendation unless given.
         limit: What the demand can be at most, in the same unit: PromQL, or with `file` the column, or a number. Where
             the demand reaches it, it counts as a lower bound. Found from a plateau unless given; infinity for none.
-        file: A CSV or Parquet file to read instead of Prometheus.
+        file: A CSV or Parquet file, or a stored JSON answer, to read instead of asking Prometheus.
         live: Whether the file must be fresh.
         levels: Level of indicators by name; ``demand`` is 2 unless given.
         step: Of the measurements.
@@ -49,7 +49,7 @@ class WorkloadConfig(_Strict, frozen=True):
     levels: dict[str, int] = {}
     step: str = "10min"
     history: str = "14d"
-    target_utilization: float = 0.7
+    target_utilization: float = ResourceScaler.target_utilization
     sla: float = 0.01
     cost_over: float = 1.0
     cost_under: float = 20.0

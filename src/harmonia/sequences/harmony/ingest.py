@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Float
 from numpy import ndarray
 
 from harmonia.core.errors import InputError
 from harmonia.data.traces import resample
 from harmonia.media import Series
+from harmonia.sequences.harmony.answers import Samples, joined, read_prometheus
+from harmonia.sequences.harmony.trace import measured
 
 ABSURD = 20.0
 """A value above so many times the 99% quantile of its history is taken for an error of measurement."""
@@ -27,66 +28,6 @@ STALE = 3
 
 Get = Callable[[str, Mapping[str, str]], bytes]
 """An HTTP client: address and query parameters to the body of the answer."""
-
-
-class Samples(NamedTuple):
-    """One series of an answer: its labels, times in seconds, and values, NaN where there was none."""
-
-    labels: dict[str, str]
-    times: Float64[ndarray, " samples"]
-    values: Float64[ndarray, " samples"]
-
-
-class _Entry(msgspec.Struct):
-    """A series as Prometheus writes it: a matrix has values, a vector one value."""
-
-    metric: dict[str, str]
-    values: list[tuple[float, str | float]] = []
-    value: tuple[float, str | float] | None = None
-
-
-class _Data(msgspec.Struct):
-    resultType: str
-    result: msgspec.Raw
-
-
-class _Answer(msgspec.Struct):
-    status: str
-    data: _Data | None = None
-    error: str = ""
-
-
-def read_prometheus(text: str | bytes) -> list[Samples]:
-    """The series in an answer of ``/api/v1/query_range`` (a matrix) or ``/api/v1/query`` (a vector).
-
-    Raises:
-        InputError: not JSON, an error that Prometheus reports, or another kind of result.
-
-    Example:
-        >>> answer = '{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"pod":"a"},'
-        >>> read_prometheus(answer + '"values":[[1700000000,"1.5"],[1700000060,"NaN"]]}]}}')[0].values.tolist()
-        [1.5, nan]
-    """
-    try:
-        answer = msgspec.json.decode(text, type=_Answer)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise InputError("this is no answer of Prometheus", error, "Pass what /api/v1/query_range returned.") from error
-    if answer.status != "success":
-        raise InputError("Prometheus reports an error", answer.error or answer.status, "Mend the query.")
-    if answer.data is None or answer.data.resultType not in ("matrix", "vector"):
-        raise InputError(
-            "the answer holds no series", answer.data and answer.data.resultType, "Query a range of an expression."
-        )
-    found = []
-    try:
-        for entry in msgspec.json.decode(answer.data.result, type=list[_Entry]):
-            pairs = entry.values if entry.value is None else [entry.value]
-            values = np.array([float(value) for _, value in pairs], dtype=np.float64)
-            times = np.array([time for time, _ in pairs], dtype=np.float64)
-            found.append(Samples(entry.metric, times, np.where(np.isfinite(values), values, np.nan)))
-    except (ValueError, msgspec.MsgspecError) as error:
-        raise InputError("this is no answer of Prometheus", error, "Pass what /api/v1/query_range returned.") from error
-    return found
 
 
 def http_get(url: str, parameters: Mapping[str, str]) -> bytes:
@@ -180,7 +121,7 @@ class PrometheusSource:
         Raises:
             InputError: no answer, an error, no or several series for a query, or nothing sound.
         """
-        columns = []
+        columns: list[Samples] = []
         for name, query in self.queries.items():
             parameters = {
                 "query": query,
@@ -193,16 +134,12 @@ class PrometheusSource:
                 mend = "Aggregate it, for instance with sum(...)." if found else "Check the query and what is scraped."
                 raise InputError(f"the query of '{name}' gives {len(found)} series", query, mend)
             columns.append(found[0])
-        times = np.unique(np.concatenate([each.times for each in columns]))
-        values = np.full((len(times), len(columns)), np.nan)
-        for column, each in enumerate(columns):
-            values[np.searchsorted(times, each.times), column] = each.values
-        return clean(times, values, tuple(self.queries), self.step)
+        return clean(*joined(columns), tuple(self.queries), self.step)
 
 
 @dataclass(frozen=True)
 class FileSource:
-    """Measurements of a workload from a CSV or Parquet file that something else writes.
+    """Measurements of a workload from a file that something else writes: CSV, Parquet, an answer of Prometheus.
 
     Arguments:
         path: The file; read anew every time.
@@ -220,19 +157,19 @@ class FileSource:
         """Read the file.
 
         Raises:
-            InputError: what `Series.read` raises, rows without dates, or a column that is missing.
+            InputError: what `measured` and `clean` raise, rows without dates, or a column that is missing.
         """
-        whole = Series.read(self.path)
-        if whole.times.dtype.kind != "M":
+        whole, known, index = measured(self.path)
+        if index is None or index.dtype.kind != "M":
             raise InputError(f"{self.path.name} has no dates", "rows without times", "Add a column of times.")
         for name in self.columns:
-            if name not in whole.names:
-                got = ", ".join(whole.names)
+            if name not in known:
+                got = ", ".join(known)
                 raise InputError(f"{self.path.name} has no column '{name}'", got, "Name one of these.")
-        names = self.columns or tuple(whole.names)
-        places = [list(whole.names).index(name) for name in names]
-        times = whole.times.astype("datetime64[us]").astype(np.int64) / 1e6
-        cleaned = clean(times, whole.values[:, places], names, self.step)
+        names = self.columns or tuple(known)
+        places = [known.index(name) for name in names]
+        times = index.astype("datetime64[us]").astype(np.int64) / 1e6
+        cleaned = clean(times, whole[:, places], names, self.step)
         return cleaned if self.live else cleaned._replace(end=now)
 
 

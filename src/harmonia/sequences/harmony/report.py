@@ -23,22 +23,22 @@ _FAMILIES = {"HARMONY": 0, "HPA": 1, "VPA": 2, "static": 3, "point": 4, "oracle"
 
 
 def plan_rows(trace: Series, demand: Demand, found: Recommendation, serves: float) -> polars.DataFrame:
-    """Coming steps: units, quantiles of demand, probability of a violation."""
+    """Coming steps: units, quantiles of demand, probability of more than the usable share of their capacity."""
     ahead = trace.ahead(len(found.plan))
     times = ahead.astype("datetime64[us]") if ahead.dtype.kind == "M" else ahead
     beyond = [demand.exceedance(units * serves)[step] for step, units in enumerate(found.plan)]
     quantiles = {f"{level:.0%}": demand.requirement(1 - level) for level in (0.05, 0.5, 0.95, 0.99)}
     columns: dict[str, Any] = {"time": times, "units": np.array(found.plan), "required": np.array(found.requirement)}
-    return polars.DataFrame({**columns, **quantiles, "p_violation": np.array(beyond)})
+    return polars.DataFrame({**columns, **quantiles, "p_above_usable_capacity": np.array(beyond)})
 
 
 def policy_rows(outcomes: Sequence[Outcome]) -> polars.DataFrame:
-    """What each policy did in the replay."""
+    """What each policy did in the replay, where a step is violated when demand is above all of the capacity."""
     return polars.DataFrame(
         [
             {
                 "policy": each.name,
-                "violations": each.violations,
+                "violations_above_capacity": each.violations,
                 "shortage_hours": each.shortage,
                 "unused_hours": each.waste,
                 "changes_a_day": each.changes,

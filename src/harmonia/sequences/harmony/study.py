@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from harmonia.sequences.harmony.demand import Demand
 from harmonia.sequences.harmony.forecaster import HarmonyForecaster
 from harmonia.sequences.harmony.foresight import Foresight
 from harmonia.sequences.harmony.heads import HeadName
+from harmonia.sequences.harmony.levels import levels_of
 from harmonia.sequences.harmony.planning import Prices
 from harmonia.sequences.harmony.recommendation import Recommendation
 from harmonia.sequences.harmony.replay import Harmony, Outcome, Setting, replay
@@ -27,6 +28,9 @@ from harmonia.sequences.harmony.throttling import plateau, throttled
 DEMANDS = ("cpu", "demand", "cores", "calls", "memory", "load", "requests")
 """Names that are taken for the demand when none is given, in this order."""
 
+SLAS = (0.003, 0.01, 0.03, 0.1)
+"""Which are compared beside the one that is asked for."""
+
 _DAY = 86400.0
 
 
@@ -34,18 +38,29 @@ def demand_column(trace: Series, column: str) -> int:
     """Place of the demand in a trace.
 
     Raises:
-        InputError: no such variable.
+        InputError: no such variable, or one that is negative somewhere.
     """
     names = [str(name) for name in trace.names]
+    lowered = [name.lower() for name in names]
     if column:
         if column not in names:
             raise InputError("the trace has no such variable", f"'{column}'", f"Variables: {', '.join(names)}.")
-        return names.index(column)
-    lowered = [name.lower() for name in names]
-    place = next((lowered.index(name) for name in DEMANDS if name in lowered), len(names) - 1)
-    if len(names) > 1:
-        say(f"Demand is taken to be '{names[place]}'; name another with --column.")
+        place = names.index(column)
+    else:
+        place = next((lowered.index(name) for name in DEMANDS if name in lowered), len(names) - 1)
+        if len(names) > 1:
+            say(f"Demand is taken to be '{names[place]}'; name another with --column.")
+    if trace.values[:, place].min() < 0:
+        raise InputError("demand is not negative", trace.values[:, place].min(), "Choose another variable.")
     return place
+
+
+def say_levels(names: Sequence[str]) -> None:
+    """Tell which variables are taken to stand above which."""
+    levels = levels_of(names, None)
+    told = (f"{level}: {', '.join(n for n, at in zip(names, levels) if at == level)}" for level in sorted(set(levels)))
+    if len(names) > 1:
+        say(f"Levels by name, from load to device: {'; '.join(told)}.")
 
 
 def interval_of(trace: Series, fallback: str) -> float:
@@ -185,6 +200,15 @@ class Study:
         """Replay what follows the warm-up."""
         return replay(self.trace, self.name, policy, self.setting, first=self.first)
 
+    def sweep(self) -> tuple[float, ...]:
+        """`SLAS` beside that of the study; those that the forecaster cannot tell are left out, and it is said."""
+        finest = self.fitted.predict_distribution(self.past).resolution
+        others = [each for each in SLAS if abs(each - self.sla) > 1e-9]
+        for each in others:
+            if each < finest:
+                say(f"Left out: an SLA of {each:.1%}, for '{self.fitted.distribution}' tells {finest:.1%} at best.")
+        return tuple(each for each in others if each >= finest)
+
     def frontier(self, slas: tuple[float, ...]) -> list[Outcome]:
         """All rivals, and the method at several SLAs."""
         return [self.play(policy) for policy in (*(self.harmony(sla) for sla in slas), *self.rivals())]
@@ -197,11 +221,12 @@ class Study:
 
 
 def study_of(
-    trace: Series, column: str, unit_capacity: float, target_utilization: float, sla: float, startup_delay: str,
-    cooldown: str, max_units: int, lookback: int, horizon: int, distribution: HeadName, steps: int,
-    interval: str, season: int, seed: int, limit: str = "",
+    trace: Series, column: str, scaler: ResourceScaler, lookback: int, horizon: int, distribution: HeadName,
+    steps: int, interval: str, season: int, seed: int, limit: str = "",
 ) -> Study:  # fmt: skip
     """A study of a trace from the options of a job; a lookback or season of 0 is found from the trace.
+
+    The scaler says under which costs, limits and SLA is decided; its interval is the trace's.
 
     Raises:
         InputError: no such variable, negative demand, a trace that is too short.
@@ -209,25 +234,13 @@ def study_of(
     trace, most = without_limit(trace, limit)
     trace = usable(trace)
     place = demand_column(trace, column)
+    say_levels(trace.names)
     step = interval_of(trace, interval)
-    if trace.values[:, place].min() < 0:
-        raise InputError("demand is not negative", trace.values[:, place].min(), "Choose another variable.")
     season = season or max(2, round(86400 / step))
     lookback = lookback or max(48, min(season, len(trace) // 6))
     if len(trace) < 3 * (lookback + horizon):
         got = f"{len(trace)} rows"
         raise InputError(f"a plan needs {3 * (lookback + horizon)} rows", got, "Pass a longer trace, or less lookback.")
-
-    def scaler(level: float) -> ResourceScaler:
-        return ResourceScaler(
-            unit_capacity,
-            target_utilization,
-            level,
-            interval=step,
-            startup_delay=startup_delay,
-            cooldown=cooldown,
-            max_units=max_units,
-        )
 
     def forecaster(last: HarmonyForecaster | None) -> HarmonyForecaster:
         return HarmonyForecaster(
@@ -240,4 +253,7 @@ def study_of(
             random_state=seed,
         )
 
-    return Study(trace, place, scaler, step, forecaster, min(season, len(trace) // 4), sla, limit=most)
+    def deciding(sla: float) -> ResourceScaler:
+        return replace(scaler, sla=sla, interval=step)
+
+    return Study(trace, place, deciding, step, forecaster, min(season, len(trace) // 4), scaler.sla, limit=most)

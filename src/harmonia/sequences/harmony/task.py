@@ -20,22 +20,44 @@ from harmonia.sequences.harmony import report
 from harmonia.sequences.harmony.configuration import ServiceConfig, WorkloadConfig
 from harmonia.sequences.harmony.demand import Demand
 from harmonia.sequences.harmony.forecaster import HarmonyForecaster
+from harmonia.sequences.harmony.options import (
+    Capacity,
+    Cooldown,
+    CostChange,
+    CostOver,
+    CostSwitch,
+    CostUnder,
+    Delay,
+    MaxStep,
+    MaxUnits,
+    MinUnits,
+    Sla,
+    Utilization,
+)
 from harmonia.sequences.harmony.recommender import Recommender
 from harmonia.sequences.harmony.replay import cheapest
 from harmonia.sequences.harmony.scaler import ResourceScaler, seconds
 from harmonia.sequences.harmony.server import serving, stop_signal
-from harmonia.sequences.harmony.study import demand_column, interval_of, study_of, usable, without_limit
+from harmonia.sequences.harmony.study import (
+    demand_column,
+    interval_of,
+    say_levels,
+    study_of,
+    usable,
+    without_limit,
+)
 from harmonia.sequences.harmony.throttling import throttled
+from harmonia.sequences.harmony.trace import read_trace
 
 Distribution = Literal["spline", "realnvp", "normal", "studentt", "quantile"]
 
-_TRACE = Field("demand and other indicators, one row a step", example=synthetic_trace)
+_TRACE = Field(
+    "demand and other indicators, one row a step: CSV, Parquet, or a JSON answer of Prometheus; gaps are filled",
+    example=synthetic_trace,
+    read=read_trace,
+)
 _COLUMN = Field("variable that is the demand; cpu, demand, calls, ... unless given")
-_CAPACITY = Field("demand that one unit can take, in units of the demand", gt=0)
-_UTILIZATION = Field("share of a unit's capacity that may be used", gt=0, le=1)
-_SLA = Field("share of steps in which demand may exceed what is usable", gt=0, lt=0.5)
 _LIMIT = Field("most that the demand can be, a number or a variable; found from a plateau unless given, inf for none")
-_DELAY = Field("time until an added unit serves: 30s, 10min, 1h")
 _INTERVAL = Field("time between rows, where the trace has no dates")
 _SEASON = Field("steps of a day, for the rules that are compared; 0: from the time between rows", ge=0)
 _DISTRIBUTION = Field("family of predictive distributions; realnvp is the paper's")
@@ -44,8 +66,12 @@ _STEPS = Field("steps of training", ge=1, le=1_000_000)
 
 
 class Planned(TypedDict):
-    plan: Annotated[Table, Field("coming steps: units, quantiles of demand, probability of a violation")]
-    policies: Annotated[Table, Field("the replay of what follows the warm-up: violations, waste and cost by policy")]
+    plan: Annotated[
+        Table, Field("coming steps: units, quantiles of demand, probability of demand above usable capacity")
+    ]
+    policies: Annotated[
+        Table, Field("the replay of what follows the warm-up: steps above capacity, waste and cost by policy")
+    ]
     forecasts: Annotated[Table, Field("CRPS, MASE and coverage of the forecaster and of the simple rules")]
     ahead: Annotated[Figure, Field("what may come, and what is planned for it")]
     frontier: Annotated[Figure, Field("violations against spare capacity for all policies")]
@@ -58,13 +84,19 @@ def plan(
     trace: Annotated[Series, _TRACE],
     *,
     column: Annotated[str, _COLUMN] = "",
-    unit_capacity: Annotated[float, _CAPACITY] = 0.5,
-    target_utilization: Annotated[float, _UTILIZATION] = 1.0,
-    sla: Annotated[float, _SLA] = 0.01,
+    unit_capacity: Capacity = 0.5,
+    target_utilization: Utilization = ResourceScaler.target_utilization,
+    sla: Sla = 0.01,
+    cost_over: CostOver = ResourceScaler.cost_over,
+    cost_under: CostUnder = ResourceScaler.cost_under,
+    cost_change: CostChange = ResourceScaler.cost_change,
+    cost_switch: CostSwitch = ResourceScaler.cost_switch,
     limit: Annotated[str, _LIMIT] = "",
-    startup_delay: Annotated[str, _DELAY] = "10min",
-    cooldown: Annotated[str, Field("time after a change in which nothing is taken away")] = "0s",
-    max_units: Annotated[int, Field("most units", ge=1)] = 1000,
+    startup_delay: Delay = "10min",
+    cooldown: Cooldown = "0s",
+    min_units: MinUnits = 1,
+    max_units: MaxUnits = 1000,
+    max_step: MaxStep = 0,
     lookback: Annotated[int, Field("steps that a forecast sees; 0: a day, at least 48", ge=0)] = 0,
     horizon: Annotated[int, Field("steps to plan", ge=1, le=288)] = 12,
     distribution: Annotated[Distribution, _DISTRIBUTION] = "spline",
@@ -79,13 +111,14 @@ def plan(
     Two thirds of the trace are fitted to; the rest is replayed under this method, Kubernetes' HPA and VPA rules, a
     static size and an oracle, and the forecaster is scored beside simple rules. The plan is for what follows the end.
     """
-    study = study_of(
-        trace, column, unit_capacity, target_utilization, sla, startup_delay, cooldown, max_units, lookback, horizon,
-        distribution, steps, interval, season, seed, limit,
+    scaler = ResourceScaler(
+        unit_capacity, target_utilization, sla, cost_over, cost_under, cost_change, cost_switch,
+        startup_delay=startup_delay, cooldown=cooldown, min_units=min_units, max_units=max_units, max_step=max_step,
     )  # fmt: skip
+    study = study_of(trace, column, scaler, lookback, horizon, distribution, steps, interval, season, seed, limit)
     scores = study.scores(classical=classical, stride=max(12, (len(study.trace) - study.first) // 30))
     policy = study.harmony(sla)
-    outcomes = [study.play(policy), *(study.play(study.harmony(each)) for each in _sweep(sla))]
+    outcomes = [study.play(policy), *(study.play(study.harmony(each)) for each in study.sweep())]
     outcomes += [study.play(each) for each in study.rivals()]
     demand, found = study.now(policy, int(outcomes[0].units[-1]))
     report.judge(outcomes)
@@ -102,7 +135,7 @@ def plan(
 
 
 class Replayed(TypedDict):
-    policies: Annotated[Table, Field("violations, shortage, waste, changes and cost by policy")]
+    policies: Annotated[Table, Field("steps above capacity, shortage, waste, changes and cost by policy")]
     steps: Annotated[Table, Field("demand and the units that served at every step, by policy")]
     picture: Annotated[Figure, Field("what served the demand under this method and its rivals")]
     frontier: Annotated[Figure, Field("violations against spare capacity for all policies")]
@@ -112,13 +145,19 @@ def replay(
     trace: Annotated[Series, _TRACE],
     *,
     column: Annotated[str, _COLUMN] = "",
-    unit_capacity: Annotated[float, _CAPACITY] = 0.5,
-    target_utilization: Annotated[float, _UTILIZATION] = 1.0,
-    sla: Annotated[float, _SLA] = 0.01,
+    unit_capacity: Capacity = 0.5,
+    target_utilization: Utilization = ResourceScaler.target_utilization,
+    sla: Sla = 0.01,
+    cost_over: CostOver = ResourceScaler.cost_over,
+    cost_under: CostUnder = ResourceScaler.cost_under,
+    cost_change: CostChange = ResourceScaler.cost_change,
+    cost_switch: CostSwitch = ResourceScaler.cost_switch,
     limit: Annotated[str, _LIMIT] = "",
-    startup_delay: Annotated[str, _DELAY] = "10min",
-    cooldown: Annotated[str, Field("time after a change in which nothing is taken away")] = "0s",
-    max_units: Annotated[int, Field("most units", ge=1)] = 1000,
+    startup_delay: Delay = "10min",
+    cooldown: Cooldown = "0s",
+    min_units: MinUnits = 1,
+    max_units: MaxUnits = 1000,
+    max_step: MaxStep = 0,
     horizon: Annotated[int, Field("steps to plan", ge=1, le=288)] = 12,
     distribution: Annotated[Distribution, _DISTRIBUTION] = "spline",
     steps: Annotated[int, _STEPS] = 250,
@@ -127,12 +166,13 @@ def replay(
     seed: Annotated[int, Field("random seed")] = 0,
 ) -> Replayed:
     """Replay a trace under this method at several SLAs, HPA and VPA rules, point forecasts, static sizes, an oracle."""
-    study = study_of(
-        trace, column, unit_capacity, target_utilization, sla, startup_delay, cooldown, max_units, 0, horizon,
-        distribution, steps, interval, season, seed, limit,
+    scaler = ResourceScaler(
+        unit_capacity, target_utilization, sla, cost_over, cost_under, cost_change, cost_switch,
+        startup_delay=startup_delay, cooldown=cooldown, min_units=min_units, max_units=max_units, max_step=max_step,
     )  # fmt: skip
+    study = study_of(trace, column, scaler, 0, horizon, distribution, steps, interval, season, seed, limit)
     first = study.play(study.harmony(sla))
-    outcomes = [first, *study.frontier(_sweep(sla))]
+    outcomes = [first, *study.frontier(study.sweep())]
     report.judge(outcomes)
     hpa = cheapest([each for each in outcomes if each.name.startswith("HPA")], max(sla, first.violations))
     vpa = cheapest([each for each in outcomes if each.name.startswith("VPA")], max(sla, first.violations))
@@ -154,7 +194,9 @@ class Fitted(TypedDict):
 
 
 def fit(
-    traces: Annotated[list[Series], Field("traces with the same variables", example=lambda: [synthetic_trace()])],
+    traces: Annotated[
+        list[Series], Field("traces with the same variables", example=lambda: [synthetic_trace()], read=read_trace)
+    ],
     *,
     column: Annotated[str, _COLUMN] = "",
     limit: Annotated[str, _LIMIT] = "",
@@ -169,6 +211,9 @@ def fit(
     pairs = [without_limit(trace, limit) for trace in traces]
     plain = [trace for trace, _ in pairs]
     place = demand_column(plain[0], column)
+    for each in plain[1:]:
+        demand_column(each, str(plain[0].names[place]))
+    say_levels(plain[0].names)
     at_limit = [throttled(trace.values[:, place], most) for trace, most in pairs]
     forecaster = HarmonyForecaster(
         lookback,
@@ -195,12 +240,18 @@ def recommend(
     weights: Annotated[Path | None, Field("what `fit` wrote; trained on the trace unless given")] = None,
     column: Annotated[str, _COLUMN] = "",
     current: Annotated[int, Field("units that run now; 0: as many as the last demand takes", ge=0)] = 0,
-    unit_capacity: Annotated[float, _CAPACITY] = 0.5,
-    target_utilization: Annotated[float, _UTILIZATION] = 0.7,
-    sla: Annotated[float, _SLA] = 0.01,
+    unit_capacity: Capacity = 0.5,
+    target_utilization: Utilization = ResourceScaler.target_utilization,
+    sla: Sla = 0.01,
+    cost_over: CostOver = ResourceScaler.cost_over,
+    cost_under: CostUnder = ResourceScaler.cost_under,
+    cost_change: CostChange = ResourceScaler.cost_change,
+    cost_switch: CostSwitch = ResourceScaler.cost_switch,
     limit: Annotated[str, _LIMIT] = "",
-    startup_delay: Annotated[str, _DELAY] = "10min",
-    max_units: Annotated[int, Field("most units", ge=1)] = 1000,
+    startup_delay: Delay = "10min",
+    min_units: MinUnits = 1,
+    max_units: MaxUnits = 1000,
+    max_step: MaxStep = 0,
     steps: Annotated[int, _STEPS] = 250,
     interval: Annotated[str, _INTERVAL] = "10min",
     seed: Annotated[int, Field("random seed")] = 0,
@@ -211,6 +262,7 @@ def recommend(
         trace = usable(trace)
         place = demand_column(trace, column)
         target = str(trace.names[place])
+        say_levels(trace.names)
         lookback = min(144, len(trace) // 3)
         forecaster = HarmonyForecaster(lookback, 12, target=[target], steps=steps, random_state=seed)
         forecaster.fit([trace], [throttled(trace.values[:, place], most)])
@@ -222,14 +274,11 @@ def recommend(
         got = f"'{target}'"
         raise InputError("the forecaster does not predict this", got, f"It predicts {', '.join(forecaster.targets_)}.")
     scaler = ResourceScaler(
-        unit_capacity,
-        target_utilization,
-        sla,
-        interval=interval_of(trace, interval),
-        startup_delay=startup_delay,
-        max_units=max_units,
-    )
-    demand = Demand.of(forecaster.predict_distribution(trace), forecaster.targets_.index(target))[0]
+        unit_capacity, target_utilization, sla, cost_over, cost_under, cost_change, cost_switch,
+        interval=interval_of(trace, interval), startup_delay=startup_delay, min_units=min_units, max_units=max_units,
+        max_step=max_step,
+    )  # fmt: skip
+    demand = Demand.one(forecaster.predict_distribution(trace), target)
     found = scaler.recommend(demand, current or scaler.units(float(trace.values[-1, place])))
     return {
         "recommendation": Text(json.dumps(found.__dict__, indent=1)),
@@ -289,14 +338,9 @@ def _example_service(folder: Path) -> ServiceConfig:
                 demand="cpu",
                 indicators={"load": "load", "memory": "memory"},
                 file=str(folder / f"{name}.csv"),
-                target_utilization=1.0,
             )
         )
     return ServiceConfig(workloads=workloads, state=str(folder / "state"), steps=100)
-
-
-def _sweep(sla: float) -> tuple[float, ...]:
-    return tuple(each for each in (0.003, 0.01, 0.03, 0.1) if abs(each - sla) > 1e-9)
 
 
 JOBS = (plan, replay, fit, recommend, serve)
