@@ -5,6 +5,7 @@ from __future__ import annotations
 import jaxtyping
 import numpy as np
 import pytest
+import torch
 from sklearn.exceptions import NotFittedError
 
 from harmonia.core.errors import InputError
@@ -118,6 +119,13 @@ def test_every_family(distribution):
     assert (low < middle).all()
     assert (middle < high).all()
     assert (low >= 0).all()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("distribution", ["normal", "realnvp", "spline", "studentt", "quantile"])
+def test_training_on_a_gpu(distribution):
+    forecaster = small(distribution=distribution, steps=4, device="cuda").fit([waves(200)])
+    assert np.isfinite(forecaster.predict_distribution(waves(200)).quantile(LEVELS)).all()
 
 
 def test_many_workloads_and_the_calendar():
