@@ -38,7 +38,7 @@ def bartlett_energy(v: Float[Tensor, "*batch p p"], width: int) -> Float[Tensor,
 
     Up to a constant.
     """
-    r = _triangles(v)
+    r = triangle(v)
     units = width - torch.arange(v.shape[-1], dtype=v.dtype)
     logs = v.diagonal(dim1=-2, dim2=-1)
     return width * r.square().sum((-2, -1)) / 2 - (units * logs).sum(-1)
@@ -116,7 +116,3 @@ def posterior_means(
             for sums, gram in zip(total, gram_chain(first, kernel, [triangle(v) for v in at]), strict=True):
                 sums += gram / draws
     return Sampled(total, accepted / draws)
-
-
-def _triangles(v: Tensor) -> Tensor:
-    return v.tril(-1) + v.diagonal(dim1=-2, dim2=-1).exp().diag_embed()

@@ -23,14 +23,18 @@ from harmonia.kernels.dkm.gram_layer import GramLayer, Objective
 from harmonia.kernels.dkm.network import Machine
 from harmonia.kernels.dkm.norm import GramNorm
 from harmonia.kernels.dkm.output import InducingOutput
-from harmonia.kernels.dkm.triple import Mean, Stack, TripleLayer
+from harmonia.kernels.dkm.triple import Mean, Stack, TripleLayer, untriangle
 
 TOPS = ("gap", "gap-mixup", "bfc", "bfc-mixup")
 
 
 @dataclass(frozen=True)
 class ConvDeepKernelMachineConfig:
-    """Sizes and choices of a machine for images; the defaults are the papers' network.
+    """Sizes and choices of a machine for images.
+
+    Sizes and connections are those of both papers. The other defaults are of arXiv:2309.09814, except for the kernel
+    after the top, which came with arXiv:2410.06171. The regularised model of the latter has ``dof=0.001``,
+    ``kernel="normalized-gaussian"``, ``top="bfc"``, ``objective="taylor"`` and ``wishart=0.25``, in float32.
 
     Attributes:
         image_shape: Channels, height and width.
@@ -38,13 +42,13 @@ class ConvDeepKernelMachineConfig:
         scale: Multiplies the numbers of inducing points; the papers have 1 to 32.
         widths: Inducing points of the entry and of each stage, before `scale`.
         blocks: Residual blocks of each stage; the first halves height and width.
-        dof: Price of learning in every layer; infinity for fixed kernels.
+        dof: Price of learning in every layer: the more, the closer kernels stay to fixed ones; infinity for those.
         kernel: As of `DeepKernelMachineConfig`.
         top: From positions to the image: ``"gap"``: global average pooling; ``"bfc"``: plain means; both ``-mixup``:
             with learned weights.
         kernel_after_top: Whether another kernel follows (2410.06171) or not (2309.09814).
         i_norm, t_norm, i_scale, t_scale, batch_stats: As of `GramNorm`.
-        objective, relative, wishart: As of `GramLayer`; the papers' regularised models have ``"taylor"`` and 1/4.
+        objective, relative, wishart: As of `GramLayer`.
         weight_noise: As of `ConvGramMixup`.
         tempered: As of `InducingOutput`.
         jitter: Of every kernel.
@@ -143,7 +147,7 @@ class ConvDeepKernelMachine(Machine):
             draw = torch.randn(v.shape, dtype=v.dtype, generator=generator)
             unit = torch.eye(len(v), dtype=v.dtype)
             factor = torch.linalg.cholesky(draw @ draw.mT / len(v) + 1e-4 * unit) * math.sqrt(len(v))
-            v.copy_(factor.tril(-1) + factor.diagonal().log().diag())
+            v.copy_(untriangle(factor))
 
 
 @dataclass

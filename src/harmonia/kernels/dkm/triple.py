@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from harmonia.parts.gram import jittered_cholesky
@@ -112,9 +113,9 @@ class Whitening(NamedTuple):
         return cls(factor, torch.linalg.solve_triangular(factor, unit, upper=False))
 
 
-def triangle(v: Tensor) -> Tensor:
+def triangle(v: Float[Tensor, "*batch p p"]) -> Float[Tensor, "*batch p p"]:
     """A lower triangular matrix with a positive diagonal, of which the parameter holds the logarithm."""
-    return v.tril(-1) + v.diagonal().exp().diag()
+    return v.tril(-1) + v.diagonal(dim1=-2, dim2=-1).exp().diag_embed()
 
 
 def untriangle(factor: Tensor) -> Tensor:
