@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from harmonia.core.errors import InputError
 from harmonia.kernels.dkm.triple import TripleLayer
 from harmonia.parts import infwidth
+from harmonia.parts.gram.angles import safe_sqrt
 
 
 class GramKernel(TripleLayer):
@@ -111,11 +112,14 @@ _RELU = infwidth.ABReLU(0.0, math.sqrt(2.0))
 
 
 class NormalizedGaussianGramKernel(ScaledGramKernel):
-    """``sqrt(G_i G_j) exp(G_ij / sqrt(G_i G_j) - 1)``: Gaussian in the angle (the kernel of the best image model)."""
+    """``sqrt(G_i G_j) exp(G_ij / sqrt(G_i G_j) - 1)``: Gaussian in the angle (the kernel of the best image model).
+
+    A point of length 0 has no angle; the factor in front makes its kernel 0.
+    """
 
     def unit(self, k: Tensor, q1: Tensor, q2: Tensor) -> Tensor:
-        r = (q1 * q2).sqrt()
-        return r * torch.exp(k / r - 1)
+        r = safe_sqrt(q1 * q2)
+        return r * torch.exp(k / torch.where(r > 0, r, 1.0) - 1)
 
 
 KERNELS: dict[str, type[GramKernel]] = {
@@ -132,6 +136,6 @@ def gram_kernel(name: str, jitter: float) -> GramKernel:
     Raises:
         InputError: an unknown name.
     """
-    if name not in KERNELS:
+    if name not in tuple(KERNELS):
         raise InputError("no such kernel", repr(name), f"Use one of: {', '.join(KERNELS)}.")
     return KERNELS[name](jitter)
