@@ -11,8 +11,9 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, SupportsFloat
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -20,10 +21,12 @@ from torch import Tensor, nn
 from harmonia.core.errors import InputError
 from harmonia.kernels.dkm.gram_kernels import GramKernel, gram_kernel
 from harmonia.kernels.dkm.optimise import minimise
+from harmonia.kernels.dkm.parameters import check_whole
 from harmonia.kernels.dkm.triple import triangle, untriangle
 from harmonia.parts.gram import Cholesky, gaussian_kl_of_relative_factor, geodesic, jittered_cholesky
 
 LogLikelihood = Callable[[Tensor], Tensor]
+STARTS = ("nngp", "geodesic")
 
 
 class DKMSolution(NamedTuple):
@@ -74,12 +77,12 @@ def gaussian_log_likelihood(y: Float[Tensor, "n k"], kernel: GramKernel, noise: 
 
 
 def solve_dkm(
-    x: Float[Tensor, "n d"],
-    y: Float[Tensor, "m k"],
+    x: Tensor,
+    y: Tensor,
     *,
     kernel: str | GramKernel = "relu",
     n_layers: int = 2,
-    dof: float | Sequence[float] = 1.0,
+    dof: SupportsFloat | Sequence[float] = 1.0,
     noise: float = 0.1,
     max_iter: int = 1000,
     start: str = "nngp",
@@ -87,8 +90,8 @@ def solve_dkm(
     """The Gram matrices between all rows that maximise the objective, by L-BFGS; the kernel's parameters stay.
 
     Arguments:
-        x: Inputs.
-        y: Targets, centred.
+        x: Inputs (n, d).
+        y: Targets (n, k), centred.
         kernel: Of every layer: a name as of `DeepKernelMachineConfig`, or a `GramKernel`.
         n_layers: Learned Gram matrices.
         dof: nu, of every layer or one for each.
@@ -98,7 +101,8 @@ def solve_dkm(
             the optimum of linear layers lies.
 
     Raises:
-        InputError: sizes or degrees of freedom out of range.
+        InputError: inputs or targets that are no finite matrices of as many rows; sizes, noise or degrees of freedom
+            out of range; an unknown start.
 
     Example:
         >>> x = torch.linspace(-1, 1, 8, dtype=torch.float64)[:, None]
@@ -107,18 +111,34 @@ def solve_dkm(
         >>> found.objective > fixed.objective
         True
     """
+    if start not in STARTS:
+        raise InputError("no such start", repr(start), f"Use one of: {', '.join(STARTS)}.")
+    if not 0 < noise < math.inf:
+        raise InputError("the noise is a positive variance", noise, "Give e.g. 0.1.")
+    check_whole("n_layers", n_layers, 0)
+    x, y = _matrix("x", x), _matrix("y", y)
+    if len(x) != len(y):
+        raise InputError("every row has its targets", f"{len(x)} inputs, {len(y)} targets", "Pass as many of both.")
+    prices = np.asarray(dof, dtype=np.float64)
+    if prices.shape not in ((), (n_layers,)):
+        raise InputError(f"'dof' is one number, or one for each of {n_layers} layers", dof, "Change it or 'n_layers'.")
     function = gram_kernel(kernel, jitter=1e-6) if isinstance(kernel, str) else copy.deepcopy(kernel)
     function.requires_grad_(False)
-    if len(x) != len(y) or not noise > 0:
-        raise InputError("rows and noise do not fit", f"{len(x)}, {len(y)}, noise {noise}", "Pass one target a row.")
-    first = inner_products(x.double())
-    y = y.double()
+    first = inner_products(x)
     likelihood = gaussian_log_likelihood(y, function, torch.tensor(noise, dtype=torch.float64))
-    prices = [float(dof)] * n_layers if isinstance(dof, int | float) else [float(nu) for nu in dof]
     target = (y @ y.mT / y.shape[1] + noise * torch.eye(len(y), dtype=torch.float64)) if start == "geodesic" else None
-    grams, value, evaluations = maximise(first, function, likelihood, prices, max_iter, target)
+    nus = np.broadcast_to(prices, n_layers).tolist()
+    grams, value, evaluations = maximise(first, function, likelihood, nus, max_iter, target)
     top = function.inducing(grams[-1] if grams else first)[0]
     return DKMSolution(grams, top, value, noise, evaluations)
+
+
+def _matrix(name: str, values: Tensor) -> Tensor:
+    """A finite matrix in float64."""
+    found = values.double()
+    if found.ndim != 2 or not found.numel() or not found.isfinite().all():
+        raise InputError(f"'{name}' is a matrix of finite numbers", tuple(found.shape), "Pass (n, d), without NaN.")
+    return found
 
 
 def maximise(

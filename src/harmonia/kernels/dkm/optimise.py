@@ -41,7 +41,7 @@ def minimise(
         gradient_tolerance: Stop when no entry of the gradient is larger.
 
     Raises:
-        InputError: an objective without a value at the start.
+        InputError: an objective without a value at the start; one that it raises itself there.
 
     Example:
         >>> x = nn.Parameter(torch.tensor([3.0, -2.0], dtype=torch.float64))
@@ -63,6 +63,8 @@ def minimise(
         try:
             value = objective()
         except InputError:
+            if not path:
+                raise
             value = torch.tensor(torch.nan)
         if not value.isfinite():
             if not path:
