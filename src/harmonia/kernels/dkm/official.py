@@ -31,7 +31,7 @@ def load_official(machine: Machine, state: Mapping[str, Tensor]) -> None:
 
     Raises:
         InputError: keys that are missing or not known, tensors of another shape, or a machine with relative
-            parameters.
+            parameters or without scales of its own for the points. The machine then stays as it was.
 
     Example:
         >>> from harmonia.kernels.dkm.network import DeepKernelMachine, DeepKernelMachineConfig
@@ -43,11 +43,15 @@ def load_official(machine: Machine, state: Mapping[str, Tensor]) -> None:
     """
     if machine.output.relative:
         raise InputError("official parameters are not relative", "relative=True", "Build it with relative=False.")
+    if any(isinstance(layer, GramNorm) and layer.t_scale == "inducing" for layer in machine.modules()):
+        got = "t_scale='inducing'"
+        raise InputError("official points have learned scales of their own", got, "Build it with t_scale='global'.")
     wanted = dict(official_names(machine, whitened="0.W_zca" in state))
     missing, unknown = sorted(set(wanted) - set(state)), sorted(set(state) - set(wanted) - _ignored(state, wanted))
     if missing or unknown:
         got = f"missing {', '.join(missing[:4]) or 'none'}; unknown {', '.join(unknown[:4]) or 'none'}"
         raise InputError("the state dict does not fit", got, "Check sizes, layers, kernel, top and dof.")
+    fitting = []
     for name, target in wanted.items():
         found = state[name]
         if name.endswith(".X"):
@@ -56,8 +60,10 @@ def load_official(machine: Machine, state: Mapping[str, Tensor]) -> None:
             found = found.mT
         if found.numel() != target.numel() or (found.ndim == target.ndim and found.shape != target.shape):
             raise InputError(f"'{name}' has another shape", tuple(found.shape), f"It needs {tuple(target.shape)}.")
-        with torch.no_grad():
-            target.copy_(found.reshape(target.shape))
+        fitting.append((target, found.reshape(target.shape)))
+    with torch.no_grad():
+        for target, found in fitting:
+            target.copy_(found)
 
 
 def official_names(machine: Machine, whitened: bool = False) -> Named:
