@@ -84,6 +84,20 @@ def test_the_arc_cosine_of_a_point_with_itself_has_a_gradient():
     assert slope.isfinite().all()
 
 
+def test_a_point_without_length_has_the_kernel_of_its_neighbours():
+    """The normalised Gaussian kernel of lengths that go to 0 goes to 0: no NaN there, in values or in gradients."""
+    z = torch.tensor([[0.0, 0.0], [1.0, 2.0], [-1.0, 0.5]], dtype=torch.float64, requires_grad=True)
+    kernel = NormalizedGaussianGramKernel(0.0)
+    found, near = (kernel.inducing(x @ x.T)[0] for x in (z, z + 1e-9))
+    torch.testing.assert_close(found, near, atol=1e-8, rtol=0)
+    assert torch.linalg.eigvalsh(found.detach()).min() > -1e-12
+    x = torch.zeros(1, 2, dtype=torch.float64, requires_grad=True)
+    ti, t = kernel.points(x @ z.T, x.square().sum(1), z.square().sum(1))
+    for value in (found, ti, t):
+        slopes = torch.autograd.grad(value.sum(), [z, x], retain_graph=True, allow_unused=True)
+        assert all(s.isfinite().all() for s in slopes if s is not None)
+
+
 def test_a_layer_is_conditioning_on_its_inducing_points():
     size, rows = 6, 4
     whole = spd(size + rows)
@@ -257,11 +271,38 @@ def test_float32_works_with_the_official_jitter_and_noise():
 
 
 def test_negative_variances():
-    assert float(not_negative(torch.tensor([1.0, -1e-9])).min()) == 0
+    assert float(not_negative(torch.tensor([1.0, -1e-9]), "a layer").min()) == 0
     with pytest.raises(InputError, match="became negative"):
-        not_negative(torch.tensor([1.0, -0.1], dtype=torch.float64))
+        not_negative(torch.tensor([1.0, -0.1], dtype=torch.float64), "a layer")
     with pytest.raises(InputError, match="not positive definite"):
         GramLayer(2, 1.0).inducing(-torch.eye(2, dtype=torch.float64))
+    machine = DeepKernelMachine(DeepKernelMachineConfig(2, 1, 3, n_layers=2), normal(3, 2))
+    for number, layer in enumerate(machine.gram_layers(), 1):
+        known = layer.inducing(spd(3))[1]
+        with pytest.raises(InputError, match=f"layer {number}"):
+            layer.points(normal(4, 3), -torch.ones(4, dtype=torch.float64), known)
+
+
+def test_what_an_objective_refuses_at_its_start_is_told_in_its_words():
+    def objective():
+        raise InputError("the sizes do not fit", 3, "Change them.")
+
+    with pytest.raises(InputError, match="the sizes do not fit"):
+        minimise(objective, [torch.nn.Parameter(torch.zeros(1))], 5)
+
+
+def test_machines_are_saved_and_loaded(tmp_path):
+    config = DeepKernelMachineConfig(3, 2, 5, dof=math.inf, kernel="sqexp")
+    machine = DeepKernelMachine(config, normal(5, 3))
+    with torch.no_grad():
+        machine.output.mu.copy_(normal(5, 2))
+    machine.save_pretrained(tmp_path)
+    again = DeepKernelMachine.from_pretrained(tmp_path)
+    assert again.config == config
+    x = normal(4, 3, seed=1)
+    torch.testing.assert_close(again(x), machine(x), rtol=0, atol=0)
+    with pytest.raises(InputError, match="depth"):
+        DeepKernelMachine({"features": 3, "outputs": 1, "n_inducing": 5, "depth": 2})
 
 
 def test_the_full_optimum_is_stationary_from_both_starts():
@@ -269,6 +310,7 @@ def test_the_full_optimum_is_stationary_from_both_starts():
     found = [solve_dkm(x, y, dof=[0.5, 2.0], start=start) for start in ("nngp", "geodesic")]
     assert found[0].objective == pytest.approx(found[1].objective, abs=1e-5)
     torch.testing.assert_close(found[0].top, found[1].top, rtol=1e-2, atol=1e-3)
+    assert solve_dkm(x, y, dof=np.int64(1)).objective == solve_dkm(x, y, dof=1.0).objective
     free, dear = (solve_dkm(x, y, dof=dof).objective for dof in (0.1, 10.0))
     assert free > found[0].objective > dear
     for call in (
@@ -276,6 +318,13 @@ def test_the_full_optimum_is_stationary_from_both_starts():
         lambda: solve_dkm(x, y, noise=0.0),
         lambda: solve_dkm(x, y, dof=-1.0),
         lambda: solve_dkm(x, y, kernel="cubic"),
+        lambda: solve_dkm(x, y, start="foo"),
+        lambda: solve_dkm(x, y, n_layers=2, dof=[1.0, 1.0, 1.0]),
+        lambda: solve_dkm(x, y, n_layers=-1),
+        lambda: solve_dkm(x, y[:, 0]),
+        lambda: solve_dkm(x[:, 0], y),
+        lambda: solve_dkm(x * math.nan, y),
+        lambda: solve_dkm(x, y * math.inf),
     ):
         with pytest.raises(InputError):
             call()
@@ -351,7 +400,10 @@ def test_official_state_dicts_load_strictly():
     with pytest.raises(InputError, match=r"missing grams\.0\.V"):
         load_official(machine, {k: v for k, v in state.items() if k != "grams.0.V"})
     with pytest.raises(InputError, match="another shape"):
-        load_official(machine, {**state, "output.mu": torch.zeros(4, 1)})
+        load_official(machine, {**state, "f2g.Xi": torch.ones(3, 2), "output.mu": torch.zeros(4, 1)})
+    torch.testing.assert_close(machine.entry.Xi.detach(), state["f2g.Xi"])  # what is refused changes nothing
+    with pytest.raises(InputError, match="scales of their own"):
+        load_official(DeepKernelMachine(DeepKernelMachineConfig(2, 1, 3, n_layers=1, relative=False)), state)
     with pytest.raises(InputError, match="relative"):
         load_official(DeepKernelMachine(DeepKernelMachineConfig(2, 1, 3)), state)
 

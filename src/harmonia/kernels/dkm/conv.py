@@ -64,7 +64,7 @@ class ConvGramMixup(TripleLayer):
         outputs: Inducing points that go out.
         size: Of the window, odd.
         stride: Of its steps.
-        noise: Standard deviation of noise on the weights in training.
+        noise: Standard deviation of noise on the weights in training, drawn as the Wishart noise of `GramLayer`.
         generator: Draws the first weights.
     """
 
@@ -164,4 +164,4 @@ class NystromPool(TripleLayer):
         mean = ti.mean((1, 2))
         left = t - (ti @ known.mT).square().sum(-1)
         own = left.sum((1, 2)) / left[0].numel() ** 2
-        return mean, not_negative((mean @ known.mT).square().sum(-1) + own)
+        return mean, not_negative((mean @ known.mT).square().sum(-1) + own, "the pooling")

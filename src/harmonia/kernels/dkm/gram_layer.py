@@ -69,7 +69,8 @@ class GramLayer(TripleLayer):
         objective: The price itself: ``"kl"``, or ``"taylor"``, which tolerates float32.
         relative: Whether the parameter V is of R, so that V = 0 is the fixed kernel wherever it moves; else of F, as in
             the official code, which copies the kernel in the first pass.
-        wishart: Columns of the Wishart noise of training, as a share of P (the official ``1 / gamma``); 0: none.
+        wishart: Columns of the Wishart noise of training, as a share of P (the official ``1 / gamma``); 0: none. Drawn
+            from torch's default generator, as dropout is, which `harmonia.parts.training` seeds in every step.
         floor: Added to the diagonal of G with Wishart noise, in training and after.
 
     Raises:
@@ -94,6 +95,7 @@ class GramLayer(TripleLayer):
         self.dof, self.objective, self.relative, self.wishart, self.floor = dof, objective, relative, wishart, floor
         self.V = nn.Parameter(torch.full((size, size), 0.0 if relative else math.nan, dtype=torch.float64))
         self.passed: Passed
+        self.place = "a layer"  # a machine numbers its layers
 
     def divergence(self) -> Tensor:
         return self.dof * self.passed.price
@@ -126,7 +128,7 @@ class GramLayer(TripleLayer):
         whitened = ti @ known.inverse.mT
         learned = whitened @ known.relative
         found = learned.square().sum(-1) + t - whitened.square().sum(-1)
-        return learned @ known.factor.mT, not_negative(found)
+        return learned @ known.factor.mT, not_negative(found, self.place)
 
     def _noised(self, factor: Tensor) -> Tensor:
         """Stochastic kernel regularisation (arXiv:2410.06171): a Wishart draw around G, plus the floor."""
@@ -138,8 +140,12 @@ class GramLayer(TripleLayer):
         return jittered_cholesky(factor @ factor.mT + unit)[0]
 
 
-def not_negative(variance: Tensor) -> Tensor:
+def not_negative(variance: Tensor, place: str) -> Tensor:
     """Variances, with those that rounding made negative set to 0.
+
+    Arguments:
+        variance: Variances.
+        place: Where they arose, for the error.
 
     Raises:
         InputError: one that is clearly negative.
@@ -149,6 +155,8 @@ def not_negative(variance: Tensor) -> Tensor:
         return variance
     if -lowest > math.sqrt(torch.finfo(variance.dtype).eps) * float(variance.detach().mean().abs()):
         raise InputError(
-            "a predictive variance became negative", f"{lowest:.3g}", "Use float64, more jitter, or Wishart noise."
+            f"a predictive variance of {place} became negative",
+            f"{lowest:.3g}",
+            "Use float64, more jitter, or Wishart noise.",
         )
     return variance.clamp(min=0)

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 import torch
+from huggingface_hub import PyTorchModelHubMixin
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -57,7 +59,10 @@ class InnerProducts(Entry):
 
 
 class Frozen(NamedTuple):
-    """A machine whose inducing points are done with: what rows need, and nothing else."""
+    """A machine whose inducing points are done with: what rows need, and nothing else.
+
+    It is of the parameters as they were; other rows then cost O(layers P^2) each.
+    """
 
     machine: Machine
     known: list[Any]
@@ -89,6 +94,8 @@ class Machine(nn.Module):
     def __init__(self, entry: Entry, stack: Stack, output: InducingOutput) -> None:
         super().__init__()
         self.entry, self.stack, self.output = entry, stack, output
+        for number, layer in enumerate(self.gram_layers(), 1):
+            layer.place = f"layer {number}"
 
     def frozen(self) -> Frozen:
         """Pass the inducing points through; differentiable."""
@@ -123,8 +130,8 @@ class DeepKernelMachineConfig:
         outputs: Functions.
         n_inducing: Inducing points P.
         n_layers: Learned Gram matrices.
-        dof: Price of learning, the degrees of freedom nu of every layer; infinity gives the NNGP, without layers to
-            learn.
+        dof: Price of learning, the degrees of freedom nu of every layer: the more, the closer kernels stay to fixed
+            ones; infinity gives the NNGP, without layers to learn.
         kernel: ``"relu"``, ``"normalized-gaussian"``, ``"sqexp"`` or ``"linear"``.
         i_norm, t_norm, i_scale, t_scale: As of `GramNorm`.
         batch_stats: As of `GramNorm`.
@@ -152,17 +159,37 @@ class DeepKernelMachineConfig:
     jitter: float = 1e-4
     tempered: bool = False
 
+    @classmethod
+    def of(cls, config: DeepKernelMachineConfig | Mapping[str, Any]) -> DeepKernelMachineConfig:
+        """A config from itself or from its fields, as they are read from ``config.json``.
+
+        Raises:
+            InputError: fields that there are not.
+        """
+        if isinstance(config, DeepKernelMachineConfig):
+            return config
+        unknown = sorted(set(config) - {field.name for field in fields(cls)})
+        if unknown:
+            raise InputError("the configuration has fields this model does not know", ", ".join(unknown), "Drop them.")
+        return cls(**config)
+
     def __post_init__(self) -> None:
         for name, lowest in (("features", 1), ("outputs", 1), ("n_inducing", 1), ("n_layers", 0)):
             if getattr(self, name) < lowest:
                 raise InputError(f"'{name}' is at least {lowest}", getattr(self, name), "Change it.")
 
 
-class DeepKernelMachine(Machine):
+class DeepKernelMachine(
+    Machine,
+    PyTorchModelHubMixin,
+    library_name="harmonia",
+    tags=["deep-kernel-machine", "tabular-regression", "tabular-classification"],
+    paper_url="https://arxiv.org/abs/2108.13097",
+):
     """A deep kernel machine for rows of numbers (Yang et al. 2023, arXiv:2108.13097), in float64.
 
     Arguments:
-        config: Sizes and choices.
+        config: A `DeepKernelMachineConfig`, or a mapping of its fields.
         inducing_inputs: Where the inducing inputs start (P, features); standard normal unless given.
         learn_inducing: Whether they move.
         generator: Draws them.
@@ -180,12 +207,13 @@ class DeepKernelMachine(Machine):
 
     def __init__(
         self,
-        config: DeepKernelMachineConfig,
+        config: DeepKernelMachineConfig | Mapping[str, Any],
         inducing_inputs: Float[Tensor, "p features"] | None = None,
         *,
         learn_inducing: bool = True,
         generator: torch.Generator | None = None,
     ) -> None:
+        config = DeepKernelMachineConfig.of(config)
         shape = (config.n_inducing, config.features)
         if inducing_inputs is None:
             inducing_inputs = torch.randn(shape, dtype=torch.float64, generator=generator)

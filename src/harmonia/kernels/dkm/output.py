@@ -72,7 +72,7 @@ class InducingOutput(nn.Module):
         """Mean (n, outputs) and variance (n,), the same for all outputs."""
         whitened = ti @ known.inverse.mT
         variance = (whitened @ known.factor).square().sum(-1) + t - whitened.square().sum(-1)
-        return Marginals(whitened @ known.mean, not_negative(variance))
+        return Marginals(whitened @ known.mean, not_negative(variance, "the output"))
 
 
 def gaussian_expectation(
