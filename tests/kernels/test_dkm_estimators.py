@@ -18,7 +18,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from harmonia.core.errors import InputError
 from harmonia.kernels import DeepKernelMachineClassifier, DeepKernelMachineRegressor
-from harmonia.kernels.dkm import fitting
+from harmonia.kernels.dkm import DeepKernelMachine, fitting
 from harmonia.parts.gram import as_gpytorch
 
 SMALL = {"n_inducing": 12, "max_iter": 15, "random_state": 0}
@@ -174,6 +174,89 @@ def test_the_kernel_elsewhere(diabetes):
     torch.testing.assert_close(matrix.diagonal(), model.deep_kernel_.diagonal(x))
     pytest.importorskip("gpytorch")
     torch.testing.assert_close(as_gpytorch(model.deep_kernel_)(x).to_dense(), matrix)
+
+
+def test_the_kernel_keeps_precision_and_wants_the_columns_of_the_training(fitted, diabetes):
+    kernel, X = fitted.deep_kernel_, diabetes[0][:5]
+    single = torch.from_numpy(X).float()
+    for found in (kernel(single), kernel(single, single[:2]), kernel.features(single), kernel.diagonal(single)):
+        assert found.dtype == torch.float32
+    torch.testing.assert_close(kernel(single), kernel(single.double()).float())
+    assert kernel(single.long()).dtype == torch.float64
+    for wrong in (X[:, :-1], np.c_[X, X], X[0]):
+        with pytest.raises(InputError, match="columns of the training"):
+            kernel(wrong)
+    x = single.double().requires_grad_()
+    assert torch.autograd.grad(kernel(x).sum(), x)[0].abs().sum() > 0
+
+
+def test_inducing_points_are_passed_once(fitted, diabetes, monkeypatch):
+    expected = fitted.predict(diabetes[0][:5])
+    again = pickle.loads(pickle.dumps(fitted))
+
+    def frozen(machine):
+        raise AssertionError("passed again")
+
+    monkeypatch.setattr(DeepKernelMachine, "frozen", frozen)
+    for model in (fitted, again):
+        np.testing.assert_array_equal(model.predict(diabetes[0][:5]), expected)
+        assert model.deep_kernel_(diabetes[0][:5]).shape == (5, 5)
+    monkeypatch.undo()
+    X, y = diabetes
+    other = pickle.loads(pickle.dumps(fitted)).fit(X[:100], -y[:100])
+    np.testing.assert_array_equal(
+        other.predict(X[:5]), DeepKernelMachineRegressor(**SMALL).fit(X[:100], -y[:100]).predict(X[:5])
+    )
+
+
+@pytest.mark.parametrize("kind", [DeepKernelMachineRegressor, DeepKernelMachineClassifier])
+def test_a_warm_start_from_fixed_kernels_goes_on_there(kind):
+    X, y = load_iris(return_X_y=True)
+    model = kind(n_inducing=8, dof=math.inf, max_iter=25, warm_start=True, random_state=0).fit(X, y)
+    last = model.elbo_
+    model.set_params(dof=1e3, max_iter=5).fit(X, y)
+    assert model.elbo_path_[0] == pytest.approx(last, abs=1e-6)
+    last = model.elbo_
+    assert model.set_params(dof=10.0).fit(X, y).elbo_path_[0] >= last - 1e-6
+    assert np.isfinite(model.set_params(n_layers=1).fit(X, y).elbo_)  # of other sizes: afresh
+
+
+@pytest.mark.parametrize("X", [np.tile([[0.0], [1.0], [0.5]], (7, 2)), np.ones((21, 3))], ids=["balanced", "constant"])
+@pytest.mark.filterwarnings("ignore:columns that do not vary")
+def test_rows_at_the_mean_of_the_training(X):
+    """They have the length 0, at which the normalised Gaussian kernel has no angle."""
+    model = DeepKernelMachineRegressor(kernel="normalized-gaussian", **SMALL).fit(X, np.arange(21.0))
+    at = np.vstack([X, X.mean(0)])
+    assert np.isfinite(model.predict(at, return_std=True)).all()
+    assert np.isfinite(model.deep_kernel_(at)).all()
+
+
+def test_numbers_too_large(diabetes):
+    X, y = diabetes[0][:60], diabetes[1][:60]
+    model = DeepKernelMachineRegressor(**SMALL)
+    with pytest.raises(InputError, match="targets are too large"):
+        model.fit(X, y * 1e200)
+    with pytest.raises(InputError, match="inputs are too large"):
+        model.fit(X * 1e200, y)
+    with pytest.raises(InputError, match="too far"):
+        model.fit(X, y).predict(X * 1e200)
+
+
+def test_more_inducing_points_than_rows(diabetes):
+    with pytest.warns(UserWarning, match="20 rows are 20 inducing points, not 50"):
+        model = DeepKernelMachineRegressor(n_inducing=50, max_iter=2).fit(diabetes[0][:20], diabetes[1][:20])
+    assert len(model.inducing_points_) == 20
+
+
+def test_a_refused_fit_leaves_the_last_one(diabetes):
+    X, y = diabetes
+    model = DeepKernelMachineClassifier(**SMALL).fit(X[:60], y[:60] > 140)
+    expected = model.predict_proba(X[:5])
+    with pytest.raises(InputError, match="kernel"):
+        model.set_params(kernel=["relu"]).fit(X[:60] * 2, y[:60] > 140)
+    with pytest.raises(InputError, match="two classes"):
+        model.set_params(kernel="relu").fit(X[:60] * 2, np.zeros(60))
+    np.testing.assert_array_equal(model.predict_proba(X[:5]), expected)
 
 
 def test_pipelines_and_searches():

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import warnings
-from numbers import Integral, Real
+from collections import Counter
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,10 @@ from torch import Tensor
 from harmonia.core.errors import InputError
 from harmonia.kernels.dkm.export import DeepKernel
 from harmonia.kernels.dkm.fitting import PORTION, Schedule
+from harmonia.kernels.dkm.gram_kernels import KERNELS
+from harmonia.kernels.dkm.gram_layer import GramLayer
 from harmonia.kernels.dkm.network import DeepKernelMachine, DeepKernelMachineConfig
+from harmonia.kernels.dkm.parameters import check_rate, check_whole
 from harmonia.parts.gram import Marginals, choose_landmarks
 
 JITTER = 1e-6
@@ -63,19 +66,18 @@ class DeepKernelEstimator(BaseEstimator):
         if self.batch_size is not None:
             whole.append(("batch_size", self.batch_size, 1))
         for name, value, lowest in whole:
-            if not isinstance(value, Integral) or value < lowest:
-                raise InputError(f"'{name}' is a whole number >= {lowest}", repr(value), "Change it.")
+            check_whole(name, value, lowest)
         if not isinstance(self.dof, Real) or not float(self.dof) >= 0:
             raise InputError("'dof' is a number >= 0", repr(self.dof), "Give e.g. 1, or infinity for a fixed kernel.")
-        if not isinstance(self.lr, Real) or not 0 < float(self.lr) < math.inf:
-            raise InputError("the learning rate is positive", repr(self.lr), "Give e.g. 0.01.")
-        if self.norm not in NORMS:
-            raise InputError("no such norm", repr(self.norm), f"Use one of: {', '.join(NORMS)}.")
-        if self.objective not in ("kl", "taylor"):
-            raise InputError("no such objective", repr(self.objective), "Use 'kl' or 'taylor'.")
+        check_rate(self.lr)
+        choices = (("kernel", tuple(KERNELS)), ("norm", NORMS), ("objective", ("kl", "taylor")))
+        for name, known in choices:
+            if getattr(self, name) not in known:
+                raise InputError(f"no such {name}", repr(getattr(self, name)), f"Use one of: {', '.join(known)}.")
 
     def _training_data(self, X: Any, y: Any, **options: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Inputs and targets as arrays."""
+        """Inputs and targets as arrays, once the parameters are known to be in range."""
+        self._check_parameters()
         X, y = validate_data(self, X, y, dtype=np.float64, ensure_all_finite=False, **options)
         return self._finite(X), y
 
@@ -88,12 +90,13 @@ class DeepKernelEstimator(BaseEstimator):
 
     def _start(self, X: np.ndarray, outputs: int) -> Tensor:
         """Scale the inputs and build the machine."""
-        self._check_parameters()
-        spread = X.std(0)
+        spread = spread_of(X, "inputs")
         varies = spread > 1e-12 * np.abs(X).max(0)
         if not varies.all() and len(X) > 1:
             shown = ", ".join(map(str, self._names()[~varies][:5]))
             warnings.warn(f"columns that do not vary are ignored: {shown}", stacklevel=3)
+        if self.n_inducing > len(X):
+            warnings.warn(f"{len(X)} rows are {len(X)} inducing points, not {self.n_inducing}", stacklevel=3)
         # Of inputs that all stay the same one column is kept, so that there is something to predict from.
         self.kept_ = np.flatnonzero(varies) if varies.any() else np.array([0])
         self.x_mean_ = X[:, self.kept_].mean(0)
@@ -115,8 +118,8 @@ class DeepKernelEstimator(BaseEstimator):
         )
         before = getattr(self, "machine_", None) if self.warm_start else None
         self.machine_ = DeepKernelMachine(config, x[rows], learn_inducing=bool(self.learn_inducing))
-        if before is not None and _sizes(before) == _sizes(self.machine_):
-            self.machine_.load_state_dict(before.state_dict())
+        if before is not None:
+            _go_on(before, self.machine_)
         return x
 
     def _names(self) -> np.ndarray:
@@ -130,11 +133,13 @@ class DeepKernelEstimator(BaseEstimator):
     def _finish(self) -> None:
         self.n_iter_ = len(self.elbo_path_)
         self.inducing_points_ = self.machine_.entry.get_parameter("Xi").detach().numpy() * self.x_scale_ + self.x_mean_
-        passed = self.machine_.gram_matrices()
+        with torch.no_grad():
+            frozen = self.machine_.frozen()
+        passed = [layer.passed for layer in self.machine_.gram_layers()]
         self.gram_matrices_ = [layer.gram.numpy() for layer in passed]
         self.replaced_kernels_ = [layer.kernel.numpy() for layer in passed]
         self.layer_divergences_ = np.array([float(layer.price) for layer in passed])
-        self.deep_kernel_ = DeepKernel(self.machine_, self.kept_, self.x_mean_, self.x_scale_)
+        self.deep_kernel_ = DeepKernel(frozen, self.n_features_in_, self.kept_, self.x_mean_, self.x_scale_)
 
     def _tensor(self, X: np.ndarray) -> Tensor:
         return torch.from_numpy((X[:, self.kept_] - self.x_mean_) / self.x_scale_)
@@ -143,10 +148,43 @@ class DeepKernelEstimator(BaseEstimator):
     def _marginals(self, X: Any) -> Marginals:
         check_is_fitted(self)
         x = self._tensor(self._finite(validate_data(self, X, dtype=np.float64, ensure_all_finite=False, reset=False)))
-        frozen = self.machine_.frozen()
-        parts = [frozen(part) for part in x.split(PORTION)]
-        return Marginals(torch.cat([part.mean for part in parts]), torch.cat([part.variance for part in parts]))
+        parts = [self.deep_kernel_.frozen(part) for part in x.split(PORTION)]
+        mean, variance = torch.cat([part.mean for part in parts]), torch.cat([part.variance for part in parts])
+        if not (mean.isfinite().all() and variance.isfinite().all()):
+            got = "a prediction that is not finite"
+            raise InputError("rows are too far from those of the training", got, "Check their units.")
+        return Marginals(mean, variance)
 
 
-def _sizes(machine: DeepKernelMachine) -> dict[str, torch.Size]:
-    return {name: value.shape for name, value in machine.state_dict().items()}
+def spread_of(columns: np.ndarray, what: str) -> np.ndarray:
+    """Standard deviation of every column; of numbers whose squares overflow it raises `InputError`."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        spread = columns.std(0)
+    if not np.isfinite(spread).all():
+        raise InputError(f"{what} are too large to be standardised", f"{np.abs(columns).max():.3g}", "Rescale them.")
+    return spread
+
+
+@torch.no_grad()
+def _go_on(before: DeepKernelMachine, machine: DeepKernelMachine) -> None:
+    """Fill a machine with what another of the same sizes found.
+
+    Gram matrices that the other did not learn, as its kernels were fixed, stay at their start, which are those kernels.
+    """
+    old, new = _tensors(before), _tensors(machine)
+    learned = GramLayer.__name__
+    fixed = [{name: v.shape for name, v in part.items() if not name.startswith(learned)} for part in (old, new)]
+    if fixed[0] == fixed[1]:
+        for name in old.keys() & new.keys():
+            new[name].copy_(old[name])
+
+
+def _tensors(machine: DeepKernelMachine) -> dict[str, Tensor]:
+    """Those of the state by the kind of their layer and its number among that kind."""
+    found: dict[str, Tensor] = {}
+    seen: Counter[str] = Counter()
+    for part in (machine.entry, *machine.stack, machine.output):
+        kind = type(part).__name__
+        found |= {f"{kind} {seen[kind]} {name}": value for name, value in part.state_dict().items()}
+        seen[kind] += 1
+    return found

@@ -13,7 +13,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from harmonia.core.errors import InputError
-from harmonia.kernels.dkm.base import DeepKernelEstimator
+from harmonia.kernels.dkm.base import DeepKernelEstimator, spread_of
 from harmonia.kernels.dkm.fitting import Noise, fit_classes, fit_regression, normal_points
 from harmonia.kernels.dkm.output import categorical_prediction
 from harmonia.parts.gram import Marginals
@@ -35,10 +35,11 @@ class DeepKernelMachineRegressor(MultiOutputMixin, RegressorMixin, DeepKernelEst
 
     Arguments:
         n_layers: Learned Gram matrices; 0 for a sparse Gaussian process.
-        n_inducing: Inducing points, at most one a row.
-        dof: Price of learning. 0: kernels are free; infinity: the kernel of an infinitely wide network (NNGP). It is
-            weighed against the likelihood of all rows, so twice the data halves its effect. A few hundred noisy rows
-            want 10 to 100, or the fit is perfect and predictions are poor; `learning_path` tries many.
+        n_inducing: Inducing points; at most one a row, more are warned of.
+        dof: Price of learning, in the theory degrees of freedom: the more, the closer kernels stay to fixed ones. 0:
+            they are free; infinity: that of an infinitely wide network (NNGP). It is weighed against the likelihood of
+            all rows, so twice the data halves its effect. A few hundred noisy rows want 10 to 100, or the fit is
+            perfect and predictions are poor; `learning_path` tries many.
         kernel: ``"relu"``, ``"normalized-gaussian"``, ``"sqexp"`` or ``"linear"``.
         norm: What Gram matrices are divided by: ``"inducing"``: the mean squared length of inducing points;
             ``"local"``: of each point its own; ``"none"``.
@@ -48,7 +49,8 @@ class DeepKernelMachineRegressor(MultiOutputMixin, RegressorMixin, DeepKernelEst
         batch_size: None: L-BFGS on all rows, whose number enters time linearly and memory not at all. A number: Adam
             on minibatches.
         learn_inducing: Whether inducing points move.
-        warm_start: Whether `fit` goes on from what the last one of the same sizes found.
+        warm_start: Whether `fit` goes on from what the last one of the same sizes found; from fixed kernels to learned
+            ones it starts at the former.
         noise: Variance of the noise, relative to the targets' variance; None to learn it.
         random_state: Seed of the choice of inducing points and of minibatches.
 
@@ -110,7 +112,8 @@ class DeepKernelMachineRegressor(MultiOutputMixin, RegressorMixin, DeepKernelEst
         """Learn Gram matrices, inducing points, kernels' variances and noise.
 
         Raises:
-            InputError: parameters out of range, or inputs that are no finite numbers.
+            InputError: parameters out of range; inputs or targets that are no finite numbers, or too large to be
+                squared.
         """
         X, y = self._training_data(X, y, multi_output=True, y_numeric=True)
         columns = np.asarray(y, dtype=np.float64).reshape(len(X), -1)
@@ -118,9 +121,9 @@ class DeepKernelMachineRegressor(MultiOutputMixin, RegressorMixin, DeepKernelEst
             raise InputError("targets are finite numbers", "NaN or infinity", "Drop rows without a target.")
         if self.noise is not None and (not isinstance(self.noise, Real) or not 0 < float(self.noise) < math.inf):
             raise InputError("'noise' is a positive number", repr(self.noise), "Give e.g. 0.1, or None to learn it.")
+        scale = spread_of(columns, "targets")
         x = self._start(X, columns.shape[1])
         self._flat = np.ndim(y) == 1
-        scale = columns.std(0)
         self.y_mean_, self.y_scale_ = columns.mean(0), np.where(scale > 0, scale, 1.0)
         targets = torch.from_numpy((columns - self.y_mean_) / self.y_scale_)
         start: float = getattr(self, "_noise", 0.1) if self.warm_start else 0.1
@@ -174,10 +177,11 @@ class DeepKernelMachineClassifier(ClassifierMixin, DeepKernelEstimator):
         """
         X, y = self._training_data(X, y)
         check_classification_targets(y)
-        self.classes_, index = np.unique(y, return_inverse=True)
-        if len(self.classes_) < 2:
+        classes, index = np.unique(y, return_inverse=True)
+        if len(classes) < 2:
             raise InputError("a classifier needs at least two classes", "one class", "Pass labels that vary.")
-        x = self._start(X, len(self.classes_))
+        x = self._start(X, len(classes))
+        self.classes_ = classes
         self.elbo_path_ = fit_classes(self.machine_, x, torch.from_numpy(index), self._schedule())
         self.elbo_ = float(self.elbo_path_[-1])
         self._finish()
