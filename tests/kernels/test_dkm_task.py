@@ -78,6 +78,37 @@ def test_held_out_losses():
     assert held_out_loss(classes, X[60:], labels[60:]) == pytest.approx(expected)
     with pytest.raises(InputError, match="fall"):
         learning_path(model, (X, y), (X, y), dofs=(1.0, 10.0))
+    for targets in (y[60:, None], np.full(len(y) - 60, np.nan)):
+        with pytest.raises(InputError, match="held-out targets"):
+            held_out_loss(model, X[60:], targets)
+
+
+@pytest.mark.parametrize("unseen", [1, 3])
+def test_held_out_labels_that_were_not_trained_on(unseen):
+    X, y = load_diabetes(return_X_y=True)
+    labels = 2 * (y > 140)
+    model = DeepKernelMachineClassifier(n_inducing=8, max_iter=3, random_state=0)
+    test = X[:4], np.array([0, unseen, 2, 0])
+    with pytest.raises(InputError, match=f"not in the training data .got .*{unseen}"):
+        held_out_loss(model.fit(X[:60], labels[:60]), *test)
+    with pytest.raises(InputError, match="not in the training data"):
+        learning_path(model, (X[:60], labels[:60]), test)
+
+
+def test_the_path_begins_each_fit_where_the_last_one_ended():
+    X, y = load_diabetes(return_X_y=True)
+    model = DeepKernelMachineRegressor(n_inducing=10, max_iter=8, random_state=0)
+    found = learning_path(model, (X[:80], y[:80]), (X[80:], y[80:]), dofs=(math.inf, 1e6))
+    assert found[1].elbo >= found[0].elbo - 1e-6
+
+
+@pytest.mark.parametrize("job", [fit, path])
+def test_many_small_classes(job):
+    rows = np.random.default_rng(0).standard_normal(27)
+    table = Table(polars.DataFrame({"a": rows, "kind": list("abcdefghi") * 3}))
+    found = job(table, inducing=40, steps=2, layers=1)
+    numbers = [found["score"]] if job is fit else found["path"].frame["held_out_loss"].to_list()
+    assert np.isfinite(numbers).all()
 
 
 def test_what_is_known_without_inputs():

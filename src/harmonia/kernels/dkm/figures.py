@@ -68,7 +68,7 @@ def prediction_figure(
     explained = 1 - np.square(observed - mean).mean() / observed.var()
     title = f"Left-out rows: {100 * explained:.0f}% of the variance explained"
     if explained < 0:
-        title = "Left-out rows are predicted worse than by their mean: give more degrees of freedom"
+        title = "Left-out rows are predicted worse than by their mean: raise dof, the price of learning"
     figure, (left, right) = new_figure(1, 2, title=title, height=4.2)
     for where, colour, label in ((inside, PALETTE[0], "inside"), (~inside, PALETTE[1], "outside")):
         look: dict[str, Any] = {"fmt": "o", "ms": 3, "lw": 0.6, "alpha": 0.6}
@@ -116,11 +116,11 @@ def class_figure(
 
 
 def path_figure(path: Sequence[PathPoint]) -> Figure:
-    """Bound, held-out loss and what the layers moved, by degrees of freedom, from fixed kernels to free ones."""
+    """Bound, held-out loss and what the layers moved, by the price of learning, from fixed kernels to free ones."""
     best = min(path, key=lambda point: point.loss)
-    words = "fixed kernels do best" if math.isinf(best.dof) else f"{best.dof:g} degrees of freedom do best"
+    words = "fixed kernels do best" if math.isinf(best.dof) else f"dof = {best.dof:g} does best"
     gain = path[0].loss - best.loss
-    title = f"On held-out rows {words}: {gain:.2f} nats a row better than {_name(path[0].dof)}"
+    title = f"On held-out rows {words}: {gain:.2f} nats a row better than dof = {_name(path[0].dof)}"
     figure, (left, right) = new_figure(1, 2, title=title, height=3.9)
     at = np.arange(len(path))
     left.plot(
@@ -142,7 +142,7 @@ def path_figure(path: Sequence[PathPoint]) -> Figure:
     legend(right, loc="upper left")
     for panel in (left, right):
         panel.set_xticks(at, [_name(point.dof) for point in path])
-        panel.set_xlabel("degrees of freedom, from fixed kernels to free ones")
+        panel.set_xlabel("dof, the price of learning: from fixed kernels to free ones")
     return Figure(figure)
 
 

@@ -1,4 +1,4 @@
-"""How much learning of representations do the data want? Bound and held-out loss along the degrees of freedom."""
+"""How much learning of representations do the data want? Bound and held-out loss by `dof`, the price of learning."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DOFS = (math.inf, 1e3, 100.0, 10.0, 1.0, 0.1, 0.01)
 
 
 class PathPoint(NamedTuple):
-    """One stop: degrees of freedom, bound in nats a row, mean loss of held-out rows in nats, and what layers moved."""
+    """One stop: price of learning, bound in nats a row, mean loss of held-out rows in nats, and what layers moved."""
 
     dof: float
     elbo: float
@@ -35,13 +35,13 @@ def learning_path(
     """Fit from the fixed kernel towards free ones, each from where the last one ended.
 
     Arguments:
-        model: The estimator; its own `dof` is not used.
+        model: The estimator; its own `dof`, the price of learning, is not used.
         train: Inputs and targets to learn from.
         test: Those held out.
-        dofs: Degrees of freedom, falling.
+        dofs: Prices of learning, falling: from kernels that are fixed to kernels that are free.
 
     Raises:
-        InputError: degrees of freedom that do not fall.
+        InputError: prices that do not fall, or what `held_out_loss` refuses.
 
     Example:
         >>> from sklearn.datasets import load_diabetes
@@ -52,7 +52,9 @@ def learning_path(
         ([1000.0, 1.0], True)
     """
     if list(dofs) != sorted(dofs, reverse=True) or not len(dofs):
-        raise InputError("the degrees of freedom of a path fall", list(dofs), "Sort them, the largest first.")
+        raise InputError("the prices of learning along a path fall", list(dofs), "Sort them, the largest first.")
+    if isinstance(model, DeepKernelMachineClassifier):
+        _places(np.unique(train[1]), test[1])
     moving = clone(model).set_params(warm_start=True)
     found = []
     for dof in track(list(dofs), "Path"):
@@ -62,11 +64,27 @@ def learning_path(
 
 
 def held_out_loss(model: DeepKernelMachineRegressor | DeepKernelMachineClassifier, X: Any, y: Any) -> float:
-    """Minus the mean log density of targets, or log probability of labels, in nats."""
+    """Minus the mean log density of targets, or log probability of labels, in nats.
+
+    Raises:
+        InputError: labels that the model was not trained on; targets of another shape than predictions, or not finite.
+    """
     if isinstance(model, DeepKernelMachineClassifier):
+        truth = _places(model.classes_, y)
         shares = model.predict_proba(X)
-        truth = np.searchsorted(model.classes_, y)
         return float(-np.log(shares[np.arange(len(truth)), truth].clip(1e-300)).mean())
     mean, std = model.predict(X, return_std=True)
-    error = np.square((np.asarray(y) - mean) / std) + 2 * np.log(std) + math.log(2 * math.pi)
+    targets = np.asarray(y, dtype=np.float64)
+    if targets.shape != mean.shape or not np.isfinite(targets).all():
+        raise InputError("held-out targets are finite, one a row", targets.shape, f"Pass {mean.shape}, without NaN.")
+    error = np.square((targets - mean) / std) + 2 * np.log(std) + math.log(2 * math.pi)
     return float(error.mean() / 2)
+
+
+def _places(classes: np.ndarray, y: Any) -> np.ndarray:
+    """Of labels among the sorted classes of the training."""
+    labels = np.asarray(y)
+    unseen = labels[~np.isin(labels, classes)]
+    if len(unseen):
+        raise InputError("a held-out label is not in the training data", repr(unseen.flat[0]), "Split otherwise.")
+    return np.searchsorted(classes, labels)

@@ -9,7 +9,7 @@ import numpy as np
 import polars
 import torch
 from scipy.stats import norm
-from sklearn.model_selection import KFold, StratifiedKFold, train_test_split
+from sklearn.model_selection import KFold, StratifiedKFold
 
 from harmonia.core.errors import InputError
 from harmonia.core.progress import say, track
@@ -45,7 +45,7 @@ def fit(
     *,
     target: Annotated[str, Field("column to predict; the last one unless given")] = "",
     goal: Annotated[Goal, Field("auto: words are classes")] = "auto",
-    dof: Annotated[float, Field("price of learning: 0 free, inf a fixed kernel", ge=0)] = 1.0,
+    dof: Annotated[float, Field("price of learning: 0 free kernels, inf fixed ones", ge=0)] = 1.0,
     layers: Annotated[int, Field("learned Gram matrices", ge=0, le=20)] = 2,
     inducing: Annotated[int, Field("inducing points, at most one a row", ge=2, le=5000)] = 100,
     kernel: Annotated[KernelName, Field("kernel of every layer")] = "relu",
@@ -61,13 +61,12 @@ def fit(
     make = _Make(data.is_class, dof, layers, inducing, kernel, steps, seed)
     say(f"{data.known.sum()} rows to learn from, {data.x.shape[1]} inputs, {(~data.known).sum()} rows to predict.")
     x, y = data.x[data.known], data.targets
-    folds = (StratifiedKFold if data.is_class else KFold)(FOLDS, shuffle=True, random_state=seed)
     held: list[np.ndarray] = [np.zeros(0)] * len(x)
-    for train, test in track(list(folds.split(x, y)), "Cross-validation"):
-        found = _predicted(make().fit(x[train], y[train]), x[test])
+    for train, test in track(data.folds(seed), "Cross-validation"):
+        found = _predicted(make(len(train)).fit(x[train], y[train]), x[test])
         for row, values in zip(test, found, strict=True):
             held[row] = values
-    whole = make().fit(x, y)
+    whole = make(len(x)).fit(x, y)
     known = np.stack(held)
     new = _predicted(whole, data.x[~data.known]) if not data.known.all() else known[:0]
     density, quality = _judged(data, y, known)
@@ -86,7 +85,7 @@ def fit(
 
 
 class Path(TypedDict):
-    path: Annotated[Table, Field("bound, held-out loss and distance of each layer, by degrees of freedom")]
+    path: Annotated[Table, Field("bound, held-out loss and distance of each layer, by dof, the price of learning")]
     picture: Annotated[Figure, Field("the same as a picture")]
 
 
@@ -104,10 +103,9 @@ def path(
     """How much learning of representations does a table want? From the fixed kernel to free ones, on held-out rows."""
     data = _Data.of(table, target, goal)
     x, y = data.x[data.known], data.targets
-    stratify = y if data.is_class else None
-    parts = train_test_split(x, y, test_size=0.25, random_state=seed, stratify=stratify)
-    model = _Make(data.is_class, 1.0, layers, inducing, kernel, steps, seed)()
-    found = learning_path(model, (parts[0], parts[2]), (parts[1], parts[3]))
+    train, test = data.folds(seed)[0]
+    model = _Make(data.is_class, 1.0, layers, inducing, kernel, steps, seed)(len(train))
+    found = learning_path(model, (x[train], y[train]), (x[test], y[test]))
     rows = [
         {
             "dof": point.dof,
@@ -152,6 +150,11 @@ class _Data(NamedTuple):
         """The known targets: numbers, or labels as text."""
         return self.values[self.known].astype(str if self.is_class else np.float64)
 
+    def folds(self, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Known rows to learn from and to leave out, a third each time; every class is in both."""
+        folds = (StratifiedKFold if self.is_class else KFold)(FOLDS, shuffle=True, random_state=seed)
+        return list(folds.split(self.x[self.known], self.targets))
+
 
 class _Make(NamedTuple):
     """Makes estimators of one kind."""
@@ -164,10 +167,12 @@ class _Make(NamedTuple):
     steps: int
     seed: int
 
-    def __call__(self) -> Estimator:
+    def __call__(self, rows: int) -> Estimator:
+        """For so many rows of training."""
         kind: Any = DeepKernelMachineClassifier if self.is_class else DeepKernelMachineRegressor
+        inducing = min(self.inducing, rows)
         model: Estimator = kind(
-            self.layers, self.inducing, self.dof, self.kernel, max_iter=self.steps, random_state=self.seed
+            self.layers, inducing, self.dof, self.kernel, max_iter=self.steps, random_state=self.seed
         )
         return model
 
