@@ -163,6 +163,45 @@ def test_training_lowers_the_loss_and_resumes(tmp_path):
     np.testing.assert_array_equal(again.predict(images), model.predict(images))
 
 
+@pytest.fixture(scope="module")
+def pictures():
+    images = np.random.default_rng(0).uniform(size=(20, 8, 8))
+    return np.where(np.arange(8) < 4, 0.0, images), np.arange(20) % 2
+
+
+def fitted(pictures, random_state=0, whiten=True, labels=None, **options):
+    config = ConvDeepKernelMachineConfig(widths=(6, 6), blocks=1, **options)
+    model = ConvDeepKernelMachineClassifier(
+        config, epochs=1, batch_size=10, device="cpu", whiten=whiten, random_state=random_state
+    )
+    return model.fit(pictures[0], pictures[1] if labels is None else labels).predict_proba(pictures[0])
+
+
+@pytest.mark.parametrize("options", [{"wishart": 0.25, "objective": "taylor"}, {"weight_noise": 0.1}], ids=str)
+def test_the_noise_of_training_follows_the_seed(pictures, options):
+    before = torch.get_rng_state()
+    first, again, other = (fitted(pictures, seed, **options) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - other).max() > 1e-6
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_seeds_of_all_kinds(pictures):
+    states = [fitted(pictures, np.random.RandomState(seed)) for seed in (0, 0)]
+    np.testing.assert_array_equal(*states)
+    assert np.isfinite(fitted(pictures, None)).all()
+
+
+@pytest.mark.filterwarnings("ignore:A column-vector y")
+def test_labels_in_a_column(pictures):
+    np.testing.assert_array_equal(fitted(pictures, labels=pictures[1][:, None]), fitted(pictures))
+
+
+def test_black_patches_have_a_kernel(pictures):
+    """They have the length 0, at which the normalised Gaussian kernel has no angle."""
+    assert np.isfinite(fitted(pictures, whiten=False, kernel="normalized-gaussian", top="bfc")).all()
+
+
 def test_bad_images():
     images, labels = np.zeros((6, 8, 8)), np.arange(6) % 2
     model = ConvDeepKernelMachineClassifier(ConvDeepKernelMachineConfig(**SMALL), epochs=1)
@@ -177,6 +216,19 @@ def test_bad_images():
         model.fit(images, np.zeros(6))
     with pytest.raises(InputError, match="precision"):
         ConvDeepKernelMachineClassifier(dtype="float16").fit(images, labels)
+    for options, told in (
+        ({"epochs": 1.5}, "'epochs'"),
+        ({"epochs": None}, "'epochs'"),
+        ({"batch_size": 2.5}, "'batch_size'"),
+        ({"margin": -1}, "'margin'"),
+        ({"lr": 0.0}, "learning rate"),
+        ({}, "one value everywhere"),
+    ):
+        with pytest.raises(InputError, match=told):
+            ConvDeepKernelMachineClassifier(**options).fit(images, labels)
+    for bad in (np.where(labels == 0, np.nan, 1.0), labels + 0.5, np.stack([labels, labels], 1)):
+        with pytest.raises(ValueError):
+            model.fit(images, bad)
     for options in ({"top": "max"}, {"scale": 0}, {"widths": (4,)}):
         with pytest.raises(InputError):
             ConvDeepKernelMachineConfig(**options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,19 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, column_or_1d
 from torch import Tensor
 
 from harmonia.core.errors import InputError
 from harmonia.kernels.dkm.fitting import normal_points
 from harmonia.kernels.dkm.images import ImageWhitening, augmented, random_patches
 from harmonia.kernels.dkm.output import categorical_expectation, categorical_prediction
+from harmonia.kernels.dkm.parameters import check_rate, check_whole
 from harmonia.kernels.dkm.resnet import ConvDeepKernelMachine, ConvDeepKernelMachineConfig
 from harmonia.parts.gram import Marginals
-from harmonia.parts.training import Plan, train
+from harmonia.parts.training import Plan, Trained, train
 
 DRAWS, PREDICTION_DRAWS = 32, 256
 """Points of the expectation over logits, in training and after."""
@@ -44,7 +48,7 @@ class ConvDeepKernelMachineClassifier(ClassifierMixin, BaseEstimator):
         dtype: ``"float64"`` or ``"float32"``.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         folder: Where checkpoints go, from which an interrupted training resumes; None for none.
-        random_state: Seed.
+        random_state: Seed, a generator of numpy's, or None for another one at every fit.
 
     Attributes:
         classes_: Labels.
@@ -93,38 +97,47 @@ class ConvDeepKernelMachineClassifier(ClassifierMixin, BaseEstimator):
 
         Raises:
             InputError: images or labels that do not fit, or parameters out of range.
+            ValueError: labels that are no classes, as of all classifiers of scikit-learn.
         """
+        for name, lowest in (("epochs", 1), ("batch_size", 1), ("margin", 0)):
+            check_whole(name, getattr(self, name), lowest)
+        check_rate(self.lr)
         images = self._images(X)
-        self.classes_, index = np.unique(np.asarray(y), return_inverse=True)
-        if len(index) != len(images) or len(self.classes_) < 2:
-            got = f"{len(index)} labels of {len(self.classes_)} classes for {len(images)} images"
+        y = column_or_1d(y, warn=True)
+        check_classification_targets(y)
+        classes, index = np.unique(y, return_inverse=True)
+        if len(index) != len(images) or len(classes) < 2:
+            got = f"{len(index)} labels of {len(classes)} classes for {len(images)} images"
             raise InputError("every image has one of at least two labels", got, "Check the labels.")
-        for name in ("epochs", "batch_size"):
-            if not getattr(self, name) >= 1:
-                raise InputError(f"'{name}' is at least 1", getattr(self, name), "Change it.")
         labels = torch.from_numpy(index)
-        seed = int(self.random_state)
+        state = self.random_state
+        seed = int(state) if isinstance(state, Integral) else int(check_random_state(state).randint(2**31))
         generator = torch.Generator().manual_seed(seed)
         config = replace(
             self.config or ConvDeepKernelMachineConfig(),
             image_shape=tuple(images.shape[1:]),
-            outputs=len(self.classes_),
+            outputs=len(classes),
         )
         whitening = ImageWhitening(images) if self.whiten else None
         seen = images if whitening is None else whitening(images)
         patches = random_patches(seen, labels, config.inducing[0], generator=generator)
         machine = ConvDeepKernelMachine(config, patches, whitening, generator).to(images.dtype)
-        self.machine_ = self._train(machine, images, labels, seed)
-        self.gram_matrices_ = [passed.gram.cpu().numpy() for passed in self.machine_.eval().gram_matrices()]
+        found = self._train(machine, images, labels, seed)
+        self.classes_, self.machine_, self._seed = classes, found.model, seed
+        self.history_ = [float(record["loss"]) for record in found.history]
+        with torch.no_grad():
+            self._frozen = found.model.frozen()
+        self.gram_matrices_ = [layer.passed.gram.cpu().numpy() for layer in found.model.gram_layers()]
         return self
 
     def _train(
         self, machine: ConvDeepKernelMachine, images: Float[Tensor, "n c h w"], labels: Int64[Tensor, " n"], seed: int
-    ) -> ConvDeepKernelMachine:
-        n, size = len(images), min(self.batch_size, len(images))
-        with torch.no_grad():
+    ) -> Trained[ConvDeepKernelMachine]:
+        n, size = len(images), min(int(self.batch_size), len(images))
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)  # of the noise, as `train` does for its steps
             machine(images[:size])  # sets Gram matrices to their kernels and starts the statistics
-        draws = normal_points(DRAWS, len(self.classes_), seed).to(images.dtype)
+        draws = normal_points(DRAWS, machine.config.outputs, seed).to(images.dtype)
 
         def draw(generator: torch.Generator) -> tuple[Tensor, Tensor]:
             rows = torch.randperm(n, generator=generator)[:size]
@@ -140,8 +153,8 @@ class ConvDeepKernelMachineClassifier(ClassifierMixin, BaseEstimator):
 
         steps = math.ceil(n / size)
         plan = Plan(
-            steps=self.epochs * steps,
-            learning_rate=self.lr,
+            steps=int(self.epochs) * steps,
+            learning_rate=float(self.lr),
             warmup=1,
             final=0.0,
             clip_norm=math.inf,
@@ -151,7 +164,7 @@ class ConvDeepKernelMachineClassifier(ClassifierMixin, BaseEstimator):
             seed=seed,
         )
         folder = None if self.folder is None else Path(self.folder)
-        found = train(
+        return train(
             machine,
             draw,
             loss,
@@ -160,8 +173,6 @@ class ConvDeepKernelMachineClassifier(ClassifierMixin, BaseEstimator):
             make_optimizers=lambda model: [torch.optim.Adam(model.parameters(), self.lr, betas=(0.8, 0.9))],
             device=self.device,
         )
-        self.history_ = [float(record["loss"]) for record in found.history]
-        return found.model
 
     @torch.no_grad()
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -172,9 +183,8 @@ class ConvDeepKernelMachineClassifier(ClassifierMixin, BaseEstimator):
             shape = self.machine_.config.image_shape
             raise InputError("the images have another shape", tuple(images.shape[1:]), f"Pass {shape}.")
         device = self.machine_.output.mu.device
-        frozen = self.machine_.eval().frozen()
-        draws = normal_points(PREDICTION_DRAWS, len(self.classes_), int(self.random_state)).to(device, images.dtype)
-        parts = [frozen(part.to(device)) for part in images.split(512)]
+        draws = normal_points(PREDICTION_DRAWS, len(self.classes_), self._seed).to(device, images.dtype)
+        parts = [self._frozen(part.to(device)) for part in images.split(512)]
         shares = torch.cat([categorical_prediction(Marginals(*part), draws) for part in parts])
         return (shares / shares.sum(1, keepdim=True)).cpu().numpy()
 

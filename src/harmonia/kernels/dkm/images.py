@@ -16,6 +16,9 @@ class ImageWhitening(nn.Module):
     Arguments:
         images: Training images (n, channels, height, width).
         share: Of the mean eigenvalue that is added to all.
+
+    Raises:
+        InputError: images of one value everywhere, in every channel.
     """
 
     mean: Tensor
@@ -26,6 +29,8 @@ class ImageWhitening(nn.Module):
 
     def __init__(self, images: Float[Tensor, "n c h w"], share: float = 0.1) -> None:
         super().__init__()
+        if (images == images[:1, :, :1, :1]).all():
+            raise InputError("images of one value everywhere cannot be whitened", "no contrast", "Check the images.")
         mean, scale = _moments(images)
         rows = ((images - mean) / scale).flatten(1)
         values, vectors = torch.linalg.eigh(rows.mT @ rows)
