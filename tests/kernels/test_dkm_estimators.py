@@ -243,7 +243,7 @@ def test_numbers_too_large(diabetes):
 
 
 def test_more_inducing_points_than_rows(diabetes):
-    with pytest.warns(UserWarning, match="20 rows are 20 inducing points, not 50"):
+    with pytest.warns(UserWarning, match="n_inducing=50 is more than the rows: all 20 are"):
         model = DeepKernelMachineRegressor(n_inducing=50, max_iter=2).fit(diabetes[0][:20], diabetes[1][:20])
     assert len(model.inducing_points_) == 20
 

@@ -76,6 +76,7 @@ def test_held_out_losses():
     shares = classes.predict_proba(X[60:])[:, 1]
     expected = -np.log(np.where(labels[60:], shares, 1 - shares)).mean()
     assert held_out_loss(classes, X[60:], labels[60:]) == pytest.approx(expected)
+    assert held_out_loss(classes, X[60:], labels[60:, None]) == pytest.approx(expected)
     with pytest.raises(InputError, match="fall"):
         learning_path(model, (X, y), (X, y), dofs=(1.0, 10.0))
     for targets in (y[60:, None], np.full(len(y) - 60, np.nan)):

@@ -96,7 +96,8 @@ class DeepKernelEstimator(BaseEstimator):
             shown = ", ".join(map(str, self._names()[~varies][:5]))
             warnings.warn(f"columns that do not vary are ignored: {shown}", stacklevel=3)
         if self.n_inducing > len(X):
-            warnings.warn(f"{len(X)} rows are {len(X)} inducing points, not {self.n_inducing}", stacklevel=3)
+            told = f"n_inducing={self.n_inducing} is more than the rows: all {len(X)} are inducing points"
+            warnings.warn(told, stacklevel=3)
         # Of inputs that all stay the same one column is kept, so that there is something to predict from.
         self.kept_ = np.flatnonzero(varies) if varies.any() else np.array([0])
         self.x_mean_ = X[:, self.kept_].mean(0)

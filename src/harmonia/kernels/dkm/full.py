@@ -137,7 +137,8 @@ def _matrix(name: str, values: Tensor) -> Tensor:
     """A finite matrix in float64."""
     found = values.double()
     if found.ndim != 2 or not found.numel() or not found.isfinite().all():
-        raise InputError(f"'{name}' is a matrix of finite numbers", tuple(found.shape), "Pass (n, d), without NaN.")
+        got = tuple(found.shape) if found.isfinite().all() else "NaN or infinity"
+        raise InputError(f"'{name}' is a matrix of finite numbers", got, "Pass one row a point, without gaps.")
     return found
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.base import clone
+from sklearn.utils.validation import column_or_1d
 
 from harmonia.core.errors import InputError
 from harmonia.core.progress import track
@@ -83,8 +84,8 @@ def held_out_loss(model: DeepKernelMachineRegressor | DeepKernelMachineClassifie
 
 def _places(classes: np.ndarray, y: Any) -> np.ndarray:
     """Of labels among the sorted classes of the training."""
-    labels = np.asarray(y)
+    labels = column_or_1d(y)
     unseen = labels[~np.isin(labels, classes)]
     if len(unseen):
-        raise InputError("a held-out label is not in the training data", repr(unseen.flat[0]), "Split otherwise.")
+        raise InputError("a held-out label is not in the training data", unseen[0], "Split otherwise.")
     return np.searchsorted(classes, labels)
