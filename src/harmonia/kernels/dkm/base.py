@@ -22,6 +22,7 @@ from harmonia.kernels.dkm.gram_layer import GramLayer
 from harmonia.kernels.dkm.network import DeepKernelMachine, DeepKernelMachineConfig
 from harmonia.kernels.dkm.parameters import check_rate, check_whole
 from harmonia.parts.gram import Marginals, choose_landmarks
+from harmonia.parts.spread import spread_of, varies
 
 JITTER = 1e-6
 """Of every kernel: enough in float64."""
@@ -90,18 +91,17 @@ class DeepKernelEstimator(BaseEstimator):
 
     def _start(self, X: np.ndarray, outputs: int) -> Tensor:
         """Scale the inputs and build the machine."""
-        spread = spread_of(X, "inputs")
-        varies = spread > 1e-12 * np.abs(X).max(0)
-        if not varies.all() and len(X) > 1:
-            shown = ", ".join(map(str, self._names()[~varies][:5]))
+        spread, used = spread_of(X), varies(X)
+        if not used.all() and len(X) > 1:
+            shown = ", ".join(map(str, self._names()[~used][:5]))
             warnings.warn(f"columns that do not vary are ignored: {shown}", stacklevel=3)
         if self.n_inducing > len(X):
             told = f"n_inducing={self.n_inducing} is more than the rows: all {len(X)} are inducing points"
             warnings.warn(told, stacklevel=3)
         # Of inputs that all stay the same one column is kept, so that there is something to predict from.
-        self.kept_ = np.flatnonzero(varies) if varies.any() else np.array([0])
+        self.kept_ = np.flatnonzero(used) if used.any() else np.array([0])
         self.x_mean_ = X[:, self.kept_].mean(0)
-        self.x_scale_ = np.where(varies[self.kept_], spread[self.kept_], 1.0)
+        self.x_scale_ = spread[self.kept_]
         x = self._tensor(X)
         self._seed = int(check_random_state(self.random_state).randint(2**31))
         rows = choose_landmarks(x, min(self.n_inducing, len(x)), seed=self._seed)
@@ -155,15 +155,6 @@ class DeepKernelEstimator(BaseEstimator):
             got = "a prediction that is not finite"
             raise InputError("rows are too far from those of the training", got, "Check their units.")
         return Marginals(mean, variance)
-
-
-def spread_of(columns: np.ndarray, what: str) -> np.ndarray:
-    """Standard deviation of every column; of numbers whose squares overflow it raises `InputError`."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        spread = columns.std(0)
-    if not np.isfinite(spread).all():
-        raise InputError(f"{what} are too large to be standardised", f"{np.abs(columns).max():.3g}", "Rescale them.")
-    return spread
 
 
 @torch.no_grad()

@@ -13,10 +13,11 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from harmonia.core.errors import InputError
-from harmonia.kernels.dkm.base import DeepKernelEstimator, spread_of
+from harmonia.kernels.dkm.base import DeepKernelEstimator
 from harmonia.kernels.dkm.fitting import Noise, fit_classes, fit_regression, normal_points
 from harmonia.kernels.dkm.output import categorical_prediction
 from harmonia.parts.gram import Marginals
+from harmonia.parts.spread import spread_of
 
 PREDICTION_DRAWS = 256
 """Quasi-random points of class probabilities."""
@@ -121,10 +122,10 @@ class DeepKernelMachineRegressor(MultiOutputMixin, RegressorMixin, DeepKernelEst
             raise InputError("targets are finite numbers", "NaN or infinity", "Drop rows without a target.")
         if self.noise is not None and (not isinstance(self.noise, Real) or not 0 < float(self.noise) < math.inf):
             raise InputError("'noise' is a positive number", repr(self.noise), "Give e.g. 0.1, or None to learn it.")
-        scale = spread_of(columns, "targets")
+        scale = spread_of(columns)
         x = self._start(X, columns.shape[1])
         self._flat = np.ndim(y) == 1
-        self.y_mean_, self.y_scale_ = columns.mean(0), np.where(scale > 0, scale, 1.0)
+        self.y_mean_, self.y_scale_ = columns.mean(0), scale
         targets = torch.from_numpy((columns - self.y_mean_) / self.y_scale_)
         start: float = getattr(self, "_noise", 0.1) if self.warm_start else 0.1
         noise = Noise(start if self.noise is None else float(self.noise), learned=self.noise is None)
