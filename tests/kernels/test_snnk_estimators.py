@@ -61,6 +61,30 @@ def test_streams_are_the_same_as_one_fit():
     assert stream.n_rows_ == len(X)
 
 
+@pytest.mark.parametrize("rows", [60, 100, 150, 300, 440])
+def test_sums_choose_the_penalty_that_rows_do(rows):
+    """To within a step of the grid, also with fewer rows than features, where errors of small penalties are tiny."""
+    x, y = X[:rows], Y[:rows]
+    exact = BundledSNNKRegressor(512, random_state=0).fit(x, y)
+    sums = BundledSNNKRegressor(512, random_state=0, solver="sums").fit(x, y)
+    fewer = BundledSNNKRegressor(512, random_state=0).fit(x, y).forget(x[:1], y[:1])
+    for model in (sums, fewer):
+        assert abs(np.log10(model.alpha_ / exact.alpha_)) < 0.4
+        assert model.score(X, Y) == pytest.approx(exact.score(X, Y), abs=0.02)
+        assert model.solved_.relative_error == pytest.approx(exact.solved_.relative_error, rel=0.03)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("solver", ["rows", "sums"])
+@pytest.mark.parametrize("width", [16, 512])
+@pytest.mark.parametrize("value", [1.0, 0.1, 1e5])
+def test_inputs_that_do_not_vary_predict_the_mean(solver, width, value):
+    for standardize in (True, False):
+        model = BundledSNNKRegressor(width, solver=solver, standardize=standardize, random_state=0)
+        model.fit(np.full((50, 3), value), np.arange(50.0))
+        np.testing.assert_allclose(model.predict(np.full((2, 3), value)), 24.5)
+
+
 def test_forgotten_rows_leave_no_trace():
     options = {"n_features": 48, "standardize": False, "random_state": 0}
     never = BundledSNNKRegressor(**options).partial_fit(X[:300], Y[:300])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -75,3 +77,16 @@ def test_many_rows_by_way_of_the_small_matrix():
     ridge = [cache.filter(lambda value: value / (value + 0.1)).dense() for cache in (slow, fast)]
     torch.testing.assert_close(ridge[1], ridge[0])
     assert len(EigenCache.of_many_rows(torch.zeros(3, 2))) == 0
+
+
+@pytest.mark.parametrize("value", [0.1, -3.7, 1e5])
+def test_a_difference_that_is_rounding_has_no_directions(value):
+    """Neither asymmetric, nor negative, nor anything else: it counts as 0."""
+    features = value * torch.linspace(0.1, 1.3, 7, dtype=torch.float64).expand(50, 7)
+    gram, mean = features.T @ features, features.mean(0)
+    noise = 1e-14 * len(gram) * float(gram.max()) / 10 * torch.randn(7, 7, dtype=torch.float64).tanh()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        cache = EigenCache(gram - 50 * torch.outer(mean, mean) + noise, scale=float(gram.max()))
+    assert not cache.values.any()
+    assert len(EigenCache.of_many_rows(features - mean, gram - 50 * mean.outer(mean), scale=float(gram.max()))) == 0

@@ -126,6 +126,23 @@ def test_generalised_cross_validation_needs_no_rows(intercept):
         torch.testing.assert_close(found, 30 * residual / (30 - path.freedom(penalty)) ** 2)
 
 
+@pytest.mark.parametrize("intercept", [False, True])
+@pytest.mark.parametrize("width", [25, 30, 80])
+def test_generalised_cross_validation_of_fits_that_are_nearly_exact(width, intercept):
+    """With about as many features as rows, or more, small penalties leave less over than rounding of the energy."""
+    x, y = rows(40, width)
+    sums = NormalEquations.of(x, y) - NormalEquations.of(x[30:], y[30:])
+    basis = torch.eye(30, dtype=torch.float64)
+    if intercept:  # without the direction of the constant
+        basis = torch.linalg.qr(torch.cat([torch.ones(30, 1, dtype=torch.float64), basis[:, 1:]], 1)).Q[:, 1:]
+    f, z = basis.T @ x[:30], basis.T @ y[:30]
+    penalties = torch.logspace(-6, 2, 9, dtype=torch.float64)
+    for found, penalty in zip(sums.generalised_cv(penalties, intercept=intercept), penalties.tolist()):
+        left = penalty * torch.linalg.inv(f @ f.T + penalty * torch.eye(len(f)))
+        expected = 30 * (left @ z).square().sum(0) / left.trace() ** 2
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=0)
+
+
 def test_targets_are_placed_among_more():
     x, y = rows()
     sums = NormalEquations.of(x, y)
@@ -151,3 +168,5 @@ def test_sums_that_do_not_fit_are_refused():
         NormalEquations.over([])
     with pytest.raises(InputError, match="finite"):
         NormalEquations.of(x * torch.inf, y)
+    with pytest.raises(InputError, match=r"\(30, 6\) and \(29, 3\)"):
+        NormalEquations.of(x, y[1:])

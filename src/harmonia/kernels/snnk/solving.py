@@ -66,11 +66,12 @@ def solve(
     mean = sums.sum / sums.count if intercept else torch.zeros_like(f[0])
     centred = f - mean
     if len(f) > f.shape[1]:
-        cache = EigenCache.of_many_rows(centred, sums.gram - sums.count * torch.outer(mean, mean))
+        gram, scale = sums.gram - sums.count * torch.outer(mean, mean), float(sums.gram.diagonal().max())
+        cache = EigenCache.of_many_rows(centred, gram, scale=scale)
     else:
         cache = EigenCache.of_features(centred)
     ridge = RidgePath(cache, y, intercept=intercept)
-    tried = _penalties(float(cache.values.sum()) / len(f))
+    tried = _penalties(sums, float(cache.values.sum()), 1e-28)
     errors = ridge.errors(tried).sum(1).nan_to_num(nan=torch.inf)
     chosen = float(tried[int(errors.argmin())]) if penalty is None else float(penalty)
     weights = centred.T @ ridge.dual(chosen)
@@ -84,7 +85,7 @@ def solve(
 def solve_sums(sums: NormalEquations, penalty: float | None = None) -> Solved:
     """Fit rows of which only sums were kept; the penalty by generalised cross-validation."""
     centred = float(sums.gram.diagonal().sum() - sums.sum.square().sum() / max(sums.count, 1))
-    tried = _penalties(centred / max(sums.count, 1))
+    tried = _penalties(sums, centred, 1e-14)
     errors = sums.generalised_cv(tried, intercept=True).sum(1)
     chosen = float(tried[int(errors.argmin())]) if penalty is None else float(penalty)
     weights, constant = sums.solve(chosen, intercept=True)
@@ -94,5 +95,8 @@ def solve_sums(sums: NormalEquations, penalty: float | None = None) -> Solved:
     return Solved(weights, constant, chosen, at, spread, None, path, sums)
 
 
-def _penalties(scale: float) -> Float[Tensor, " p"]:
-    return (scale or 1.0) * torch.logspace(-10, 2, PENALTIES, dtype=torch.float64)
+def _penalties(sums: NormalEquations, centred: float, rounding: float) -> Float[Tensor, " p"]:
+    """For the energy of centred features; where it is but a rounding error of theirs, any penalty above that will do."""
+    energy = float(sums.gram.diagonal().sum())
+    scale = centred if centred > rounding * energy else energy
+    return (scale / max(sums.count, 1) or 1.0) * torch.logspace(-10, 2, PENALTIES, dtype=torch.float64)

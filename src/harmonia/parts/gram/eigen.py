@@ -24,6 +24,8 @@ class EigenCache:
 
     Arguments:
         matrix: Symmetric. Eigenvalues that rounding made negative become 0; clearly negative ones too, with a warning.
+        scale: Largest entry of the matrices that this one is a difference of, if it is one, as a centred matrix is. What
+            is below their rounding counts as 0.
 
     Attributes:
         values: Eigenvalues, largest first.
@@ -41,20 +43,21 @@ class EigenCache:
         tensor([0.7500, 0.7500], dtype=torch.float64)
     """
 
-    def __init__(self, matrix: Float[Tensor, "n n"]) -> None:
+    def __init__(self, matrix: Float[Tensor, "n n"], *, scale: float = 0.0) -> None:
         if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
             raise InputError("a kernel matrix must be square", tuple(matrix.shape), "Pass k(X, X).")
         matrix = matrix.double()
         if not matrix.isfinite().all():
             raise InputError("the kernel matrix is not finite", "NaN or infinity", "Check the inputs and the kernel.")
-        if len(matrix) and _largest(matrix - matrix.T) > 1e-4 * _largest(matrix):
+        rounding = 1e-14 * len(matrix) * scale
+        if len(matrix) and _largest(matrix - matrix.T) > max(1e-4 * _largest(matrix), rounding):
             raise InputError("the kernel matrix is not symmetric", "K differs from K^T", "Pass k(X, X).")
         values, vectors = _eigh((matrix + matrix.T) / 2)
-        if len(values) and values[0] < -1e-5 * values[-1].abs():
+        if len(values) and values[0] < -max(1e-5 * float(values[-1].abs()), rounding):
             warnings.warn(
                 f"the kernel matrix has the negative eigenvalue {float(values[0]):.3g}; it is taken as 0", stacklevel=2
             )
-        self.values, self.vectors = values.clamp(min=0).flip(0), vectors.flip(1)
+        self.values, self.vectors = values.where(values > rounding, 0.0).flip(0), vectors.flip(1)
 
     @classmethod
     def of_features(cls, features: Float[Tensor, "n rank"]) -> EigenCache:
@@ -79,7 +82,7 @@ class EigenCache:
 
     @classmethod
     def of_many_rows(
-        cls, features: Float[Tensor, "n rank"], gram: Float[Tensor, "rank rank"] | None = None
+        cls, features: Float[Tensor, "n rank"], gram: Float[Tensor, "rank rank"] | None = None, *, scale: float = 0.0
     ) -> EigenCache:
         """The same as `of_features` by way of ``F^T F``: several times faster where there are many rows.
 
@@ -88,6 +91,7 @@ class EigenCache:
         Arguments:
             features: F.
             gram: ``F^T F``, where it is known.
+            scale: Of the matrices that `gram` is a difference of, see the class.
 
         Raises:
             InputError: features that are not finite.
@@ -98,7 +102,7 @@ class EigenCache:
             (tensor([50.], dtype=torch.float64), torch.Size([2, 1]))
         """
         features = features.double()
-        inner = cls(features.mT @ features if gram is None else gram)
+        inner = cls(features.mT @ features if gram is None else gram, scale=scale)
         kept = inner.values > 1e-12 * inner.values.max() if len(inner) else inner.values > 0
         cache = cls.__new__(cls)
         cache.values = inner.values[kept]

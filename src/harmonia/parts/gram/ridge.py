@@ -246,13 +246,16 @@ class NormalEquations:
     count: int
 
     @classmethod
-    def of(cls, features: Float[Tensor, "n d"], targets: Float[Tensor, "n k"]) -> NormalEquations:
+    def of(cls, features: Float[Tensor, "n d"], targets: Float[Tensor, "m k"]) -> NormalEquations:
         """Of rows, in float64.
 
         Raises:
-            InputError: values that are not finite.
+            InputError: values that are not finite, or other numbers of features' and targets' rows.
         """
         f, y = features.double(), targets.double()
+        if len(f) != len(y):
+            got = f"{tuple(f.shape)} and {tuple(y.shape)}"
+            raise InputError("every row of features has one of targets", got, "Pass as many targets as rows.")
         if not (f.isfinite().all() and y.isfinite().all()):
             raise InputError("features and targets are finite", "NaN or infinity", "Check the rows.")
         return cls(f.mT @ f, f.mT @ y, f.sum(0), y.sum(0), y.square().sum(0), len(f))
@@ -317,15 +320,18 @@ class NormalEquations:
     def generalised_cv(self, penalties: Float[Tensor, " p"], *, intercept: bool = False) -> Float[Tensor, "p k"]:
         """``n |Y - f(X)|^2 / (n - freedom)^2`` of every output: a leave-one-out error that needs no rows."""
         gram, cross, energy = self._centred(intercept)
-        cache = EigenCache(gram)
-        along, values = cache.project(cross), cache.values[:, None]
-        left = []
-        for penalty in penalties:
-            # |Y - F w|^2 = energy - sum c^2 (d + 2 r) / (d + r)^2, c along the eigenvectors
-            explained = (along.square() * (values + 2 * penalty) / (values + penalty).square()).sum(0)
-            room = self.count - float((values / (values + penalty)).sum()) - intercept
-            left.append(self.count * (energy - explained).clamp(min=0) / max(room, 1e-12) ** 2)
-        return torch.stack(left)
+        cache = EigenCache(gram, scale=float(self.gram.diagonal().max()))
+        # More directions than rows, and those lost in rounding, are none.
+        rank = min(int((cache.values > 1e-12 * cache.values[0]).sum()), self.count - intercept)
+        values = cache.values[:rank]
+        inside = cache.project(cross)[:rank].square() / values[:, None]
+        beyond = self.count - intercept - rank
+        # Left over is a sum of squares: a difference of energies would be rounding where the fit is nearly exact.
+        outside = (energy - inside.sum(0)).clamp(min=0) if beyond else 0 * energy
+        penalties = penalties.to(values)[:, None]
+        shrunk = penalties / (values + penalties)
+        room = (shrunk.sum(1, keepdim=True) + beyond).clamp(min=1e-150)
+        return self.count * (shrunk.square() @ inside + outside) / room.square()
 
     def _centred(self, intercept: bool) -> tuple[Tensor, Tensor, Tensor]:
         if self.count < 1:
