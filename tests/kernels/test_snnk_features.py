@@ -105,6 +105,28 @@ def test_activations_vary_less_as_powers_than_as_waves():
     assert noise["maclaurin"] == pytest.approx(np.sqrt(np.square(found[0].predicted_std(x, w)).mean()), rel=0.25)
 
 
+@pytest.mark.filterwarnings("ignore:features of such long rows")  # their noise is averaged
+def test_biases_are_divided_by_the_lengths_of_their_rows_of_weights():
+    """With ``normalize="row"``, as in the layer; a row of zeros keeps its bias."""
+    x, w, b = normal(0, 30, 6).numpy(), 3 * normal(1, 4, 6).numpy(), np.array([1.0, -1.0, 0.5, 0.7])
+    w[3] = 0
+    length = np.array([*np.linalg.norm(w[:3], axis=1), 1.0])
+    found = []
+    for seed in range(20):
+        phi = UniversalRandomFeatures("cos", 2048, normalize="row", random_state=seed).fit(x)
+        found.append(phi.transform(x) @ phi.transform_weights(w, b).T)
+    exact = np.cos(x / np.linalg.norm(x, axis=1, keepdims=True) @ (w / length[:, None]).T + b / length)
+    assert (np.abs(np.mean(found, 0) - exact) < 5 * np.std(found, 0) / 20**0.5 + 1e-6).all()
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, 0.1])
+def test_constant_functions(value):
+    x = 0.2 * normal(0, 20, 6).numpy()
+    phi = UniversalRandomFeatures(lambda z: 0 * z + value, 64, radius=1.0, random_state=0).fit(x)
+    np.testing.assert_allclose(phi.transform(x) @ phi.transform_weights(x).T, value, atol=1e-9)
+    assert not phi.predicted_std(x, x).round(9).any()
+
+
 @given(coefficients=st.lists(st.integers(-4, 4), min_size=1, max_size=6), radius=st.floats(0.3, 4))
 @settings(max_examples=20, deadline=None)
 def test_polynomials_are_their_own_power_series(coefficients, radius):
@@ -181,6 +203,8 @@ def test_bad_input():
         ({"f": "relu", "radius": 3.0, "tolerance": 1e-6}, "few waves"),
         ({"f": lambda z: z * float("nan"), "radius": 1.0}, "finite"),
         ({"n_features": 0}, "pairs"),
+        ({"n_features": 257}, "even number"),
+        ({"n_features": 64.7}, "whole number"),
         ({"split": "half"}, "no such split"),
         ({"method": "taylor"}, "no such method"),
         ({"method": "maclaurin"}, "range of its argument"),
@@ -191,7 +215,8 @@ def test_bad_input():
         with pytest.raises(InputError, match=match):
             UniversalRandomFeatures(**wrong).fit(x)
     phi = UniversalRandomFeatures(random_state=0).fit(x)
-    with pytest.raises(InputError, match="another length"):
-        phi.transform_weights(x[:, :2])
+    for call in (phi.transform_weights, lambda w: phi.predicted_std(x, w), lambda w: phi.fit(x, weights=w)):
+        with pytest.raises(InputError, match="another length"):
+            call(x[:, :2])
     with pytest.raises(InputError, match="one bias"):
         phi.transform_weights(x, [0.0])

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from harmonia.core.errors import InputError
 from harmonia.kernels.snnk.feature_maps import ReluFeatures
 from harmonia.kernels.snnk.layers import SNNKLinear
+from harmonia.kernels.snnk.normalising import Normalize, scaled
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,10 +90,9 @@ class Scaled(nn.Module):
         features: Of the normalised rows.
     """
 
-    def __init__(self, normalize: str, features: nn.Module) -> None:
+    def __init__(self, normalize: Normalize, features: nn.Module) -> None:
         super().__init__()
         self.normalize, self.features = normalize, features
 
     def forward(self, x: Tensor) -> Tensor:
-        scaled = nn.functional.normalize(x, dim=-1) if self.normalize == "row" else x * x.shape[-1] ** -0.25
-        return self.features(scaled)
+        return self.features(scaled(x, self.normalize))

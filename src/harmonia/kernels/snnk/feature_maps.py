@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import cmath
 import math
+import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import Literal, cast
@@ -24,8 +25,8 @@ from harmonia.parts.gram import (
     DenseProjection,
     best_spread,
     draw_directions,
-    exponential_features,
     log_second_moment,
+    scaled_exponential_features,
 )
 from harmonia.parts.linear import linear
 
@@ -214,8 +215,8 @@ class UniversalFeatures(FeatureMap):
             sample: Rows of inputs and of weights, by which split, spreads and chances are chosen.
             dtype: Of the features.
         """
-        if features < 2:
-            raise InputError("universal features come in pairs", features, "Ask for at least two.")
+        if features < 2 or features % 2:
+            raise InputError("universal features come in pairs", features, "Ask for an even number of at least two.")
         if sample is not None:
             norms = [rows.double().norm(dim=1).mean() for rows in sample]
             product = float(norms[0] * norms[1])
@@ -257,11 +258,23 @@ class UniversalFeatures(FeatureMap):
         # The real part has half of the squared modulus where the phase is even, and never more than all of it.
         return (self.log_second_moment(x, w) / 2).exp() * len(self.projection) ** -0.5
 
+    def relative_error(self, x: Float[Tensor, "n inputs"], w: Float[Tensor, "o inputs"]) -> float:
+        """Of estimates of the function, before they are made: their noise over their size, root mean squares."""
+        z = (x.double() @ w.double().T)[..., None] * self.frequencies.double()
+        waves = torch.exp(1j * z) * torch.view_as_complex(self.amplitudes.double())
+        size = float((self.get_buffer("constant") + waves.mean(-1).real).square().mean().sqrt())
+        return float(self.std(x, w).square().mean().sqrt()) / max(size, 1e-300)
+
     def _complex(self, x: Tensor, factor: complex) -> Tensor:
         # In float64: the exponents of long rows overflow, and lose their digits, in float32.
-        return exponential_features(
+        features, log_scale = scaled_exponential_features(
             x.double(), self.projection.double(), factor * self.frequencies.double().sqrt(), self.spreads.double()
         )
+        # A row too long for its precision is one of shorter features: infinities would make NaN of sums of products,
+        # which are added up in float32 at least.
+        wide = torch.finfo(torch.promote_types(x.dtype, torch.float32)).max
+        most = min(math.log(torch.finfo(x.dtype).max), 0.45 * math.log(wide))
+        return features * log_scale.clamp(max=most).exp()
 
     def _real(self, real: Tensor, imaginary: Tensor, constant: float) -> Tensor:
         features = torch.cat([real, imaginary], -1) * len(self.projection) ** -0.5
@@ -272,7 +285,7 @@ class UniversalFeatures(FeatureMap):
     def log_second_moment(self, x: Float[Tensor, "n inputs"], w: Float[Tensor, "o inputs"]) -> Float[Tensor, "n o"]:
         """Log of the mean squared modulus of one feature's product, of every pair, averaged over the waves drawn."""
         count: dict[tuple[float, float, float], int] = {}
-        sizes = torch.view_as_complex(self.amplitudes).abs()
+        sizes = torch.view_as_complex(self.amplitudes.double()).abs().clamp(min=1e-300)
         for key in zip(self.frequencies.tolist(), self.spreads.tolist(), sizes.tolist()):
             count[key] = count.get(key, 0) + 1
         parts = [
@@ -283,3 +296,13 @@ class UniversalFeatures(FeatureMap):
 
     def extra_repr(self) -> str:
         return f"{self.projection.shape[1]} -> {self.width}, {len(self.frequencies.unique())} waves"
+
+
+def warn_of_noise(error: float, size: float = 1.0) -> None:
+    """Warn of estimates with more noise than size, at the line that called the caller's caller."""
+    if error > size:
+        warnings.warn(
+            "features of such long rows say little: an estimate is off by about "
+            f"{error / max(size, 1e-300):.2g} times its size; use normalize='row', more features, or ReLU features",
+            stacklevel=4,
+        )

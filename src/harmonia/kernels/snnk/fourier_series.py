@@ -142,6 +142,8 @@ class FourierSeries:
 
     def chances(self, product: float) -> Float64[Tensor, " k"]:
         """With which probability each wave is best drawn: as its amplitude times the size of its features."""
+        if not self.amplitudes.any():  # a constant: any wave will do, and the slowest has the smallest features
+            return (self.frequencies == self.frequencies.min()).double()
         sizes = self.amplitudes.abs().log() + self.frequencies * product
         return (sizes - sizes.max()).exp() / (sizes - sizes.max()).exp().sum()
 

@@ -14,6 +14,7 @@ The norm after an adapter is made and saved, but never applied; it is left out h
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -26,12 +27,18 @@ from harmonia.kernels.snnk.layers import SNNKLinear
 
 
 def official_projection(
-    m: int, inputs: int, seed: int | None = None, *, orthogonal: bool = False, generator: torch.Generator | None = None
+    m: int,
+    inputs: int,
+    seed: int | None = None,
+    *,
+    orthogonal: bool = False,
+    scaling: Literal[0, 1] = 0,
+    generator: torch.Generator | None = None,
 ) -> Float[Tensor, "m inputs"]:
     """The directions that the authors' code draws right after ``torch.manual_seed(seed)``, without touching that seed.
 
     Orthogonal blocks are those of QR without a sign convention, transposed, each row scaled by the norm of an
-    independent Gaussian vector.
+    independent Gaussian vector, or with ``scaling=1`` by the root of `inputs`.
 
     Example:
         >>> official_projection(4, 3, seed=0).shape
@@ -44,8 +51,8 @@ def official_projection(
     if not orthogonal:
         return torch.randn(m, inputs, generator=generator)
     blocks = [torch.linalg.qr(torch.randn(inputs, inputs, generator=generator)).Q.T for _ in range(-(-m // inputs))]
-    norms = torch.randn(m, inputs, generator=generator).norm(dim=1)
-    return norms[:, None] * torch.cat(blocks)[:m]
+    rows = torch.cat(blocks)[:m]
+    return rows * (inputs**0.5 if scaling else torch.randn(m, inputs, generator=generator).norm(dim=1)[:, None])
 
 
 def load_official_layer(

@@ -96,7 +96,7 @@ def solve_sums(sums: NormalEquations, penalty: float | None = None) -> Solved:
 
 
 def _penalties(sums: NormalEquations, centred: float, rounding: float) -> Float[Tensor, " p"]:
-    """For the energy of centred features; where it is but a rounding error of theirs, any penalty above that will do."""
+    """For the energy of centred features; where that is but a rounding error, any penalty above it will do."""
     energy = float(sums.gram.diagonal().sum())
     scale = centred if centred > rounding * energy else energy
     return (scale / max(sums.count, 1) or 1.0) * torch.logspace(-10, 2, PENALTIES, dtype=torch.float64)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import warnings
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -11,13 +11,13 @@ import torch
 from jaxtyping import Float64
 from numpy import ndarray
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.preprocessing import normalize as to_rows_of_length_one
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from harmonia.core.errors import InputError
-from harmonia.kernels.snnk.feature_maps import Split, UniversalFeatures
+from harmonia.kernels.snnk.feature_maps import Split, UniversalFeatures, warn_of_noise
 from harmonia.kernels.snnk.fourier_series import FourierSeries, as_function
+from harmonia.kernels.snnk.normalising import check_normalize, scaled, scaled_weights
 from harmonia.kernels.snnk.power_series import PowerSeriesFeatures, power_series
 
 
@@ -30,14 +30,15 @@ class UniversalRandomFeatures(TransformerMixin, BaseEstimator):
 
     Arguments:
         f: A name in `FUNCTIONS`, a function of tensors, or a `FourierSeries`.
-        n_features: Numbers a row, even; one more where f has a mean.
+        n_features: Numbers a row; of waves an even number, and one more where f has a mean.
         method: ``"fourier"``: waves; ``"maclaurin"``: powers, as products of random signs, which vary less where f is
             nearly a polynomial of low degree, and far more where it is not.
         radius: Largest ``|w . x + b|``; sines and cosines as waves need none.
         orthogonal: Directions are orthogonal in blocks.
         split: Of waves: ``"symmetric"``, ``"one-sided"``, or ``"adaptive"``: chosen with spreads by `fit` from rows and
             weights.
-        normalize: ``"row"``: rows and weights get length 1; ``"dim"``: both are divided by ``inputs ** 0.25``; None.
+        normalize: ``"row"``: rows and weights get length 1, and a bias is divided by the length of its row of weights;
+            ``"dim"``: rows and weights are divided by ``inputs ** 0.25``; None.
         tolerance: Largest relative error of the series; None: waves are traded for less variance.
         random_state: Seed.
 
@@ -91,20 +92,25 @@ class UniversalRandomFeatures(TransformerMixin, BaseEstimator):
         Warns:
             UserWarning: with these rows, and these weights or others of length 1, one layer's estimate has a relative
                 error above 1.
+
+        Raises:
+            InputError: a parameter that is no such thing, a function that is not known or not finite, or weights of
+                another length than rows.
         """
-        if self.normalize not in (None, "row", "dim"):
-            raise InputError("no such normalisation", repr(self.normalize), "Use 'row', 'dim' or None.")
+        check_normalize(self.normalize)
+        if not isinstance(self.n_features, Integral):
+            raise InputError("'n_features' is a whole number", repr(self.n_features), "Give e.g. 256.")
         if self.method not in ("fourier", "maclaurin"):
             raise InputError("no such method", repr(self.method), "Use 'fourier' or 'maclaurin'.")
         if self.split not in ("symmetric", "one-sided", "adaptive"):
             raise InputError("no such split", repr(self.split), "Use 'symmetric', 'one-sided' or 'adaptive'.")
-        x = self._scaled(validate_data(self, X, dtype=np.float64))
+        x = self._rows(X, first=True)
         rng = check_random_state(self.random_state)
         generator = torch.Generator().manual_seed(int(rng.randint(2**31)))
         if weights is None:
             w = torch.nn.functional.normalize(torch.randn(64, x.shape[1], generator=generator, dtype=torch.float64))
         else:
-            w = self._scaled(self._weights(weights))
+            w, _ = self._weights(weights)
         x = x[:256]
         product = float(x.norm(dim=1).mean() * w.norm(dim=1).mean())
         radius = math.nan if self.radius is None else float(self.radius)
@@ -145,44 +151,36 @@ class UniversalRandomFeatures(TransformerMixin, BaseEstimator):
     def transform(self, X: Any) -> Float64[ndarray, "n m"]:
         """Phi of rows."""
         check_is_fitted(self)
-        return self.features_(self._scaled(validate_data(self, X, dtype=np.float64, reset=False))).numpy()
+        return self.features_(self._rows(X)).numpy()
 
     def transform_weights(self, W: Any, b: Any = None) -> Float64[ndarray, "o m"]:
         """Psi of rows of weights, with a bias each."""
         check_is_fitted(self)
-        w = self._weights(W)
-        if w.shape[1] != self.n_features_in_:
-            got = f"{w.shape[1]} instead of {self.n_features_in_}"
-            raise InputError("weights have another length than rows", got, "Pass one row of weights an output.")
-        bias = None if b is None else torch.from_numpy(np.asarray(b, dtype=np.float64))
-        if bias is not None and bias.shape != (len(w),):
-            raise InputError("every row of weights has one bias", tuple(bias.shape), f"Pass {len(w)} numbers.")
-        return self.features_.of_weights(self._scaled(w), bias).numpy()
+        return self.features_.of_weights(*self._weights(W, b)).numpy()
 
     def predicted_std(self, X: Any, W: Any) -> Float64[ndarray, "n o"]:
         """Standard deviation of each estimate of f, before it is made: at most this, for independent directions.
 
         From the exact second moment of every feature.
         """
-        x = self._scaled(validate_data(self, X, dtype=np.float64, reset=False))
-        return self.features_.std(x, self._scaled(self._weights(W))).numpy()
+        check_is_fitted(self)
+        return self.features_.std(self._rows(X), self._weights(W)[0]).numpy()
 
     def _warn(self, x: torch.Tensor, w: torch.Tensor) -> None:
         error = float(self.features_.std(x, w).square().mean().sqrt())
         size = float(as_function(self.f)(x @ w.T).square().mean().sqrt())
-        if error > size:
-            warnings.warn(
-                "features of such long rows say little: an estimate is off by about "
-                f"{error / size:.2g} times its size; use normalize='row', more features, or ReLU features",
-                stacklevel=3,
-            )
+        warn_of_noise(error, size)
 
-    def _scaled(self, rows: Any) -> torch.Tensor:
-        if self.normalize == "row":
-            rows = to_rows_of_length_one(rows)
-        elif self.normalize == "dim":
-            rows = rows * rows.shape[1] ** -0.25
-        return torch.from_numpy(np.ascontiguousarray(rows))
+    def _rows(self, X: Any, *, first: bool = False) -> torch.Tensor:
+        rows = np.array(validate_data(self, X, dtype=np.float64, reset=first), order="C")
+        return scaled(torch.from_numpy(rows), self.normalize)
 
-    def _weights(self, W: Any) -> ndarray:
-        return check_array(W, dtype=np.float64, input_name="W")
+    def _weights(self, W: Any, b: Any = None) -> tuple[torch.Tensor, torch.Tensor | None]:
+        w = torch.from_numpy(np.array(check_array(W, dtype=np.float64, input_name="W"), order="C"))
+        if w.shape[1] != self.n_features_in_:
+            got = f"{w.shape[1]} instead of {self.n_features_in_}"
+            raise InputError("weights have another length than rows", got, "Pass one row of weights an output.")
+        bias = None if b is None else torch.from_numpy(np.asarray(b, dtype=np.float64))
+        if bias is not None and bias.shape != (len(w),):
+            raise InputError("every row of weights has one bias", tuple(bias.shape), f"Pass {len(w)} numbers.")
+        return scaled_weights(w, bias, self.normalize)

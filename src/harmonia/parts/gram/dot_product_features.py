@@ -58,10 +58,10 @@ def exponential_features(
 def scaled_exponential_features(
     x: Float[Tensor, "*batch inputs"],
     directions: Float[Tensor, "m inputs"],
-    factor: float = 1.0,
+    factor: Number = 1.0,
     spread: Number = 0.0,
-) -> tuple[Float[Tensor, "*batch m"], Float[Tensor, "*batch 1"]]:
-    """`exponential_features` of a real factor over the largest of each row, and the logarithm of what they were over.
+) -> tuple[Inexact[Tensor, "*batch m"], Float[Tensor, "*batch 1"]]:
+    """`exponential_features` over the largest modulus of each row, and the logarithm of what they were over.
 
     They do not overflow, also in float32: of long rows a product is ``phi . psi exp(log scale + log scale')``, and in
     quotients, as of attention, the scales cancel.
@@ -73,7 +73,7 @@ def scaled_exponential_features(
         (1.0, True)
     """
     exponents = _exponents(x, directions, factor, spread)
-    largest = exponents.amax(-1, keepdim=True)
+    largest = exponents.real.amax(-1, keepdim=True)
     return (exponents - largest).exp(), largest
 
 

@@ -24,8 +24,8 @@ class EigenCache:
 
     Arguments:
         matrix: Symmetric. Eigenvalues that rounding made negative become 0; clearly negative ones too, with a warning.
-        scale: Largest entry of the matrices that this one is a difference of, if it is one, as a centred matrix is. What
-            is below their rounding counts as 0.
+        scale: Largest entry of the matrices that this one is a difference of, if it is one, as a centred matrix is.
+            What is below their rounding counts as 0.
 
     Attributes:
         values: Eigenvalues, largest first.

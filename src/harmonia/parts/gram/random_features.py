@@ -86,7 +86,8 @@ class StructuredProjection(Projection):
     """``sqrt(n) H D1 H D2 H D3`` blocks of signs D and orthonormal Walsh-Hadamard transforms H (SORF).
 
     n is the number of inputs padded to a power of two. Costs O(outputs log n) and three signs an output, where a dense
-    matrix costs and stores outputs times inputs; rows of a block are exactly orthogonal, of norm sqrt(n).
+    matrix costs and stores outputs times inputs. Rows of a block are orthogonal, of norm sqrt(n), as rows of n numbers:
+    exactly if there are n inputs, and only nearly where inputs are padded.
 
     Attributes:
         signs: The diagonals.
