@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import math
+from collections import UserDict
 
 import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import Ridge
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from harmonia.core.errors import InputError
 from harmonia.kernels.snnk import (
@@ -27,6 +29,7 @@ from harmonia.kernels.snnk import (
     replace_ffn,
     save_adapters,
 )
+from harmonia.kernels.snnk.layers import _checked
 
 
 def rows(seed, *shape):
@@ -59,7 +62,10 @@ def test_the_start_estimates_the_layer_that_is_replaced():
     linear = nn.Linear(8, 5)
     x = torch.nn.functional.normalize(rows(0, 20, 8))
     answers = torch.stack(
-        [SNNKLinear.from_linear(linear, torch.sin, 512, kernel="same", seed=seed)(x).detach() for seed in range(40)]
+        [
+            SNNKLinear.from_linear(linear, torch.sin, 512, kernel="same", normalize=None, seed=seed)(x).detach()
+            for seed in range(40)
+        ]
     )
     error = (answers.mean(0) - torch.sin(linear(x))).abs()
     assert (error < 5 * answers.std(0) / 40**0.5 + 0.06).all()
@@ -88,8 +94,62 @@ def test_solve_is_least_squares_and_tells_its_error():
     np.testing.assert_allclose(layer(x).detach().numpy(), theirs.predict(phi.numpy()), atol=1e-6)
 
 
+def test_universal_features_normalise_rows_unless_asked():
+    x = rows(0, 200, 64)
+    assert SNNKLinear(64, 8, 64).normalize is None
+    assert SNNKLinear(64, 8, 64, "gelu").normalize == "row"
+    assert SNNKLinear(64, 8, 64, "gelu")(x).abs().max() < 10
+    model = nn.Sequential(nn.Linear(64, 64), nn.GELU(), nn.Linear(64, 4))
+    with pytest.warns(UserWarning, match="times its size"):
+        replace_ffn(model, 64, kernel="same")
+    assert model(x).abs().max() < 10
+
+
+@pytest.mark.parametrize("normalize", [None, "dim"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+def test_noise_is_warned_of_and_overflow_makes_no_nan(normalize, dtype):
+    with pytest.warns(UserWarning, match="times its size"):
+        layer = SNNKLinear(64, 8, 64, "gelu", normalize=normalize).to(dtype)
+    assert not layer(1e3 * rows(0, 50, 64).to(dtype)).isnan().any()
+    with pytest.warns(UserWarning, match="times its size"):
+        made = SNNKLinear.from_linear(nn.Linear(64, 8), "sin", 64, kernel="same", normalize=normalize)
+    assert not made(10 * rows(0, 50, 64)).isnan().any()
+    with pytest.warns(UserWarning, match="times its size"):
+        made.solve(10 * rows(0, 50, 64), rows(1, 50, 8))
+
+
+@pytest.mark.filterwarnings("ignore:features of such long rows")  # their noise is averaged
+def test_series_of_normalised_weights_reach_as_far_as_their_biases():
+    """Biases are divided by the length of their rows, which is small here."""
+    linear = nn.Linear(6, 4).double()
+    with torch.no_grad():
+        linear.weight.copy_(rows(0, 4, 6) / 10)
+        linear.bias.copy_(torch.tensor([0.5, -0.5, 0.25, 1.0]))
+    x, length = rows(1, 50, 6).double(), linear.weight.norm(dim=1)
+    z = (nn.functional.normalize(x) @ linear.weight.T + linear.bias) / length
+    answers = [
+        SNNKLinear.from_linear(linear, "tanh", 4096, kernel="same", normalize="row", seed=seed)(x).detach()
+        for seed in range(20)
+    ]
+    assert (torch.stack(answers).mean(0) - z.tanh()).abs().max() < 0.2
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("kernel", ["relu", "same"])
+def test_models_in_half_precision(dtype, kernel):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 16), nn.GELU(), nn.Linear(16, 16), nn.GELU(), nn.Linear(16, 2))
+    single, x = copy.deepcopy(model), rows(0, 500, 8)
+    expected = [one.error for one in replace_ffn(single, 64, kernel=kernel, sample=[x])]
+    found = replace_ffn(model.to(dtype), 64, kernel=kernel, sample=[x.to(dtype)])
+    assert {value.dtype for value in model.state_dict().values()} == {dtype}
+    assert [one.error for one in found] == pytest.approx(expected, rel=0.1)
+    exact = single(x).detach()
+    assert (model(x.to(dtype)).float() - exact).std() < 0.1 * exact.std()
+
+
 def test_gradients_reach_weights_and_inputs_but_no_directions():
-    layer = SNNKLinear(4, 3, 8, "gelu").double()
+    layer = SNNKLinear(4, 3, 8, "gelu", normalize=None).double()
     x = rows(0, 2, 4).double().requires_grad_()
     torch.autograd.gradcheck(layer, (x,))
     names = {name for name, _ in layer.named_parameters()}
@@ -132,6 +192,33 @@ def test_replacement_mends_later_layers_and_a_dry_run_changes_nothing():
     assert [type(layer).__name__ for layer in model] == ["SNNKLinear", "Identity", "SNNKLinear", "Identity", "Linear"]
     assert [one.name for one in replace_ffn(whole, last_k=1)] == ["2"]
     assert isinstance(whole[0], nn.Linear)
+
+
+class Keywords(nn.Module):
+    """Called as models of transformers are."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(8, 16), nn.GELU(), nn.Linear(16, 2))
+
+    def forward(self, x=None):
+        return self.layers(x)
+
+
+@pytest.mark.parametrize("kind", ["tensor", "dictionary", "encoding", "loader", "pairs"])
+def test_samples_of_every_kind(kind):
+    torch.manual_seed(0)
+    model, x = Keywords(), rows(0, 100, 8)
+    [expected] = replace_ffn(model, 16, sample=[x], dry_run=True)
+    sample = {
+        "tensor": x,
+        "dictionary": {"x": x},
+        "encoding": [UserDict(x=x[:50]), UserDict(x=x[50:])],
+        "loader": DataLoader(TensorDataset(x, torch.zeros(100)), batch_size=50),
+        "pairs": [(x, torch.zeros(100))],
+    }[kind]
+    [found] = replace_ffn(model, 16, sample=sample, dry_run=True)
+    assert found.error == pytest.approx(expected.error, rel=1e-5)
 
 
 def test_torch_encoder_layers():
@@ -195,6 +282,8 @@ def test_official_checkpoints():
     orthogonal = official_projection(6, 4, 0, orthogonal=True)
     unit = torch.nn.functional.normalize(orthogonal)
     torch.testing.assert_close(unit[:4] @ unit[:4].T, torch.eye(4), atol=1e-5, rtol=0)
+    alike = official_projection(6, 4, 0, orthogonal=True, scaling=1)
+    torch.testing.assert_close(alike, 2 * unit)
     psi, x = rows(0, 5, 6), rows(1, 3, 4)
     expected = (x @ g.T).clamp(min=0) / 6**0.5 @ psi.T
     for options in ({"projection": g}, {"seed": 3, "inputs": 4}):
@@ -234,6 +323,16 @@ def test_bad_input():
     for wrong in ((0, 2, 4), (2, 0, 4), (2, 2, 0)):
         with pytest.raises(InputError, match="at least one"):
             SNNKLinear(*wrong)
+    for wrong in ("16", 8.0):
+        with pytest.raises(InputError, match="whole numbers"):
+            _checked(8, 2, wrong, False)
+    with pytest.raises(InputError, match="even number"):
+        SNNKLinear(4, 2, 5, "sin")
+    assert SNNKLinear(100, 2, kernel="sin").weight.shape == (2, 26)
+    with pytest.raises(InputError, match=r"\(20, 4\) and \(19, 2\)"):
+        SNNKLinear(4, 2, 8).solve(rows(0, 20, 4), rows(0, 19, 2))
+    with pytest.raises(InputError, match=r"weights \(2, 3\), directions \(8, 4\)"):
+        SNNKLinear.of(SNNKLinear(4, 2, 8).features, rows(0, 2, 3))
     with pytest.raises(InputError, match="one length"):
         SNNKLinear(4, 2, 8)(rows(0, 3, 5))
     with pytest.raises(InputError, match="no such function"):
@@ -248,6 +347,9 @@ def test_bad_input():
         replace_ffn(model, last_k=2)
     with pytest.raises(InputError, match="no layer"):
         add_adapters(model)
+    with pytest.raises(InputError, match="regular expression"):
+        add_adapters(model, 4, targets="(")
+    assert all(p.requires_grad for p in model.parameters())
     add_adapters(model, 4, targets="0")
     with pytest.raises(InputError, match="has adapters"):
         add_adapters(model, 4, targets="2")

@@ -113,7 +113,7 @@ def add_adapters(
         seed: Of the adapters; adapter i takes ``seed + i``.
 
     Raises:
-        InputError: no such layer, or adapters that are there already.
+        InputError: no such layer, adapters that are there already, or targets that are no regular expression.
 
     Example:
         >>> layer = nn.TransformerEncoderLayer(32, 4, 64, batch_first=True)
@@ -147,7 +147,11 @@ def _targets(model: nn.Module, patterns: Sequence[str]) -> list[str]:
     """Names by the first pattern that finds some."""
     unwrappable = nn.modules.linear.NonDynamicallyQuantizableLinear  # torch's attention reads its weights itself
     for pattern in patterns:
-        ends = re.compile(rf"(?:^|.*\.)(?:{pattern})$")
+        try:
+            ends = re.compile(rf"(?:^|.*\.)(?:{pattern})$")
+        except re.error as error:
+            what = "'targets' is no regular expression"
+            raise InputError(what, f"'{pattern}': {error}", "Give for instance 'attention|linear2'.") from None
         found = [
             name
             for name, module in model.named_modules()

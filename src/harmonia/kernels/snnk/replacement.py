@@ -6,7 +6,7 @@ holds both under the names that transformers use (BERT, ViT and their kin, torch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from harmonia.core.errors import InputError
 from harmonia.core.progress import track
-from harmonia.kernels.snnk.layers import SNNKLinear, default_features
+from harmonia.kernels.snnk.layers import SNNKLinear
 
 _PAIRS = (
     ("dense", "intermediate_act_fn"),
@@ -129,7 +129,7 @@ def replace_ffn(
     n_features: int | None = None,
     last_k: int | None = None,
     *,
-    sample: Iterable[Any] | None = None,
+    sample: Tensor | Mapping[str, Any] | Iterable[Any] | None = None,
     kernel: Literal["relu", "same"] = "relu",
     pooler: bool = False,
     dry_run: bool = False,
@@ -137,20 +137,24 @@ def replace_ffn(
 ) -> list[Replaced]:
     """Replace feed-forward layers by scalable ones, in place.
 
+    With ``kernel="relu"`` and no `sample` the new layers do not approximate the old ones: the arc-cosine kernel of the
+    pretrained weights is another function, and the model has to be trained again.
+
     Arguments:
         model: Any torch model.
-        n_features: m of each; by default a quarter of its inputs, at least 16.
+        n_features: m of each; by default a quarter of its inputs, at least 16. Even with ``kernel="same"``.
         last_k: Only so many, the last ones.
-        sample: Batches the model can be called with (tensors, or dictionaries of keyword arguments). Each layer is then
-            fitted in closed form to what it answered, one after the other, on the inputs that it receives behind the
-            layers replaced before: later ones mend what earlier ones spoil.
+        sample: One batch the model can be called with, or several: a tensor; a dictionary of keyword arguments; a list
+            or tuple that starts with the input, as a DataLoader gives it. Each layer is then fitted in closed form to
+            what it answered, one after the other, on the inputs that it receives behind the layers replaced before:
+            later ones mend what earlier ones spoil.
         kernel: See `SNNKLinear.from_linear`.
         pooler: Whether to replace poolers as well.
         dry_run: Only say what each layer alone would cost; the model stays as it is.
         seed: Of the features; layer i takes ``seed + i``.
 
     Raises:
-        InputError: no such layer.
+        InputError: no such layer, or sizes and samples as of `SNNKLinear.from_linear`.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(64, 256), nn.GELU(), nn.Linear(256, 4))
@@ -170,16 +174,18 @@ def replace_ffn(
         if not 1 <= last_k <= len(layers):
             raise InputError("there are not so many feed-forward layers", last_k, f"Choose 1 to {len(layers)}.")
         layers = layers[-last_k:]
-    batches = None if sample is None else list(sample)
+    batches = None
+    if sample is not None:
+        batches = [sample] if isinstance(sample, (Tensor, Mapping)) else list(sample)
     outputs = None if batches is None else [_answers(model, layer, batches) for layer in layers]
     found = []
     for number, layer in enumerate(track(layers, "Replacing layers")):
         old = layer.linear
-        m = default_features(old.in_features) if n_features is None else n_features
         rows = None if batches is None else seen_by(model, old, batches)
-        made = SNNKLinear.from_linear(old, layer.activation, m, kernel=kernel, sample=rows, seed=seed + number)
-        if rows is not None and outputs is not None and not dry_run and number:
-            made.solve(rows, outputs[number])
+        targets = None if outputs is None else outputs[number]
+        made = SNNKLinear.from_linear(
+            old, layer.activation, n_features, kernel=kernel, sample=rows, targets=targets, seed=seed + number
+        )
         before = sum(p.numel() for p in old.parameters())
         found.append(Replaced(layer.name, before, sum(p.numel() for p in made.parameters()), made.fit_error))
         if not dry_run:
@@ -201,7 +207,10 @@ def seen_by(model: nn.Module, module: nn.Module, batches: Iterable[Any]) -> Tens
     model.eval()
     try:
         for batch in batches:
-            model(**batch) if isinstance(batch, dict) else model(batch)
+            if isinstance(batch, Mapping):
+                model(**batch)
+            else:
+                model(batch[0] if isinstance(batch, (list, tuple)) else batch)
     finally:
         hook.remove()
         model.train(training)
