@@ -100,6 +100,35 @@ def test_forgotten_rows_leave_no_trace():
     np.testing.assert_allclose(a.decision_function(digits[700:]), b.decision_function(digits[700:]), atol=1e-6)
 
 
+def test_the_temperature_stays_when_rows_go():
+    digits, labels = load_digits(return_X_y=True)
+    model = BundledSNNKClassifier(128, standardize=False, random_state=0).fit(digits[:900], labels[:900])
+    before, temperature = model.predict_proba(digits[900:]), model.temperature_
+    model.forget(digits[:1], labels[:1])
+    assert model.temperature_ == temperature
+    np.testing.assert_allclose(model.predict_proba(digits[900:]), before, atol=0.05)
+    again = BundledSNNKClassifier(128, solver="sums", random_state=0).fit(digits[:900], labels[:900])
+    with pytest.raises(InputError, match="temperature"):
+        _ = again.temperature_
+
+
+def test_the_temperature_is_found_once(monkeypatch):
+    from harmonia.kernels.snnk import estimators
+
+    calls = []
+    exact = estimators.minimize_scalar
+    monkeypatch.setattr(estimators, "minimize_scalar", lambda *a, **k: calls.append(1) or exact(*a, **k))
+    wine, labels = load_wine(return_X_y=True)
+    model = BundledSNNKClassifier(32, random_state=0).fit(wine, labels)
+    assert not calls
+    for _ in range(3):
+        model.predict_proba(wine[:2])
+    assert len(model.left_out_probabilities_) == len(wine)
+    assert len(calls) == 1
+    model.fit(wine[:120], labels[:120]).predict_proba(wine[:2])
+    assert len(calls) == 2
+
+
 @pytest.mark.parametrize("depth", [1, 3])
 def test_export_to_torch(depth):
     model = BundledSNNKRegressor(24, depth=depth, random_state=0).fit(X, Y)
@@ -162,7 +191,11 @@ def test_in_a_pipeline_with_a_grid_on_a_table_of_words_and_numbers():
 def test_bad_input():
     for wrong, match in (
         ({"n_features": 0}, "n_features"),
+        ({"n_features": 512.0}, "n_features"),
+        ({"n_features": None}, "n_features"),
         ({"n_features": (8, 8), "depth": 3}, "depth"),
+        ({"depth": 0}, "depth"),
+        ({"depth": 1.5}, "depth"),
         ({"alpha": -1.0}, "alpha"),
         ({"solver": "adam"}, "solver"),
         ({"order": 5}, "order"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from numbers import Integral, Real
 from typing import Any, get_args
@@ -69,13 +69,15 @@ class BundledSNNK(BaseEstimator):
     @property
     def widths(self) -> tuple[int, ...]:
         """Features of every layer."""
-        given = (self.n_features,) if isinstance(self.n_features, (int, Integral)) else tuple(self.n_features)
+        given = tuple(self.n_features) if isinstance(self.n_features, Iterable) else (self.n_features,)
+        if not given or not all(isinstance(m, Integral) and m >= 1 for m in given):
+            raise InputError("'n_features' are whole numbers of at least 1", repr(self.n_features), "Give e.g. 512.")
         return given * int(self.depth) if self.depth is not None and len(given) == 1 else given
 
     def _check_parameters(self) -> None:
+        if self.depth is not None and not (isinstance(self.depth, Integral) and self.depth >= 1):
+            raise InputError("'depth' is a whole number of at least 1, or None", repr(self.depth), "Give e.g. 2.")
         widths = self.widths
-        if not widths or not all(isinstance(m, Integral) and m >= 1 for m in widths):
-            raise InputError("'n_features' are whole numbers of at least 1", self.n_features, "Give e.g. 512.")
         if self.depth is not None and self.depth != len(widths):
             got = f"depth {self.depth} and {len(widths)} widths"
             raise InputError("'depth' is the number of layers", got, "Give one width, or one a layer.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -158,6 +159,8 @@ class BundledSNNKClassifier(ClassifierMixin, BundledSNNK):
         (True, 2570)
     """
 
+    _temperature: _Temperature | None = None
+
     def __init__(  # untyped: scikit-learn's constructors take anything, and `fit` checks
         self,
         n_features=512,
@@ -189,6 +192,9 @@ class BundledSNNKClassifier(ClassifierMixin, BundledSNNK):
         Arguments:
             X: ``(n, d)``.
             y: ``(n,)`` labels of any kind.
+
+        Raises:
+            InputError: an unknown loss or parameter, or one class alone.
         """
         if self.loss not in ("squared", "logistic"):
             raise InputError("no such loss", repr(self.loss), "Use 'squared' or 'logistic'.")
@@ -198,8 +204,11 @@ class BundledSNNKClassifier(ClassifierMixin, BundledSNNK):
             raise InputError("a classifier needs two classes", f"1 class: {self.classes_[0]}", "Pass more labels.")
         targets = self._coded(y)
         self._fit_targets(X, targets)
+        self._temperature = None
         if self.loss == "logistic":
             self._fit_logistic(X, targets)
+        elif self._found is not None:
+            self._temperature = _Temperature(self._left_out().numpy(), targets.numpy())
         return self
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None) -> BundledSNNKClassifier:
@@ -207,7 +216,11 @@ class BundledSNNKClassifier(ClassifierMixin, BundledSNNK):
         return self._update(X, y, classes, 1)
 
     def forget(self, X: Any, y: Any) -> BundledSNNKClassifier:
-        """Take rows away that `fit` or `partial_fit` was given: as if they had never been seen."""
+        """Take rows away that `fit` or `partial_fit` was given: answers are as if they had never been seen.
+
+        What remains is the scale of the columns with ``standardize=True``, and `temperature_`, which is that of `fit`:
+        sums know none.
+        """
         return self._update(X, y, None, -1)
 
     def _update(self, X: Any, y: Any, classes: Any, sign: int) -> BundledSNNKClassifier:
@@ -222,6 +235,8 @@ class BundledSNNKClassifier(ClassifierMixin, BundledSNNK):
             self._sums = None
             self._start(X)
         self._add_targets(X, self._coded(y), sign)
+        if self._temperature is not None:
+            self._temperature.settle()  # rows that are forgotten are not kept for it
         return self
 
     def decision_function(self, X: Any) -> Float64[ndarray, " n *classes"]:
@@ -235,19 +250,27 @@ class BundledSNNKClassifier(ClassifierMixin, BundledSNNK):
         return self.classes_[best]
 
     def predict_proba(self, X: Any) -> Float64[ndarray, "n classes"]:
-        """Probabilities of the classes; with sums alone, which know no temperature, answers clipped to [0, 1]."""
+        """Probabilities of the classes; without a `temperature_` answers are clipped to [0, 1]."""
         decisions = self._decisions(X)
         if self.loss == "logistic":
             return softmax(decisions, axis=1)
-        if self._found is not None and self._found.left_out is not None:
-            return softmax(decisions / self.temperature_, axis=1)
+        if self._temperature is not None:
+            return softmax(decisions / self._temperature.value, axis=1)
         clipped = decisions.clip(1e-6, 1)
         return clipped / clipped.sum(1, keepdims=True)
 
     @property
     def temperature_(self) -> float:
-        """By which answers are divided before the softmax; that of the likeliest answers to rows left out."""
-        return _temperature(self._left_out().numpy(), self._fitted_targets.numpy())
+        """By which answers are divided before the softmax; that of the likeliest answers to rows left out.
+
+        It is that of the last `fit` with rows in memory and the squared loss, also when rows came and went since; sums
+        alone know none.
+        """
+        if self._temperature is None:
+            check_is_fitted(self)
+            mend = "Fit with solver='rows' and the squared loss."
+            raise InputError("answers to rows left out make the temperature", f"solver={self.solver!r}", mend)
+        return self._temperature.value
 
     @property
     def left_out_probabilities_(self) -> Float64[ndarray, "n classes"]:
@@ -297,10 +320,22 @@ def _logistic_penalty(moments: FoldMoments, features: ndarray, coded: ndarray) -
     return ALPHAS[int(losses.argmin())]
 
 
-def _temperature(decisions: Float64[ndarray, "n k"], targets: Float64[ndarray, "n k"]) -> float:
-    """By which the likelihood of the true classes is largest."""
+class _Temperature:
+    """By which the likelihood of the true classes is largest; found when it is first asked for, and then kept."""
 
-    def loss(log_temperature: float) -> float:
-        return -float((log_softmax(decisions / np.exp(log_temperature), axis=1) * targets).sum())
+    def __init__(self, decisions: Float64[ndarray, "n k"], targets: Float64[ndarray, "n k"]) -> None:
+        self._rows = (decisions, targets)
 
-    return float(np.exp(minimize_scalar(loss, bounds=(-8.0, 3.0), method="bounded").x))
+    @cached_property
+    def value(self) -> float:
+        decisions, targets = self._rows
+
+        def loss(log_temperature: float) -> float:
+            return -float((log_softmax(decisions / np.exp(log_temperature), axis=1) * targets).sum())
+
+        return float(np.exp(minimize_scalar(loss, bounds=(-8.0, 3.0), method="bounded").x))
+
+    def settle(self) -> None:
+        """Keep the number, and no row."""
+        _ = self.value
+        self._rows = (np.empty((0, 0)), np.empty((0, 0)))
