@@ -10,7 +10,7 @@ from harmonia.core.claim import HOLDS
 from harmonia.core.errors import InputError
 from harmonia.core.task import find_job, jobs_in
 from harmonia.data.tables import diabetes, wine
-from harmonia.kernels.snnk import comparison, task
+from harmonia.kernels.snnk import comparison, compression, task
 from harmonia.kernels.snnk.claims import adapters, laws
 from harmonia.media import Table
 
@@ -75,6 +75,17 @@ def test_a_network_made_smaller(monkeypatch):
     assert frame["features"].to_list() == [0, 16, 32, 64, 128, 256, 512]
     assert frame["accuracy"][-1] > frame["accuracy"][0] - 0.08
     assert frame["error of layer 1"][1] > frame["error of layer 1"][-1]
+
+
+@pytest.mark.parametrize(("often", "rare"), [("a" * 10, "b" * 2), ("a" * 8, "bbccddeeffgghhii")])
+def test_every_class_has_rows_to_learn_from(often, rare):
+    kinds = list(often + rare)
+    table = Table(polars.DataFrame({"x": np.sin(np.arange(len(kinds))), "kind": kinds}))
+    for seed in range(12):
+        split = task._Data.of(table, "", "auto").split(seed)
+        assert set(split.y) == set(kinds)
+    trained = compression.compress(split, [4], [16])
+    assert all(0 <= one.score <= 1 for one in trained)
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ ONE, TWO, NARROW, FOURIER, LINEAR = (
 
 
 @dataclass(frozen=True)
-class Split:
+class HeldOut:
     """Rows to learn from and rows to judge by; targets are numbers, or labels."""
 
     x: Float64[ndarray, "n d"]
@@ -72,7 +72,7 @@ class Trial:
     seconds: float
 
 
-def trial(split: Split, name: str, width: int, seed: int = 0, **options: Any) -> Trial:
+def trial(split: HeldOut, name: str, width: int, seed: int = 0, **options: Any) -> Trial:
     """Fit and judge one model.
 
     Arguments:
@@ -91,13 +91,15 @@ def trial(split: Split, name: str, width: int, seed: int = 0, **options: Any) ->
     return Trial(name, width, _parameters(model), float(model.score(split.test_x, split.test_y)), seconds)
 
 
-def trials(split: Split, seed: int = 0, widths: Sequence[int] = WIDTHS, hidden: Sequence[int] = HIDDEN) -> list[Trial]:
+def trials(
+    split: HeldOut, seed: int = 0, widths: Sequence[int] = WIDTHS, hidden: Sequence[int] = HIDDEN
+) -> list[Trial]:
     """All models at all widths."""
     plan = [(LINEAR, 0), *((name, m) for name in (ONE, TWO, FOURIER) for m in widths), *((NARROW, h) for h in hidden)]
     return [trial(split, name, width, seed) for name, width in track(plan, "Comparing models")]
 
 
-def _make(name: str, width: int, seed: int, split: Split, options: dict[str, Any]) -> Any:
+def _make(name: str, width: int, seed: int, split: HeldOut, options: dict[str, Any]) -> Any:
     alphas = np.logspace(-6, 3, 19)
     ridge = RidgeClassifierCV(alphas) if split.is_class else RidgeCV(alphas)
     if name == LINEAR:

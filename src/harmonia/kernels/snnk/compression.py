@@ -18,7 +18,7 @@ from torch import nn
 
 from harmonia.core.progress import track
 from harmonia.kernels.snnk.bundle import bundle
-from harmonia.kernels.snnk.comparison import BATCH, EPOCHS, Split, as_torch
+from harmonia.kernels.snnk.comparison import BATCH, EPOCHS, HeldOut, as_torch
 from harmonia.kernels.snnk.replacement import replace_ffn
 
 
@@ -43,7 +43,7 @@ class Compressed:
     hidden: int
 
 
-def compress(split: Split, hidden: Sequence[int], widths: Sequence[int], seed: int = 0) -> list[Compressed]:
+def compress(split: HeldOut, hidden: Sequence[int], widths: Sequence[int], seed: int = 0) -> list[Compressed]:
     """Train a network with backpropagation, then replace all of its hidden layers, at every width.
 
     Arguments:
@@ -69,7 +69,7 @@ def compress(split: Split, hidden: Sequence[int], widths: Sequence[int], seed: i
     return found
 
 
-def _train(split: Split, hidden: Sequence[int], seed: int) -> MLPClassifier | MLPRegressor:
+def _train(split: HeldOut, hidden: Sequence[int], seed: int) -> MLPClassifier | MLPRegressor:
     kind = MLPClassifier if split.is_class else MLPRegressor
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -79,7 +79,7 @@ def _train(split: Split, hidden: Sequence[int], seed: int) -> MLPClassifier | ML
 
 
 @torch.no_grad()
-def _score(network: nn.Module, split: Split, trained: MLPClassifier | MLPRegressor) -> float:
+def _score(network: nn.Module, split: HeldOut, trained: MLPClassifier | MLPRegressor) -> float:
     answers: Float64[ndarray, "n k"] = network(torch.from_numpy(split.test_x).float()).double().numpy()
     if not split.is_class:
         return float(r2_score(split.test_y, answers[:, 0]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Annotated, Any, Literal, TypedDict
 
@@ -17,7 +18,7 @@ from harmonia.core.progress import say, track
 from harmonia.core.task import Field
 from harmonia.data.tables import digits
 from harmonia.kernels.snnk import figures
-from harmonia.kernels.snnk.comparison import ONE, TWO, WIDTHS, Split, Trial, trials
+from harmonia.kernels.snnk.comparison import ONE, TWO, WIDTHS, HeldOut, Trial, trials
 from harmonia.kernels.snnk.compression import compress as compressed
 from harmonia.kernels.snnk.estimators import BundledSNNKClassifier, BundledSNNKRegressor
 from harmonia.kernels.snnk.fourier_series import FUNCTIONS, FourierSeries
@@ -143,20 +144,22 @@ class _Data:
         made = BundledSNNKClassifier if self.is_class else BundledSNNKRegressor
         return made(width, depth=depth, standardize=False, random_state=seed)
 
-    def split(self, seed: int) -> Split:
-        """Rows with a target; targets that are numbers standardised, which backpropagation needs."""
+    def split(self, seed: int) -> HeldOut:
+        """Rows with a target; of each class some to learn from, and its share to judge by.
+
+        Targets that are numbers are standardised, which backpropagation needs.
+        """
+        held = math.ceil(0.3 * len(self.y))
+        if self.is_class:
+            held = max(held, len(np.unique(self.y)))  # a stratified draw has room for every class
         parts = train_test_split(
-            self.x[self.known],
-            self.y,
-            test_size=0.3,
-            random_state=seed,
-            stratify=self.y if self.is_class and np.unique(self.y, return_counts=True)[1].min() >= 4 else None,
+            self.x[self.known], self.y, test_size=held, random_state=seed, stratify=self.y if self.is_class else None
         )
         x, test_x, y, test_y = parts
         if not self.is_class:
             mean, scale = y.mean(), y.std() or 1.0
             y, test_y = (y - mean) / scale, (test_y - mean) / scale
-        return Split(x, y, test_x, test_y)
+        return HeldOut(x, y, test_x, test_y)
 
     def judged(
         self, model: BundledSNNKClassifier | BundledSNNKRegressor
