@@ -275,6 +275,30 @@ def test_the_official_loop_starts_at_the_dense_formula() -> None:
     assert len(loop.losses) == 5
 
 
+def test_the_official_loop_multiplies_in_the_order_of_the_release() -> None:
+    """``U_xx = K1'' K1^-1 U`` leaves K2 alone: at a condition of 1e8 another order is another loop."""
+    problem = paper("poisson_2d-sin_sin")
+    axes = problem.grid((60, 50))
+    source = problem.source(*torch.meshgrid(*axes, indexing="ij"))
+    kernels = official_kernels(2, 30, 2.0)
+    loop = OfficialLoop(problem.equation, axes, kernels, source, torch.zeros(220, dtype=torch.float64))
+    u = torch.randn(60, 50, generator=torch.Generator().manual_seed(0), dtype=torch.float64).requires_grad_()
+    k1, k2 = loop._covariances(kernels)
+    bend_x, bend_y = (Lags(x).matrix(kernel, 2) for x, kernel in zip(axes, kernels))
+    along_x, along_y = torch.linalg.solve(k1, u), torch.linalg.solve(k2, u.T)
+    residual = bend_x @ along_x + (bend_y @ along_y).T - source
+    ends = torch.cat([u[0], u[-1], u[:, 0], u[:, -1]])
+    logdet = 50 * torch.linalg.slogdet(k1)[1] + 60 * torch.linalg.slogdet(k2)[1]
+    quadratic = (along_x * along_y.T).sum() + 200 * ends.square().sum()
+    expected = 0.5 * (logdet + quadratic + residual.square().sum())
+    with torch.no_grad():
+        loop._u.copy_(u)
+    found = loop.loss()
+    assert float(found.detach()) == pytest.approx(float(expected.detach()), rel=1e-11)
+    [theirs], [ours] = torch.autograd.grad(expected, [u]), torch.autograd.grad(found, [loop._u])
+    assert float((ours - theirs).norm() / theirs.norm()) < 1e-11
+
+
 def test_operators() -> None:
     assert orders_of(AllenCahn(), 3) == [(0, 0, 0), (0, 0, 2), (0, 2, 0), (2, 0, 0)]
     points = torch.meshgrid(*even(4, 5), indexing="ij")
