@@ -157,7 +157,8 @@ def test_learning_lowers_the_evidence_and_rescaling_is_exact() -> None:
         ({"q": 0}, "between 1 and 1000"),
         ({"freq_scale": -1.0}, "frequency >= 0"),
         ({"freq_scale": "high"}, "frequency >= 0"),
-        ({"rate": 0.0}, "positive"),
+        ({"rate": 0.0}, "'rate' is a number > 0"),
+        ({"freq_scale": math.nan}, "max_frequency"),
     ],
 )
 def test_bad_kernels(arguments: dict, message: str) -> None:
@@ -168,3 +169,5 @@ def test_bad_kernels(arguments: dict, message: str) -> None:
 def test_a_kernel_without_parameters() -> None:
     with pytest.raises(InputError, match="no parameters yet"):
         SpectralMixtureKernel1D().k(X)
+    with pytest.raises(InputError, match="length"):
+        SpectralMixtureKernel1D().on(5, 0.0)

@@ -54,7 +54,17 @@ def test_in_a_pipeline_under_grid_search() -> None:
     assert search.best_score_ > 0.5
 
 
-@pytest.mark.parametrize("parameters", [{"noise": 0.0}, {"envelope": "box"}, {"q": 0}])
+@pytest.mark.parametrize(
+    "parameters",
+    [{"noise": 0.0}, {"noise": "a"}, {"envelope": "box"}, {"q": 0}, {"q": 2.5}, {"max_iter": -1}, {"max_iter": 1.5}],
+)
 def test_bad_parameters(parameters: dict) -> None:
     with pytest.raises(InputError):
         SpectralMixtureRegressor(**parameters).fit(np.arange(12.0)[:, None], np.arange(12.0))
+
+
+@pytest.mark.parametrize(("x", "y"), [(1.0, 1e200), (1.0, 1e-200), (1e200, 1.0), (1e-200, 1.0)])
+def test_ranges_whose_squares_leave_float64(x: float, y: float) -> None:
+    t = np.linspace(0, 1, 20)
+    with pytest.raises(InputError, match="squared"):
+        SpectralMixtureRegressor(q=3, max_iter=1).fit(x * t[:, None], y * np.sin(6 * t))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
@@ -14,6 +15,7 @@ from scipy.signal import find_peaks
 from torch import Tensor
 
 from harmonia.core.errors import InputError
+from harmonia.kernels.gp_hm.parameters import Number, Whole, check_between, is_number
 from harmonia.parts.gram import lags
 
 Envelope = Literal["gaussian", "matern52"]
@@ -58,23 +60,23 @@ class SpectralMixtureKernel1D:
         tensor([1.], dtype=torch.float64)
     """
 
-    q: int = 30
+    q: Whole = 30
     envelope: Envelope = "gaussian"
-    freq_scale: float | str = "auto"
-    rate: float | None = None
+    freq_scale: Number | str = "auto"
+    rate: Number | None = None
     parameters: tuple[Tensor, Tensor, Tensor] | None = None
 
     def __post_init__(self) -> None:
         if self.envelope not in get_args(Envelope):
             raise InputError("no such envelope", repr(self.envelope), "Use 'gaussian' or 'matern52'.")
-        if not 1 <= self.q <= 1000:
-            raise InputError("a mixture has between 1 and 1000 components", self.q, "Change 'q'.")
-        if self.freq_scale != "auto" and not (
-            isinstance(self.freq_scale, (int, float)) and 0 <= self.freq_scale < math.inf
-        ):
-            raise InputError("'freq_scale' is a frequency >= 0, or 'auto'", repr(self.freq_scale), "Change it.")
-        if self.rate is not None and not 0 < self.rate < math.inf:
-            raise InputError("'rate' is a positive number", self.rate, "Change it.")
+        if not isinstance(self.q, Integral) or not 1 <= self.q <= 1000:
+            raise InputError("a mixture has between 1 and 1000 components", repr(self.q), "Change 'q'.")
+        scale = self.freq_scale
+        if not (isinstance(scale, str) and scale == "auto") and not (is_number(scale) and 0 <= scale < math.inf):
+            what = "'freq_scale' (in a file 'max_frequency') is a frequency >= 0, or 'auto'"
+            raise InputError(what, repr(scale), "Change it.")
+        if self.rate is not None:
+            check_between("rate", self.rate, 0.0)
 
     def on(self, points: int, length: float) -> SpectralMixtureKernel1D:
         """The kernel with parameters to begin with, for a grid of `points` over `length`.
@@ -83,13 +85,16 @@ class SpectralMixtureKernel1D:
         """
         if self.parameters is not None:
             return self
+        if not 0 < length < math.inf:
+            raise InputError("an axis has a length > 0", length, "Pass its extent.")
         scale = 0.2 * (points - 1) / length if isinstance(self.freq_scale, str) else float(self.freq_scale)
-        spacing = scale / max(self.q - 1, 1)
+        count = int(self.q)
+        spacing = scale / max(count - 1, 1)
         # Nothing narrower than the domain resolves.
         omega = 2 * math.pi * max(spacing, 0.25 / length)
-        rate = self.rate or (omega**2 / 2 if self.envelope == "gaussian" else omega)
-        frequency = torch.linspace(0, 1, self.q, dtype=torch.float64) * scale
-        weight = torch.full((self.q,), -math.log(self.q), dtype=torch.float64)
+        rate = float(self.rate) if self.rate else (omega**2 / 2 if self.envelope == "gaussian" else omega)
+        frequency = torch.linspace(0, 1, count, dtype=torch.float64) * scale
+        weight = torch.full((count,), -math.log(count), dtype=torch.float64)
         return replace(self, parameters=(weight, torch.full_like(weight, math.log(rate)), frequency))
 
     def with_parameters(self, weight: Tensor, rate: Tensor, frequency: Tensor) -> SpectralMixtureKernel1D:

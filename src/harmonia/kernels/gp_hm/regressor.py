@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from numbers import Real
 from typing import Any, get_args
 
 import numpy as np
@@ -16,9 +15,13 @@ from torch import Tensor
 from harmonia.core.errors import InputError
 from harmonia.kernels.gp_hm.kernel import Envelope, SpectralMixtureKernel1D
 from harmonia.kernels.gp_hm.learning import PHASE, RATE
+from harmonia.kernels.gp_hm.parameters import check_between, check_whole
 from harmonia.parts.gram import Cholesky
 
 MOST_ROWS = 5000
+
+_EXTENTS = (1e-100, 1e100)
+"""Between these, squares neither overflow nor vanish."""
 
 
 class SpectralMixtureRegressor(RegressorMixin, BaseEstimator):
@@ -57,13 +60,17 @@ class SpectralMixtureRegressor(RegressorMixin, BaseEstimator):
         """Learn the spectra and condition on the targets.
 
         Raises:
-            InputError: parameters out of range, or too many rows.
+            InputError: parameters out of range, too many rows, or columns too wide or too narrow for float64.
         """
         X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
         if self.envelope not in get_args(Envelope):
             raise InputError("no such envelope", repr(self.envelope), "Use 'gaussian' or 'matern52'.")
-        if not isinstance(self.noise, Real) or not 0 < float(self.noise) < math.inf:
-            raise InputError("'noise' is a positive number", repr(self.noise), "Change it.")
+        check_whole("q", self.q, lowest=1)
+        steps = check_whole("max_iter", self.max_iter)
+        check_between("noise", self.noise, 0.0)
+        for what, extent in [("the targets", np.ptp(y)), *(("a column", width) for width in np.ptp(X, axis=0))]:
+            if extent and not _EXTENTS[0] < extent < _EXTENTS[1]:
+                raise InputError(f"{what} cannot be squared in float64", f"a range of {extent:g}", "Scale the data.")
         if len(X) > MOST_ROWS:
             raise InputError("there are too many rows", len(X), f"Pass at most {MOST_ROWS}.")
         self._line = _trend(X, y)
@@ -80,7 +87,7 @@ class SpectralMixtureRegressor(RegressorMixin, BaseEstimator):
         optimizer = torch.optim.Adam(groups)
         identity = torch.eye(len(X), dtype=torch.float64)
         best = math.inf
-        for _ in range(int(self.max_iter) + 1):
+        for _ in range(steps + 1):
             now = [kernel.with_parameters(*leaf) for kernel, leaf in zip(kernels, leaves)]
             matrix = self._matrix(now, self._x, self._x) + (noise.exp() + 1e-8) * identity
             factor, failed = torch.linalg.cholesky_ex(matrix)
@@ -101,7 +108,7 @@ class SpectralMixtureRegressor(RegressorMixin, BaseEstimator):
         self.noise_ = deviation * self._scale**2
         constant = 0.5 * len(y) * math.log(2 * math.pi) + len(y) * math.log(self._scale)
         self.log_marginal_likelihood_ = -best - constant
-        self.n_iter_ = int(self.max_iter)
+        self.n_iter_ = steps
         return self
 
     def predict(self, X: Any, return_std: bool = False) -> Any:
