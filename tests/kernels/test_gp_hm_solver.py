@@ -31,7 +31,7 @@ from harmonia.kernels.gp_hm.basis import AxisBasis, Lags
 from harmonia.kernels.gp_hm.boundary import rows_of
 from harmonia.kernels.gp_hm.evaluation import at_points, on_grid
 from harmonia.kernels.gp_hm.official import lowest, official_kernels
-from harmonia.kernels.gp_hm.operators import is_linear, orders_of
+from harmonia.kernels.gp_hm.operators import orders_of
 from harmonia.kernels.gp_hm.problems import differentiated
 
 
@@ -123,6 +123,25 @@ def test_a_line_is_found_whatever_the_prior() -> None:
     x = np.array([0.0, 0.31, 0.77, 1.0])
     np.testing.assert_allclose(solver.predict(x), 2 * x - 1, atol=1e-4)
     np.testing.assert_allclose(solver.predict([0.0, 1.0]), [-1, 1], atol=1e-9)
+
+
+LINES = {
+    "a constant": ((40,), lambda x: 0 * x + 3),
+    "a line": ((40,), lambda x: 1 + x),
+    "a fine line": ((900,), lambda x: 1 + x),
+    "a plane": ((20, 20), lambda x, y: x + 2 * y),
+}
+
+
+@pytest.mark.filterwarnings("error::UserWarning")
+@pytest.mark.parametrize("name", list(LINES))
+@pytest.mark.parametrize("method", ["galerkin", "least-squares"])
+def test_polynomials_of_degree_below_two_have_no_residual_without_a_source(name: str, method: str) -> None:
+    """Source and terms vanish: the residual is rounding, and no scale of itself."""
+    counts, u = LINES[name]
+    solver = GPPDESolver(Laplace(), even(*counts), u, solver=method, max_iter=0).fit(0.0)
+    assert solver.relative_residual_ < 1e-2
+    assert error_of(solver, u) < 1e-4
 
 
 def test_irregular_grids_and_derivatives() -> None:
@@ -302,8 +321,7 @@ def test_the_official_loop_multiplies_in_the_order_of_the_release() -> None:
 def test_operators() -> None:
     assert orders_of(AllenCahn(), 3) == [(0, 0, 0), (0, 0, 2), (0, 2, 0), (2, 0, 0)]
     points = torch.meshgrid(*even(4, 5), indexing="ij")
-    assert is_linear(Helmholtz(lambda x, y: x + y), orders_of(Helmholtz(lambda x, y: x + y), 2), points)
-    assert not is_linear(burgers, orders_of(burgers, 2), points)
+    assert orders_of(Helmholtz(lambda x, y: x + y), 2) == [(0, 0), (0, 2), (2, 0)]
 
     def u(x: Tensor, y: Tensor) -> Tensor:
         return x**3 * y**2
@@ -319,6 +337,54 @@ def test_it_says_when_the_solution_is_not_resolved_or_not_determined() -> None:
     floating = GPPDESolver(Laplace(), even(40), {"left": Neumann(0.0), "right": Neumann(0.0)}, max_iter=0)
     with pytest.warns(UserWarning, match="direction"):
         floating.fit(lambda x: cos(2 * math.pi * x))
+
+
+@pytest.mark.parametrize(
+    ("equation", "sides", "message"),
+    [
+        (Laplace(), {}, "left and right: 0 of 2 conditions; bottom and top: 0 of 2"),
+        (Laplace(), {"left": 0.0, "bottom": 0.0, "top": 0.0}, "left and right: 1 of 2 conditions"),
+        (HEAT, {"left": 0.0, "right": 0.0}, "bottom and top: 0 of 1"),
+        (WAVE, {"left": 0.0, "right": 0.0, "bottom": 0.0}, "bottom and top: 1 of 2"),
+        (Helmholtz(5 * math.pi**2), 0.0, "a direction of the solution"),
+    ],
+    ids=["no sides", "three sides", "heat without a start", "a wave without a speed", "two resonances"],
+)
+def test_forgotten_sides_and_resonances_are_told(equation, sides, message: str) -> None:
+    """The last has two open directions, the waves (1, 2) and (2, 1): neither is far below the other."""
+    kernel = SpectralMixtureKernel1D(freq_scale=2.0)
+    with pytest.warns(UserWarning, match=message):
+        GPPDESolver(equation, even(20, 20), sides, kernel, max_iter=0).fit(1.0)
+
+
+def test_measurements_are_added_to_those_before() -> None:
+    solver = GPPDESolver(Laplace(), even(40), {}, max_iter=0)
+    solver.observe([0.0], [1.0]).observe([1.0, 0.5], [2.0, 9.0], noise=[1e-3, 1e3]).fit(0.0)
+    np.testing.assert_allclose(solver.predict([0.0, 0.5, 1.0]), [1, 1.5, 2], atol=1e-3)
+
+
+def test_a_fit_that_fails_leaves_the_last_one() -> None:
+    solver = GPPDESolver(Laplace(), even(30), 0.0, max_iter=0).fit(-2.0)
+    before = solver.predict_grid()
+    solver.grid, solver.jitter = even(20), 2.0
+    with pytest.raises(InputError, match="jitter"):
+        solver.fit(1.0)
+    solver.jitter, solver.operator = 1e-10, Helmholtz(math.nan)
+    with pytest.raises(InputError, match="not finite at a guess"):
+        solver.fit(1.0)
+    np.testing.assert_array_equal(solver.predict_grid(), before)
+    assert len(solver.history_) == 1
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    assert SpectralMixtureKernel1D(1, rate=np.float32(2.0)).on(9, 1.0).parameters[1].exp() == pytest.approx(2.0)
+    kernel = SpectralMixtureKernel1D(np.int64(20), freq_scale=np.float32(1.5))
+    sides = {"left": list(np.arange(12)), "right": list(range(12)), "bottom": 0.0, "top": 11.0}
+    solver = GPPDESolver(Laplace(), even(12, 12), sides, kernel, max_iter=np.int64(0)).fit(np.float32(0))
+    np.testing.assert_allclose(solver.predict([[0.5, 0.5]], deriv=(np.int64(0), np.int64(1))), 11, rtol=0.05)
+    line = GPPDESolver(Laplace(), even(30), 0.0, max_iter=0).fit(-2.0)
+    np.testing.assert_allclose(line.predict([0.5], deriv=np.int64(2)), -2, rtol=1e-2)
+    assert line.predict_grid([0.5]).shape == (1,)
 
 
 ROUGH = SpectralMixtureKernel1D(envelope="matern52")
@@ -346,6 +412,23 @@ ROUGH = SpectralMixtureKernel1D(envelope="matern52")
         ({"operator": lambda u: u[2]}, "does not fit the grid"),
         ({"operator": lambda u, x: 3.0}, "gives a tensor"),
         ({"operator": lambda u, x: u[2, 0]}, "derivative that there is not"),
+        ({"operator": lambda u, x: u[2] - 1 / u[0]}, "not finite at a guess"),
+        ({"operator": lambda u, x: u[2] + torch.sqrt(u[0]), "solver": "least-squares"}, "not finite at a guess"),
+        ({"operator": Helmholtz(math.nan)}, "not finite at a guess"),
+        ({"operator": LinearOperator([("a", (2,))])}, "coefficient cannot be read"),
+        ({"operator": Helmholtz(lambda x, y: x)}, "coefficient does not fit"),
+        ({"grid": [list("abcdef")]}, "points of axis 1 cannot be read"),
+        ({"boundary": {"left": "periodic"}}, r"cannot be read \(got 'periodic'\).*Periodic\(\)"),
+        ({"boundary": lambda x, y: x}, "condition on the left side does not fit"),
+        ({"boundary": lambda x: x.expand(7)}, "values on the left side do not fit"),
+        ({"max_iter": -1}, "'max_iter' is a whole number"),
+        ({"jitter": 0.0}, "'jitter' is a number between 0 and 1"),
+        ({"jitter": 1.0}, "'jitter' is a number between 0 and 1"),
+        ({"jitter": -1.0}, "'jitter' is a number between 0 and 1"),
+        ({"jitter": math.nan}, "'jitter' is a number between 0 and 1"),
+        ({"tolerance": -1.0}, "'tolerance'"),
+        ({"noise": 0.0}, "'noise' is a number > 0"),
+        ({"noise": math.nan, "solver": "least-squares"}, "'noise' is a number > 0"),
     ],
 )
 def test_bad_problems(change: dict, message: str) -> None:
@@ -354,7 +437,17 @@ def test_bad_problems(change: dict, message: str) -> None:
         GPPDESolver(**arguments).fit(1.0)
 
 
-@pytest.mark.parametrize(("source", "message"), [(np.zeros(5), "does not fit the grid"), (math.nan, "not finite")])
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (np.zeros(5), "does not fit the grid"),
+        (math.nan, "not finite"),
+        ("sin(x)", "source cannot be read"),
+        (lambda x, y: x, "source does not fit the grid"),
+        (lambda x: None, "source is not finite"),
+        (lambda x: x[:5], "source does not fit the grid"),
+    ],
+)
 def test_bad_sources(source, message: str) -> None:
     with pytest.raises(InputError, match=message):
         GPPDESolver(Laplace(), [np.linspace(0, 1, 20)], 0.0).fit(source)
@@ -368,9 +461,18 @@ def test_bad_questions() -> None:
         solver.observe([[0.1], [0.2]], [1.0])
     with pytest.raises(InputError, match="positive"):
         solver.observe([[0.1]], [1.0], noise=0.0)
+    for noise, message in (("a", "cannot be read"), ([1e-3, 1e-3, 1e-3], "one a point"), ([1.0, math.nan], "positive")):
+        with pytest.raises(InputError, match=message):
+            solver.observe([[0.1], [0.2]], [1.0, 2.0], noise=noise)
+    with pytest.raises(InputError, match="a term of a linear operator"):
+        LinearOperator([(1.0,)])
     solver.fit(1.0)
-    with pytest.raises(InputError, match="one order an axis"):
-        solver.predict([0.5], deriv=(1, 0))
+    for deriv in ((1, 0), (1.5,), "x", -1):
+        with pytest.raises(InputError, match="one order an axis"):
+            solver.predict([0.5], deriv=deriv)
+    for axes, message in (([[0.1, math.nan]], "points are finite"), ([[[0.1, 0.2]]], "do not fit"), (["a"], "be read")):
+        with pytest.raises(InputError, match=message):
+            solver.predict_grid(axes)
     with pytest.raises(InputError, match="points are finite"):
         solver.predict([math.nan])
     with pytest.raises(InputError, match="paper has no such problem"):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from harmonia.core.errors import InputError
+from harmonia.kernels.gp_hm.parameters import called, is_number, numbers
 
 SIDES = (("left", "right"), ("bottom", "top"), ("front", "back"))
 """Names of the two ends of the first, second and third axis."""
@@ -97,8 +98,28 @@ def rows_of(boundary: Boundary, axes: Sequence[Tensor]) -> list[Row]:
     return rows
 
 
+def lacking(orders: Sequence[tuple[int, ...]], rows: Sequence[Row]) -> str:
+    """Axes with fewer conditions than the equation has derivatives along them, in words; empty if there are none.
+
+    Arguments:
+        orders: Of the equation's derivatives.
+        rows: Its conditions.
+
+    Example:
+        >>> x = torch.linspace(0, 1, 5, dtype=torch.float64)
+        >>> lacking([(2,)], rows_of({"left": 0.0}, [x]))
+        'left and right: 1 of 2 conditions'
+    """
+    said = []
+    for axis, along in enumerate(zip(*orders)):
+        have = sum(row.axis == axis for row in rows)
+        if have < max(along):
+            said.append(f"{' and '.join(SIDES[axis])}: {have} of {max(along)} conditions")
+    return "; ".join(said)
+
+
 def _numbers(given: list[Any]) -> bool:
-    return all(isinstance(value, (int, float)) for value in given)
+    return all(is_number(value) or (isinstance(value, list) and _numbers(value)) for value in given)
 
 
 def _periodic(axis: int, axes: Sequence[Tensor]) -> list[Row]:
@@ -109,21 +130,18 @@ def _periodic(axis: int, axes: Sequence[Tensor]) -> list[Row]:
 
 def _values(values: Any, name: str, axis: int, end: Literal[0, -1], axes: Sequence[Tensor]) -> Tensor:
     others = tuple(len(x) for other, x in enumerate(axes) if other != axis)
+    what = f"the condition on the {name} side"
     if callable(values):
         here = [x[end : end + 1 or None] if other == axis else x for other, x in enumerate(axes)]
-        found = values(*torch.meshgrid(*here, indexing="ij"))
-        shape = tuple(len(x) for x in here)
-        found = torch.as_tensor(found, dtype=torch.float64).expand(shape).select(axis, 0)
+        found, shape = called(what, values, torch.meshgrid(*here, indexing="ij")), tuple(len(x) for x in here)
     else:
-        try:
-            found = torch.as_tensor(np.asarray(values, dtype=np.float64))
-        except (TypeError, ValueError) as error:
-            mend = "Give a number, an array, a function, Dirichlet, Neumann or Periodic."
-            raise InputError(f"the condition on the {name} side is none", type(values).__name__, mend) from error
-        if found.ndim and tuple(found.shape) != others:
-            got = f"{tuple(found.shape)} values for {others} points"
-            raise InputError(f"the values on the {name} side do not fit the grid", got, "Give one a grid point.")
-        found = found.expand(others)
+        found = numbers(what, values, "Give a number, an array, a function, Dirichlet, Neumann or Periodic().")
+        shape = others
+    if found.ndim and tuple(found.shape) != shape:
+        got = f"{tuple(found.shape)} values for {shape} points"
+        raise InputError(f"the values on the {name} side do not fit the grid", got, "Give one a grid point.")
+    found = found.expand(shape)
+    found = found.select(axis, 0) if callable(values) else found
     if not found.isfinite().all():
         raise InputError(f"the values on the {name} side are not finite", "NaN or infinity", "Check them.")
     return found.detach().clone()

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from harmonia.core.errors import InputError
 from harmonia.kernels.gp_hm.basis import AxisBasis
+from harmonia.kernels.gp_hm.kernel import HIGHEST_ORDER
 from harmonia.kernels.gp_hm.operators import Equation, Linearised, Order, linearised
 from harmonia.parts.gram import Kronecker, along
 
@@ -30,7 +31,7 @@ _SINGULAR = 1e-11
 """Eigenvalues this small, relative to the largest, are zero: nothing of a solution lies there."""
 
 _OPEN = 1e-3
-"""The least eigenvalue, relative to the next, that says that the equation leaves a function undecided."""
+"""An eigenvalue, relative to the next larger one, that says that the equation leaves functions undecided."""
 
 
 class Solution(NamedTuple):
@@ -39,18 +40,32 @@ class Solution(NamedTuple):
     Attributes:
         z: Its whitened coordinates in the prior; ``sum(z^2)`` is its squared norm there.
         residual: ``N[u] - source`` on the grid.
-        relative: Root mean square of the residual, relative to that of the source and of the equation's terms.
-        newton: Newton steps (1 for a linear equation).
-        undecided: Whether the equation and its conditions leave a direction of the solution open.
+        relative: Root mean square of the residual, relative to `Measured.size`.
+        undecided: Whether the equation and its conditions leave directions of the solution open.
         respond: To the z by which the solution moves when the source changes by the given values on the grid.
     """
 
     z: Tensor
     residual: Tensor
     relative: float
-    newton: int
     undecided: bool
     respond: Callable[[Tensor], Tensor]
+
+
+class Measured(NamedTuple):
+    """An equation at a solution.
+
+    Attributes:
+        near: The equation there.
+        residual: ``N[u] - source`` on the grid.
+        size: Norm of the source or of the equation's largest term. A term counts at least as that of half a wave of the
+            size of u over the domain, and as what rounding (the root of `jitter`) leaves of the grid's fastest wave:
+            where source and terms vanish, as for a constant, rounding would else be measured by itself.
+    """
+
+    near: Linearised
+    residual: Tensor
+    size: float
 
 
 class Fields:
@@ -62,6 +77,25 @@ class Fields:
     def of(self, z: Float[Tensor, "..."], order: Order) -> Float[Tensor, "..."]:
         """One derivative on the grid."""
         return Kronecker(*(basis.on_grid(m) for basis, m in zip(self.bases, order))).on_grid(z)
+
+    def measured(
+        self, equation: Equation, orders: Sequence[Order], z: Float[Tensor, "..."], source: Float[Tensor, "..."]
+    ) -> Measured:
+        """An equation at the solution z."""
+        axes = [basis.lags.x for basis in self.bases]
+        values = {order: self.of(z, order) for order in orders}
+        near = linearised(equation, values, torch.meshgrid(*axes, indexing="ij"))
+        zero = (0,) * len(axes)
+        u = values[zero] if zero in values else self.of(z, zero)
+        slow = [math.pi / float(x[-1] - x[0]) for x in axes]
+        fast = [wave * (len(x) - 1) for wave, x in zip(slow, axes)]
+        rounding = math.sqrt(self.bases[0].jitter)
+        sizes = [float(source.norm())]
+        for order in orders:
+            sizes.append(float((near.coefficients[order] * values[order]).norm()))
+            least, most = (math.prod(map(pow, waves, order)) for waves in (slow, fast))
+            sizes.append(max(least, rounding * most) * float((near.coefficients[order] * u).norm()))
+        return Measured(near, near.value - source, max(sizes) or 1.0)
 
     def lifted(self, near: Float[Tensor, "..."] | None = None) -> Float[Tensor, "..."]:
         """The z nearest to zero, or to `near`, that meets all boundary conditions.
@@ -90,7 +124,7 @@ class KroneckerSum:
         shift: A number.
 
     Attributes:
-        undecided: Whether an eigenvalue of the sum is zero, or far below all others.
+        undecided: Whether eigenvalues of the sum are zero, or far below all others.
     """
 
     def __init__(self, matrices: Sequence[Float[Tensor, "_ _"]], shift: float) -> None:
@@ -100,7 +134,7 @@ class KroneckerSum:
             sizes = factors.diagonal().abs()
             if sizes.min() > _SINGULAR * sizes.max():
                 self._factors = factors, pivots
-                self.undecided = self._one_is_open()
+                self.undecided = self._some_are_open()
                 return
         pairs = [torch.linalg.eig(matrix) for matrix in matrices]
         self._vectors = Kronecker(*(vectors for _, vectors in pairs))
@@ -110,19 +144,18 @@ class KroneckerSum:
             total = total[..., None] + values
         sizes = total.abs()
         open_ = sizes <= _SINGULAR * sizes.max()
-        least = sizes.reshape(-1).topk(min(2, sizes.numel()), largest=False).values
-        self.undecided = bool(least[0] <= _OPEN * least[-1]) and sizes.numel() > 1
+        self.undecided = _gap(sizes.reshape(-1).sort().values[: max(2, sizes.numel() // 2)])
         self._reciprocal = torch.where(open_, 0.0, 1 / torch.where(open_, 1.0, total))
 
-    def _one_is_open(self) -> bool:
-        """Inverse iteration with two vectors: whether the least singular value lies far below the second."""
+    def _some_are_open(self) -> bool:
+        """Inverse iteration for the least singular values, one more than an equation can leave open."""
         assert self._factors is not None
         n = len(self._factors[0])
-        found = torch.randn(n, min(2, n), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        count = min(max(HIGHEST_ORDER.values()) + 1, max(2, n // 2), n)
+        found = torch.randn(n, count, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
         for _ in range(4):
             found = torch.linalg.lu_solve(*self._factors, torch.linalg.qr(found)[0])
-        sizes = torch.linalg.svdvals(found)
-        return len(sizes) > 1 and bool(sizes[1] <= _OPEN * sizes[0])
+        return _gap(1 / torch.linalg.svdvals(found))
 
     def solve(self, b: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """The solution, with nothing along directions whose eigenvalue is zero."""
@@ -130,6 +163,11 @@ class KroneckerSum:
             return torch.linalg.lu_solve(*self._factors, b[:, None])[:, 0]
         waves = self._inverses.on_grid(b.to(torch.complex128)) * self._reciprocal
         return self._vectors.on_grid(waves).real
+
+
+def _gap(sizes: Float[Tensor, " n"]) -> bool:
+    """Whether some of increasing sizes lie far below all that follow."""
+    return bool((sizes[:-1] <= _OPEN * sizes[1:]).any())
 
 
 class _Projected:
@@ -217,37 +255,34 @@ def solve(
         max_newton: Most steps of Newton's method.
 
     Raises:
-        InputError: a solution that does not stay finite.
+        InputError: an equation that is not finite at the first guess, or a solution that does not stay finite.
     """
-    fields, points = Fields(bases), torch.meshgrid(*(basis.lags.x for basis in bases), indexing="ij")
+    fields = Fields(bases)
     z = fields.lifted(start)
     steps = 0
 
-    def measure(z: Tensor) -> tuple[Linearised, Tensor, float]:
-        values = {order: fields.of(z, order) for order in orders}
-        near = linearised(equation, values, points)
-        sizes = [float((near.coefficients[order] * values[order]).norm()) for order in orders]
-        return near, near.value - source, max([float(source.norm()), *sizes]) or 1.0
+    def measure(z: Tensor) -> tuple[_Projected, Tensor, float, float]:
+        near, residual, size = fields.measured(equation, orders, z, source)
+        projected = _Projected(bases, near.coefficients)
+        error = float(projected.project(residual).norm()) if near.finite else math.inf
+        return projected, residual, size, error
 
-    near, residual, size = measure(z)
-    projected = _Projected(bases, near.coefficients)
-    error = float(projected.project(residual).norm())
+    projected, residual, size, error = measure(z)
+    if not math.isfinite(error):
+        raise not_finite()
     while steps < max_newton and not error <= tolerance * size:
         steps += 1
         y = projected.solve(-projected.project(residual), tolerance=1e-3 * tolerance if steps == 1 else tolerance)
         move, length = _to_z(bases, y), 1.0
         while True:
             candidate = z + length * move
-            near, moved, size = measure(candidate)
-            projected = _Projected(bases, near.coefficients)
-            smaller = float(projected.project(moved).norm())
+            projected, moved, size, smaller = measure(candidate)
             if smaller < error or length < 1e-3:
                 break
             length /= 2
         if not math.isfinite(smaller):
-            raise InputError(
-                "the solution does not stay finite", f"residual {smaller}", "Check equation and conditions."
-            )
+            got = f"residual {smaller}"
+            raise InputError("the solution does not stay finite", got, "Check equation and conditions.")
         stalled = not smaller < 0.9 * error
         if smaller < error:
             z, residual, error = candidate, moved, smaller
@@ -257,7 +292,13 @@ def solve(
     def respond(change: Tensor) -> Tensor:
         return _to_z(bases, projected.solve(projected.project(change), tolerance=1e-3))
 
-    return Solution(z, residual, float(residual.norm()) / size, max(steps, 1), projected.inverse.undecided, respond)
+    return Solution(z, residual, float(residual.norm()) / size, projected.inverse.undecided, respond)
+
+
+def not_finite() -> InputError:
+    """Of an equation, or of its derivative by u."""
+    mend = "Check coefficients and source, and whether it allows the values on the sides, e.g. u = 0 in 1/u or sqrt(u)."
+    return InputError("the equation is not finite at a guess of its solution", "NaN or infinity", mend)
 
 
 def _to_z(bases: Sequence[AxisBasis], y: Tensor) -> Tensor:

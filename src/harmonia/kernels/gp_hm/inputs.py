@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -14,8 +13,7 @@ from torch import Tensor
 from harmonia.core.errors import InputError
 from harmonia.kernels.gp_hm.kernel import HIGHEST_ORDER, SpectralMixtureKernel1D
 from harmonia.kernels.gp_hm.operators import Order
-
-Source = float | Callable[..., Tensor] | np.ndarray | Tensor
+from harmonia.kernels.gp_hm.parameters import called, numbers
 
 POINT_LIMIT = 20_000_000
 
@@ -28,7 +26,7 @@ def axes_of(grid: Sequence[Any]) -> list[Float[Tensor, "_"]]:
     for number, given in enumerate(grid, start=1):
         if isinstance(given, Tensor) and given.dtype != torch.float64:
             raise InputError("grids are float64: float32 loses the derivatives", given.dtype, "Call .double().")
-        x = torch.as_tensor(np.asarray(given, dtype=np.float64))
+        x = numbers(f"the points of axis {number}", given, "Pass a 1-D array.")
         if x.ndim != 1 or len(x) < 4:
             raise InputError(f"axis {number} needs at least four points", tuple(x.shape), "Pass a 1-D array.")
         if not x.isfinite().all() or not (x.diff() > 0).all():
@@ -58,21 +56,22 @@ def kernels_of(
                 "Use envelope='gaussian'." if kernel.envelope != "gaussian" else "Lower the order.",
             )
         nyquist = float((len(x) - 1) / (2 * (x[-1] - x[0])))
-        scale = kernel.freq_scale
-        if kernel.parameters is None and not isinstance(scale, str) and scale > nyquist:
+        scale = 0.0 if isinstance(kernel.freq_scale, str) else float(kernel.freq_scale)
+        if kernel.parameters is None and scale > nyquist:
             needed = math.ceil(2 * scale * float(x[-1] - x[0])) + 1
             got = f"{scale:g} where {len(x)} points hold {nyquist:.4g} cycles per unit"
-            raise InputError("'freq_scale' is above what the grid holds", got, f"Take {needed} points or lower it.")
+            mend = f"Take {needed} points or lower it."
+            raise InputError("'freq_scale' (in a file 'max_frequency') is above what the grid holds", got, mend)
     return kernels
 
 
-def source_on(axes: Sequence[Float[Tensor, "_"]], source: Source) -> Float[Tensor, "..."]:
+def source_on(axes: Sequence[Float[Tensor, "_"]], source: Any) -> Float[Tensor, "..."]:
     """The source at every point of the grid."""
     shape = tuple(len(x) for x in axes)
     if callable(source):
-        found = torch.as_tensor(source(*torch.meshgrid(*axes, indexing="ij")), dtype=torch.float64).detach()
+        found = called("the source", source, torch.meshgrid(*axes, indexing="ij"))
     else:
-        found = torch.as_tensor(np.asarray(source, dtype=np.float64))
+        found = numbers("the source", source, "Give a number, an array on the grid, or a function of the coordinates.")
     if found.ndim and tuple(found.shape) != shape:
         raise InputError("the source does not fit the grid", tuple(found.shape), f"Pass the shape {shape}.")
     if not found.isfinite().all():
@@ -82,7 +81,7 @@ def source_on(axes: Sequence[Float[Tensor, "_"]], source: Source) -> Float[Tenso
 
 def scattered(points: Any, dimensions: int) -> Float[Tensor, "m d"]:
     """Points as a matrix with one row each."""
-    x = torch.as_tensor(np.asarray(points, dtype=np.float64))
+    x = numbers("points", points, f"Pass one row of {dimensions} each.")
     x = x.reshape(-1, 1) if dimensions == 1 and x.ndim <= 1 else x
     if x.ndim != 2 or x.shape[1] != dimensions:
         raise InputError("points do not fit the grid", tuple(x.shape), f"Pass one row of {dimensions} each.")

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from harmonia.core.errors import InputError
 from harmonia.kernels.gp_hm.basis import AxisBasis
-from harmonia.kernels.gp_hm.galerkin import Fields
-from harmonia.kernels.gp_hm.operators import Equation, Order, linearised
+from harmonia.kernels.gp_hm.galerkin import Fields, not_finite
+from harmonia.kernels.gp_hm.operators import Equation, Order
 from harmonia.parts.gram import Kronecker
 
 ENTRIES = 40_000_000
@@ -30,11 +30,15 @@ _PRECISE = 1e-12
 
 
 class Measurements(NamedTuple):
-    """Values of u at scattered points, with the standard deviation of their noise."""
+    """Values of u at scattered points, with the standard deviation of the noise of each."""
 
     points: Tensor
     values: Tensor
-    noise: float
+    noise: Tensor
+
+    def with_others(self, others: Measurements | None) -> Measurements:
+        """These after the others, if there are any."""
+        return self if others is None else Measurements(*(torch.cat(pair) for pair in zip(others, self)))
 
 
 class Posterior(NamedTuple):
@@ -43,15 +47,13 @@ class Posterior(NamedTuple):
     Attributes:
         z: Whitened coordinates.
         residual: ``N[u] - source`` on the grid.
-        relative: Its size relative to the largest term.
-        steps: Gauss-Newton steps.
+        relative: Its size relative to `galerkin.Measured.size`.
         root: ``root root^T`` is the covariance of z, flattened.
     """
 
     z: Tensor
     residual: Tensor
     relative: float
-    steps: int
     root: Tensor
 
 
@@ -78,14 +80,16 @@ def solve(
         tolerance: It stops when the solution moves less than this, relative.
 
     Raises:
-        InputError: a problem whose matrix would be too large.
+        InputError: a problem whose matrix would be too large, an equation that is not finite at the first guess, or a
+            solution that does not stay finite.
     """
     n, free = source.numel(), math.prod(basis.free.shape[1] for basis in bases)
     rows = n + free + (0 if measurements is None else len(measurements.values))
     if rows * free > ENTRIES:
         got = f"{rows:,} x {free:,} numbers"
-        raise InputError("least squares need a matrix too large", got, "Take fewer points or a smaller 'freq_scale'.")
-    fields, points = Fields(bases), torch.meshgrid(*(basis.lags.x for basis in bases), indexing="ij")
+        mend = "Take fewer points or a smaller 'freq_scale' (in a file 'max_frequency')."
+        raise InputError("least squares need a matrix too large", got, mend)
+    fields = Fields(bases)
     z = fields.lifted()
     to_z = Kronecker(*(basis.free for basis in bases))
     columns = {
@@ -94,21 +98,21 @@ def solve(
     seen = None if measurements is None else pointwise(bases, measurements.points, (0,) * len(bases))
     # Along the conditions z is fixed; the prior's pull there is constant and drops out.
     y = torch.zeros(tuple(basis.free.shape[1] for basis in bases), dtype=torch.float64).reshape(-1)
-    base, deviation = z, noise if noise is not None else 1e-6 * _size(source)
+    # Without a source nothing tells the size of the residual: the prior and the measurements come first, alone.
+    base, deviation = z, noise if noise is not None else 1e-6 * _size(source) or math.inf
     steps = 0
     while True:
-        values = {order: fields.of(z, order) for order in orders}
-        near = linearised(equation, values, points)
-        residual = near.value - source
-        size = max([_size(source), *(_size(near.coefficients[order] * values[order]) for order in orders)]) or 1.0
+        near, residual, size = fields.measured(equation, orders, z, source)
+        if not near.finite:
+            raise not_finite()
+        size /= math.sqrt(n)
         jacobian = torch.stack([near.coefficients[order].reshape(-1, 1) * columns[order] for order in orders]).sum(0)
         if noise is None and steps:
             deviation = max(float(residual.square().mean().sqrt()), _PRECISE * size)
-        deviation = deviation or 1e-6 * size
         blocks = [torch.eye(free, dtype=torch.float64), jacobian / deviation]
         wanted = [torch.zeros(free, dtype=torch.float64), (jacobian @ y - residual.reshape(-1)) / deviation]
         if seen is not None and measurements is not None:
-            blocks.append(seen @ to_z.dense() / measurements.noise)
+            blocks.append(seen @ to_z.dense() / measurements.noise[:, None])
             wanted.append((measurements.values - seen @ base.reshape(-1)) / measurements.noise)
         q, r = torch.linalg.qr(torch.cat(blocks))
         found = torch.linalg.solve_triangular(r, (q.T @ torch.cat(wanted))[:, None], upper=True)[:, 0]
@@ -120,7 +124,7 @@ def solve(
         if not z.isfinite().all():
             raise InputError("the solution does not stay finite", "NaN", "Check equation and conditions.")
     root = to_z @ torch.linalg.solve_triangular(r, torch.eye(free, dtype=torch.float64), upper=True)
-    return Posterior(z, residual, _size(residual) / size, steps, root)
+    return Posterior(z, residual, _size(residual) / size, root)
 
 
 def pointwise(bases: Sequence[AxisBasis], points: Float[Tensor, "m d"], order: Order) -> Float[Tensor, "m k"]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from numbers import Integral
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from harmonia.core.errors import InputError
+from harmonia.kernels.gp_hm.parameters import check_takes
 
 Order = tuple[int, ...]
 """How often a solution is differentiated along each axis: ``(2, 0)`` is u_xx in two dimensions."""
@@ -31,8 +32,8 @@ class Derivatives:
         self.seen: dict[Order, Tensor] = {}
 
     def __getitem__(self, order: int | Order) -> Tensor:
-        key = (order,) if isinstance(order, int) else tuple(order)
-        if len(key) != self._dimensions or min(key) < 0:
+        key = tuple(order) if isinstance(order, Sequence) else (order,)
+        if len(key) != self._dimensions or not all(isinstance(times, Integral) and times >= 0 for times in key):
             mend = f"Give {self._dimensions} orders, e.g. u{list((2,) + (0,) * (self._dimensions - 1))}."
             raise InputError("the equation asks for a derivative that there is not", f"u{list(key)}", mend)
         if key not in self.seen:
@@ -91,11 +92,15 @@ class LinearOperator:
         [(0, 1), (2, 0)]
     """
 
-    terms: Sequence[tuple[Coefficient, Order]]
+    terms: Sequence[Any]
 
     def __post_init__(self) -> None:
         if not self.terms:
             raise InputError("a linear operator has a term", "none", "Give [(coefficient, (order, order)), ...].")
+        for term in self.terms:
+            if not isinstance(term, Sequence) or len(term) != 2:
+                what = "a term of a linear operator is a coefficient and the orders of a derivative"
+                raise InputError(what, repr(term)[:60], "Give e.g. (1.0, (2, 0)).")
 
     def __call__(self, u: Derivatives, *x: Tensor) -> Tensor:
         return torch.stack([_at(c, x) * u[order] + 0 * x[0] for c, order in self.terms]).sum(0)
@@ -106,8 +111,15 @@ def _laplacian(u: Derivatives, dimensions: int) -> Tensor:
     return torch.stack(second).sum(0)
 
 
-def _at(coefficient: Coefficient, x: Sequence[Tensor]) -> Tensor | float:
-    return coefficient(*x) if callable(coefficient) else float(coefficient)
+def _at(coefficient: Any, x: Sequence[Tensor]) -> Tensor | float:
+    mend = f"Give a number, or a function of {len(x)} coordinate{'s' * (len(x) > 1)}."
+    if callable(coefficient):
+        check_takes("a coefficient does not fit the grid", coefficient, len(x), mend)
+        return coefficient(*x)
+    try:
+        return float(coefficient)
+    except (TypeError, ValueError):
+        raise InputError("a coefficient cannot be read", repr(coefficient)[:60], mend) from None
 
 
 def orders_of(equation: Equation, dimensions: int) -> list[Order]:
@@ -121,11 +133,8 @@ def orders_of(equation: Equation, dimensions: int) -> list[Order]:
         [(0,), (2,)]
     """
     here = torch.full((3,) * dimensions, 0.37, dtype=torch.float64)
-    try:
-        inspect.signature(equation).bind(None, *[None] * dimensions)
-    except TypeError as error:
-        mend = f"Write a function of u and {dimensions} coordinates."
-        raise InputError("the equation does not fit the grid", error, mend) from None
+    mend = f"Write a function of u and {dimensions} coordinate{'s' * (dimensions > 1)}."
+    check_takes("the equation does not fit the grid", equation, 1 + dimensions, mend)
     u = Derivatives(dimensions, lambda order: torch.full_like(here, 0.5))
     value = equation(u, *[here] * dimensions)
     if not isinstance(value, Tensor) or not u.seen:
@@ -145,6 +154,11 @@ class Linearised(NamedTuple):
     value: Tensor
     coefficients: dict[Order, Tensor]
 
+    @property
+    def finite(self) -> bool:
+        """Whether all of them are numbers."""
+        return all(bool(values.isfinite().all()) for values in (self.value, *self.coefficients.values()))
+
 
 def linearised(
     equation: Equation, fields: dict[Order, Float[Tensor, "..."]], points: Sequence[Float[Tensor, "..."]]
@@ -156,22 +170,3 @@ def linearised(
         value = value + 0 * sum(leaves.values())
         gradients = torch.autograd.grad(value.sum(), list(leaves.values()))
     return Linearised(value.detach(), dict(zip(leaves, gradients)))
-
-
-def is_linear(
-    equation: Equation, orders: Sequence[Order], points: Sequence[Float[Tensor, "..."]], scale: float = 1.0
-) -> bool:
-    """Whether an equation's coefficients are the same at two random solutions.
-
-    Example:
-        >>> x = [torch.zeros(4, dtype=torch.float64)]
-        >>> is_linear(Laplace(), [(2,)], x), is_linear(AllenCahn(), [(0,), (2,)], x)
-        (True, False)
-    """
-    generator = torch.Generator().manual_seed(0)
-    shape = points[0].shape
-    found = []
-    for _ in range(2):
-        fields = {order: scale * torch.randn(shape, generator=generator, dtype=torch.float64) for order in orders}
-        found.append(linearised(equation, fields, points).coefficients)
-    return all(torch.allclose(found[0][order], found[1][order], rtol=1e-9, atol=1e-12) for order in orders)
