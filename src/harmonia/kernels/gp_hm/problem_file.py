@@ -14,20 +14,9 @@ from torch import Tensor
 from harmonia.core.errors import InputError, require
 from harmonia.kernels.gp_hm.boundary import SIDES, Dirichlet, Neumann, Periodic
 from harmonia.kernels.gp_hm.expressions import CONSTANTS, FUNCTIONS, Expression
+from harmonia.kernels.gp_hm.named import written_out
 from harmonia.kernels.gp_hm.operators import Derivatives, Order
 from harmonia.kernels.gp_hm.problems import source_of
-
-NAMED = {
-    "poisson": "laplacian",
-    "laplace": "laplacian",
-    "helmholtz": "laplacian + k2*u",
-    "allen-cahn": "laplacian + u*(u^2 - 1)",
-    "advection": "beta*{1} + {2}",
-    "heat": "{2} - diffusivity*u_xx",
-    "wave": "{3} - speed^2*u_xx",
-    "burgers": "{2} + u*u_x - viscosity*u_xx",
-}
-"""Equations by name; {1}, {2}, {3} are u_x, u_t and u_tt for the first and the last variable."""
 
 _DERIVATIVE = re.compile(r"\bu_([A-Za-z]+)\b")
 
@@ -81,7 +70,7 @@ class Stated:
         self.axes = [
             torch.linspace(low, high, n, dtype=torch.float64) for (low, high), n in zip(given.domain, given.points)
         ]
-        self.equation_text = self._written_out(given.equation)
+        self.equation_text = written_out(given.equation, self.variables, self._parameters)
         self._orders = {f"u_{word}": self._order(word) for word in _DERIVATIVE.findall(self.equation_text)}
         self._left, self._right = self._sides_of(self.equation_text)
         self.exact = self._function(given.exact) if given.exact else None
@@ -110,14 +99,6 @@ class Stated:
             return self._source(*x)
         assert self.exact is not None
         return source_of(self.equation, self.exact, x)
-
-    def _written_out(self, equation: str) -> str:
-        first, last = self.variables[0], self.variables[-1]
-        text = NAMED.get(equation.strip().lower(), equation)
-        text = text.replace("{1}", f"u_{first}").replace("{2}", f"u_{last}").replace("{3}", f"u_{last * 2}")
-        if equation.strip().lower() in NAMED:
-            text = text.replace("u_xx", f"u_{first * 2}").replace("u_x", f"u_{first}")
-        return text.replace("laplacian", "(" + " + ".join(f"u_{name * 2}" for name in self.variables) + ")")
 
     def _order(self, word: str) -> Order:
         if set(word) - set(self.variables):
