@@ -48,7 +48,10 @@ def shout(
 ) -> Shouted:
     """Shout a text.
 
-    As loud as you like.
+    As loud as you like. In a file:
+
+        words = "a"
+        marks = 2
     """
     words = text.text + (reply.text if reply else "")
     words = (words.upper() if upper else words) + "!" * times
@@ -80,6 +83,7 @@ def test_help_comes_from_signature_and_docstring(run):
     text = run("--help").output
     for words in ("Shout a text.", "As loud as you like.", "what to shout", "--times", "exclamation marks [>= 0]"):
         assert words in " ".join(text.split())
+    assert '\n      words = "a"\n      marks = 2\n' in text
     assert "[default: 1]" in text
     assert "Other jobs of shout: whisper." in text
     assert "[TEXT] [REPLY]..." in text

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
+import textwrap
 
 import numpy as np
 import polars
@@ -18,7 +20,8 @@ from harmonia.core.registry import find
 from harmonia.core.task import find_job, jobs_in
 from harmonia.kernels.gp_hm import Derivatives, claim, task
 from harmonia.kernels.gp_hm.expressions import Expression
-from harmonia.kernels.gp_hm.problem_file import NAMED, read_problem
+from harmonia.kernels.gp_hm.named import NAMED
+from harmonia.kernels.gp_hm.problem_file import _File, read_problem
 from harmonia.media import Figure, Table, Text
 
 JOBS = jobs_in(task)
@@ -111,6 +114,60 @@ def test_equations_by_name(name: str) -> None:
         "burgers": mesh[0] + mesh[0] * mesh[1] ** 2,
     }[name]
     torch.testing.assert_close(problem.source(*mesh), expected + 0 * mesh[0])
+
+
+NUMBERS = "[parameters]\nk2 = 9\nbeta = 2\ndiffusivity = 0.1\nspeed = 3\nviscosity = 0.1\n"
+
+
+def named(name: str, variables: str, numbers: str = NUMBERS) -> str:
+    count = len(variables)
+    grid = f"domain = {[[0, 1]] * count}\npoints = {[9] * count}\nvariables = {list(variables)}\n"
+    return f'equation = "{name}"\n{grid}source = 1\nboundary = 0\n{numbers}'
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("heat", "u_t - diffusivity*(u_xx + u_yy)"),
+        ("Wave", "u_tt - speed^2*(u_xx + u_yy)"),
+        ("poisson", "(u_xx + u_yy + u_tt)"),
+    ],
+)
+def test_equations_by_name_in_two_dimensions_of_space(name: str, written: str) -> None:
+    assert read_problem(named(name, "xyt")).equation_text == written
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        *((named(name, "x"), "space and time") for name in ("heat", "wave", "advection", "burgers")),
+        *((named(name, "tx"), "space and time") for name in ("heat", "wave", "advection", "burgers")),
+        *((named(name, "xyt"), "one variable of space") for name in ("advection", "burgers")),
+        (named("heat", "xt", ""), "needs a number that is not given .got diffusivity"),
+        (named("u_t - 0.1*laplacian", "xyt"), "along time"),
+    ],
+)
+def test_equations_by_name_for_other_variables(text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read_problem(text)
+
+
+def test_the_help_states_a_whole_problem_and_every_key() -> None:
+    doc = inspect.getdoc(task.solve)
+    example = doc[doc.index("    equation =") : doc.index("Its keys:")]
+    problem = read_problem(textwrap.dedent(example))
+    assert problem.equation_text == "u_t - diffusivity*(u_xx + u_yy)"
+    assert all(f"\n    {key} " in doc for key in _File.__struct_fields__)
+    for name, equation in NAMED.items():
+        assert name in doc
+        assert all(parameter in doc for parameter in equation.parameters)
+
+
+@pytest.mark.parametrize("equation", ["u_xx = 1/u", "u_xx + sqrt(u)"])
+def test_equations_that_are_not_finite_are_refused(equation: str) -> None:
+    text = Text(LINE.replace("u_xx", equation) + 'source = "1"\nboundary = 0\n')
+    with pytest.raises(InputError, match="not finite at a guess"):
+        task.solve(text, iterations=0)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -51,11 +52,16 @@ def command_of(method: Method, job: Job, others: Sequence[str] = ()) -> typer.Ty
     ]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in parameters}
-    notes = [job.summary, job.description]
+    notes = [job.summary, _blocks_kept(job.description)]
     if others:
         notes.append(f"Other jobs of {method.slug}: {', '.join(others)}.")
     app.command(help="\n\n".join(filter(None, notes)), cls=_Command)(command)
     return app
+
+
+def _blocks_kept(text: str) -> str:
+    """Mark indented paragraphs, so that the help shows their lines as they are."""
+    return re.sub(r"(^|\n\n)(?= {4})", "\\1\b\n", text)
 
 
 class _Command(TyperCommand):

@@ -71,10 +71,56 @@ def solve(
 ) -> Solved:
     """Solve a differential equation whose solution oscillates fast or mixes many scales.
 
-    The problem is a small file; its formulas may use + - * / ^, sin, cos, exp, log, sqrt, tanh and the like. The
-    solution is a Gaussian process that keeps the boundary conditions and the equation; its spectrum is learned, so that
-    frequencies nobody has named are found. Measurements of the solution, if there are any, are fitted as well: they can
-    stand in for boundary conditions that are unknown.
+    The solution is a Gaussian process that keeps the boundary conditions and the equation; its spectrum is learned, so
+    that frequencies nobody has named are found. Measurements of the solution, if there are any, are fitted as well:
+    they can stand in for boundary conditions that are unknown.
+
+    The problem is a small file in TOML, JSON or YAML. Its formulas may use + - * / ^, sin, cos, exp, log, sqrt, tanh
+    and the like. A whole one, a plate that cools:
+
+        equation = "heat"
+        variables = ["x", "y", "t"]
+        domain = [[0, 1], [0, 1], [0, 0.5]]
+        points = [14, 14, 14]
+        source = 0
+        max_frequency = [2, 2, 4]
+        [boundary]
+        left = 0
+        right = 0
+        bottom = 0
+        top = 0
+        front = "sin(pi*x)*sin(pi*y)"
+        [parameters]
+        diffusivity = 0.1
+
+    Its keys:
+
+        equation       a name from the list below, or a formula of u and its
+                       derivatives, e.g. u_tt = 4*u_xx + u^3; laplacian
+                       stands for u_xx + u_yy + ... along all variables
+        domain         [low, high] for each variable, one to three
+        points         points of the grid along each variable, 4 to 5000
+        variables      their names, one letter each; x, y, z unless given
+        source         a formula, added on the right; 0 unless given
+        exact          the solution, if known: source and sides follow from it
+        boundary       a formula for all sides, or a table of sides: left and
+                       right (first variable), bottom and top (second), front
+                       and back (third); each a formula, { slope = formula },
+                       "periodic", "exact", or a list of these
+        parameters     numbers by name, for use in formulas
+        max_frequency  highest frequency to look for, in cycles per unit: one
+                       number, or one a variable; chosen unless given
+        title          one line
+
+    Equations by name, and the parameters they need; in the last four the last variable is time:
+
+        poisson, laplace   laplacian
+        helmholtz          laplacian + k2*u
+        allen-cahn         laplacian + u*(u^2 - 1)
+        heat               u_t - diffusivity*(u_xx + u_yy)
+        wave               u_tt - speed^2*(u_xx + u_yy)
+        advection          beta*u_x + u_t
+        burgers            u_t + u*u_x - viscosity*u_xx
     """
     stated = read_problem(problem.text)
     if stated.boundary == {} and measurements is None:
