@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from typing import NamedTuple
+from numbers import Integral
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float64
 from numpy import ndarray
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
@@ -17,6 +19,7 @@ from harmonia.parts.gram import Kernel, mean_embedding
 from harmonia.tables.kernel_balancing.anchors import Anchors, adaptive_anchors, random_anchors, worst_anchors
 from harmonia.tables.kernel_balancing.dual import Balanced, balance_moments, effective_sample_size
 from harmonia.tables.kernel_balancing.functions import balance_functions
+from harmonia.tables.kernel_balancing.inputs import finite, finite_table, indices, numbers, positive_weights
 from harmonia.tables.kernel_balancing.pairs import PairKernel, scaled_kernel
 from harmonia.tables.kernel_balancing.regression import regress
 
@@ -66,13 +69,15 @@ class KernelBalancer(BaseEstimator):
         base_weights_: Those to be near to, of mean 1.
         anchors_: Pairs (user, item), (J, 2); for "all" none.
         imbalance_, imbalance_before_: Of each anchor's function, with `weights_` and with `base_weights_`.
-        infeasible_: Anchors that no weights can balance along with the others.
+        infeasible_: Anchors left out of balance because no weights can do better: nothing observed is like them, or,
+            without a ridge, they cannot be balanced along with the others.
         ess_: Effective sample size of `weights_`.
         gap_: Certificate of the solver: nats by which feasible weights could be nearer.
         n_iter_: Steps of the solver.
 
     Raises:
-        InputError: (on fit) rows that do not fit, indices without features, features that are not finite or all equal.
+        InputError: (on fit) options out of range, rows that do not fit, indices without features, features that are
+            not finite or all equal.
 
     References:
         H. Li, C. Zheng, Y. Xiao, P. Wu, Z. Geng, X. Chen, P. Cui. Debiased Collaborative Filtering with Kernel-Based
@@ -111,71 +116,77 @@ class KernelBalancer(BaseEstimator):
 
     def fit(
         self,
-        users: Int[ndarray, " n"],
-        items: Int[ndarray, " m"],
-        user_features: Float[ndarray, "users p"],
-        item_features: Float[ndarray, "items q"],
+        users: ArrayLike,
+        items: ArrayLike,
+        user_features: ArrayLike,
+        item_features: ArrayLike,
         *,
-        base_weights: Float[ndarray, " rows"] | None = None,
-        errors: Float[ndarray, " errors"] | None = None,
+        base_weights: ArrayLike | None = None,
+        errors: ArrayLike | None = None,
     ) -> KernelBalancer:
         """Balance observed pairs against all pairs.
 
         Arguments:
-            users: Row of `user_features` of each observed pair.
-            items: Row of `item_features` of each.
-            user_features: Covariates of all users, also of those who rated nothing.
-            item_features: Covariates of all items.
-            base_weights: Positive weights to stay near to, such as inverse propensities; 1 unless given.
-            errors: The model's error at each observed pair; needed for adaptive anchors.
+            users: (n,): row of `user_features` of each observed pair.
+            items: (n,): row of `item_features` of each.
+            user_features: (users, p) covariates of all users, also of those who rated nothing: an array, a list of rows
+                or a data frame, whose rows are counted from 0.
+            item_features: (items, q) covariates of all items.
+            base_weights: (n,) positive weights to stay near to, such as inverse propensities; 1 unless given.
+            errors: (n,): the model's error at each observed pair; needed for adaptive anchors.
         """
         self._check()
-        base = _checked_pairs(users, items, len(user_features), len(item_features), base_weights)
-        self.pairs_ = PairKernel.of(
-            self.kernel, self.bandwidth, standardised(user_features, "user"), standardised(item_features, "item")
-        )
-        self.users_, self.items_, self.base_weights_ = users, items, base
-        self._witness: tuple[ndarray, ndarray] | None = None
+        tables = standardised(user_features, "user"), standardised(item_features, "item")
+        u, i = indices(users, len(tables[0]), "user"), indices(items, len(tables[1]), "item")
+        if u.ndim != 1 or u.shape != i.shape or not u.size:
+            raise InputError("users and items are of different length", f"{u.shape} and {i.shape}", "Pair them.")
+        base = positive_weights(base_weights, len(u))
+        pairs = PairKernel.of(self.kernel, self.bandwidth, *tables)
         if self.anchors == "all":
-            found = balance_functions(self.pairs_, users, items, base, self.ridge)
-            self.anchors_ = np.empty((0, 2), dtype=np.int64)
-            self.imbalance_ = self.imbalance_before_ = np.empty(0)
-            self._finish(found.weights, np.empty(0, dtype=np.int64), found.gap, found.steps)
-            return self
-        self.anchors_, balanced = self._anchored(users, items, base, errors)
-        self._take(balanced)
+            found = balance_functions(pairs, u, i, base, self.ridge)
+            none, anchors = np.empty(0), np.empty((0, 2), dtype=np.int64)
+            balanced = Balanced(found.weights, none, none, none, found.divergence, found.gap, none, found.steps)
+        else:
+            anchors, balanced = self._anchored(pairs, u, i, base, errors)
+        self.pairs_, self.users_, self.items_ = pairs, u, i
+        self._witness: tuple[ndarray, ndarray] | None = None
+        self._take(balanced, anchors, base)
         return self
 
     def _anchored(
-        self, users: ndarray, items: ndarray, base: ndarray, errors: ndarray | None
+        self, pairs: PairKernel, users: ndarray, items: ndarray, base: ndarray, errors: ArrayLike | None
     ) -> tuple[ndarray, Balanced]:
-        pairs, generator = self.pairs_, np.random.default_rng(self.random_state)
+        generator = np.random.default_rng(self.random_state)
         if self.anchors == "worst":
             return worst_anchors(pairs, users, items, base, self.n_anchors, self.tol, self.ridge)
         if self.anchors == "random":
             chosen = random_anchors(pairs, self.n_anchors, generator)
         else:
-            if errors is None or errors.shape != users.shape or not np.isfinite(errors).all():
-                got = "none" if errors is None else f"shape {errors.shape}"
-                raise InputError("adaptive anchors need the model's errors", got, f"Pass {len(users)} finite numbers.")
-            chosen = adaptive_anchors(pairs, users, items, errors, base, self.n_anchors, generator)
+            if errors is None:
+                mend = f"Pass {len(users)} finite numbers."
+                raise InputError("adaptive anchors need the model's errors", "none", mend)
+            known = finite(errors, users.shape, "the model's errors")
+            chosen = adaptive_anchors(pairs, users, items, known, base, self.n_anchors, generator)
         return chosen, balance_moments(
             pairs.features(users, items, chosen), pairs.mean(chosen), base_weights=base, tol=self.tol, ridge=self.ridge
         )
 
     def balance(
         self,
-        sample: Float[ndarray, "n features"],
-        target: Float[ndarray, "m others"],
+        sample: ArrayLike,
+        target: ArrayLike,
         *,
-        base_weights: Float[ndarray, " rows"] | None = None,
-    ) -> Float[ndarray, " n"]:
+        base_weights: ArrayLike | None = None,
+    ) -> Float64[ndarray, " n"]:
         """Weights under which one sample looks like another: covariate shift in general.
 
+        Where nothing in the sample is like an anchor no weights balance it: a warning says how many there are, and
+        `infeasible_` which.
+
         Arguments:
-            sample: Rows to be weighted.
-            target: Rows of the population meant, with the same columns; anchors are drawn from them.
-            base_weights: Positive weights to stay near to.
+            sample: (n, p) rows to be weighted.
+            target: (m, p) rows of the population meant, with the same columns; anchors are drawn from them.
+            base_weights: (n,) positive weights to stay near to.
 
         Returns:
             Weights of mean 1, which are also `weights_`.
@@ -186,25 +197,25 @@ class KernelBalancer(BaseEstimator):
         self._check()
         if self.anchors != "random":
             raise InputError("two samples are balanced with random anchors", self.anchors, 'Use anchors="random".')
-        if sample.ndim != 2 or target.ndim != 2 or sample.shape[1] != target.shape[1] or not len(sample):
-            raise InputError("the tables do not fit", f"{sample.shape}, {target.shape}", "Pass the same columns.")
-        both = standardised(np.concatenate([target, sample]), "sample")
-        x, population = torch.from_numpy(both[len(target) :]), torch.from_numpy(both[: len(target)])
-        kernel = scaled_kernel(self.kernel, self.bandwidth, both[: len(target)])
+        rows, others = numbers(sample, "the sample"), numbers(target, "the target")
+        if rows.ndim != 2 or others.ndim != 2 or rows.shape[1] != others.shape[1] or not len(rows):
+            raise InputError("the tables do not fit", f"{rows.shape}, {others.shape}", "Pass the same columns.")
+        base = positive_weights(base_weights, len(rows))
+        both = standardised(np.concatenate([others, rows]), "sample")
+        x, population = torch.from_numpy(both[len(others) :]), torch.from_numpy(both[: len(others)])
+        kernel = scaled_kernel(self.kernel, self.bandwidth, both[: len(others)])
         generator = np.random.default_rng(self.random_state)
-        chosen = generator.choice(len(target), min(self.n_anchors, len(target)), replace=False)
+        chosen = generator.choice(len(others), min(self.n_anchors, len(others)), replace=False)
         anchors = population[torch.from_numpy(chosen)]
-        self.__dict__.pop("pairs_", None)  # what is said of pairs of users and items holds no longer
-        self.anchors_, self.base_weights_ = chosen, _checked_weights(base_weights, len(sample))
-        self._take(
-            balance_moments(
-                kernel(x, anchors).numpy(),
-                mean_embedding(kernel, population, anchors).numpy(),
-                base_weights=self.base_weights_,
-                tol=self.tol,
-                ridge=self.ridge,
-            )
+        balanced = balance_moments(
+            kernel(x, anchors).numpy(),
+            mean_embedding(kernel, population, anchors).numpy(),
+            base_weights=base,
+            tol=self.tol,
+            ridge=self.ridge,
         )
+        self.__dict__.pop("pairs_", None)  # what is said of pairs of users and items holds no longer
+        self._take(balanced, chosen, base)
         return self.weights_
 
     def mmd(self) -> tuple[float, float]:
@@ -223,24 +234,25 @@ class KernelBalancer(BaseEstimator):
             self._witness = before, after
         return self._witness
 
-    def bias_bound(self, errors: Float[ndarray, " n"], n_anchors: int = 300) -> BiasBound:
+    def bias_bound(self, errors: ArrayLike, n_anchors: int = 300) -> BiasBound:
         """How biased the mean of a model's errors was and is, as far as it can be seen; and what bounds it.
 
         The errors are fitted by weighted kernel ridge regression; the fit's mean over all pairs is known exactly.
 
         Arguments:
-            errors: One for each observed pair.
+            errors: (n,): one for each observed pair.
             n_anchors: Terms of the fit.
+
+        Raises:
+            InputError: other than n finite numbers.
         """
         check_is_fitted(self, "pairs_")
-        if errors.shape != self.users_.shape or not np.isfinite(errors).all():
-            raise InputError("the errors do not fit", errors.shape, f"Pass {len(self.users_)} finite numbers.")
-        w = self.weights_
-        f = regress(self.pairs_, self.users_, self.items_, errors, w, n_anchors=n_anchors, random_state=1)
+        e, w = finite(errors, self.users_.shape, "the errors"), self.weights_
+        f = regress(self.pairs_, self.users_, self.items_, e, w, n_anchors=n_anchors, random_state=1)
         fitted = f.at(self.users_, self.items_)
         before, after = self.mmd()
-        spread = float((w * np.square(errors - f.centre)).mean())
-        left = float((w * np.square(errors - fitted)).mean())
+        spread = float((w * np.square(e - f.centre)).mean())
+        left = float((w * np.square(e - fitted)).mean())
         return BiasBound(
             before=float((self.base_weights_ * fitted).mean()) - f.mean,
             after=float((w * fitted).mean()) - f.mean,
@@ -253,67 +265,48 @@ class KernelBalancer(BaseEstimator):
     def _check(self) -> None:
         if self.anchors not in ("random", "worst", "adaptive", "all"):
             raise InputError("there are no such anchors", f"'{self.anchors}'", "Use random, worst, adaptive or all.")
-        if self.n_anchors < 1:
-            raise InputError("at least one function must be balanced", self.n_anchors, "Give n_anchors >= 1.")
+        if not isinstance(self.n_anchors, Integral) or self.n_anchors < 1:
+            mend = "Give a whole number n_anchors >= 1."
+            raise InputError("at least one function must be balanced", self.n_anchors, mend)
         if not 0 < self.clip <= 1:
             raise InputError("clip is a quantile", self.clip, "Give 0 < clip <= 1.")
 
-    def _take(self, balanced: Balanced) -> None:
-        self.imbalance_, self.imbalance_before_ = balanced.imbalance, balanced.before
-        self._finish(balanced.weights, balanced.infeasible, balanced.gap, balanced.steps)
-
-    def _finish(self, weights: ndarray, infeasible: ndarray, gap: float, steps: int) -> None:
+    def _take(self, balanced: Balanced, anchors: ndarray, base_weights: ndarray) -> None:
+        weights = balanced.weights
         if self.clip < 1:
             weights = np.minimum(weights, np.quantile(weights, self.clip))
             weights /= weights.mean()
-        self.weights_, self.infeasible_, self.gap_, self.n_iter_ = weights, infeasible, gap, steps
+        self.anchors_, self.base_weights_, self.weights_ = anchors, base_weights, weights
+        self.imbalance_, self.imbalance_before_ = balanced.imbalance, balanced.before
+        self.infeasible_, self.gap_, self.n_iter_ = balanced.infeasible.astype(np.int64), balanced.gap, balanced.steps
         self.ess_ = effective_sample_size(weights)
-        if len(infeasible):
+        if len(self.infeasible_):
             warnings.warn(
-                f"{len(infeasible)} of {self.n_anchors} functions cannot be balanced within {self.tol:g}: these users "
-                "rated too little of what they stand for. Give a larger tol, or a ridge.",
-                stacklevel=4,
+                f"{len(self.infeasible_)} of {len(anchors)} functions cannot be balanced within {self.tol:g} by any "
+                "weights: too little observed is like what they stand for. Conclude nothing about that part, or give "
+                "a larger tol.",
+                stacklevel=3,
             )
         if self.ess_ < _FEW * len(weights):
             warnings.warn(
                 f"the weights leave {self.ess_:.0f} effective ratings of {len(weights)}: estimates will vary. Give a "
                 "larger ridge, fewer anchors, or clip.",
-                stacklevel=4,
+                stacklevel=3,
             )
 
 
-def standardised(features: Float[ndarray, "n p"], of: str) -> Float[ndarray, "n q"]:
+def standardised(features: Any, of: str) -> Float64[ndarray, "n q"]:
     """Columns of mean 0 and variance 1, in float64; those that do not vary are dropped.
 
     Raises:
-        InputError: no table, values that are not finite, or nothing that varies.
+        InputError: no table of numbers, values that are not finite, or nothing that varies.
     """
-    if features.ndim != 2 or not len(features):
-        raise InputError(f"{of} features are a table", features.shape, "Pass one row for each.")
-    x = features.astype(np.float64)
-    if not np.isfinite(x).all():
-        raise InputError(f"{of} features must be finite", "NaN or infinity", "Fill or drop such values.")
+    x = finite_table(features, of)
+    largest = np.abs(x).max(0)
+    x = np.ldexp(x, -np.frexp(largest)[1])  # exact: squares of features of any size are finite
     x = x - x.mean(0)
     scale = x.std(0)
-    varies = scale > 1e-12 * (1 + np.abs(features).max(0))
+    varies = scale > 1e-12
     if not varies.any():
         raise InputError("the covariates carry no information", f"constant {of} features", "Pass some that differ.")
     return x[:, varies] / scale[varies]
-
-
-def _checked_pairs(users: ndarray, items: ndarray, n_users: int, n_items: int, base_weights: ndarray | None) -> ndarray:
-    if users.shape != items.shape or not len(users):
-        raise InputError("users and items are of different length", f"{users.shape} and {items.shape}", "Pair them.")
-    for name, index, count in (("user", users, n_users), ("item", items, n_items)):
-        if index.min() < 0 or index.max() >= count:
-            got = f"index {index.min() if index.min() < 0 else index.max()} of {count}"
-            raise InputError(f"a {name} has no features", got, f"Number the {name}s from 0 and give a row for each.")
-    return _checked_weights(base_weights, len(users))
-
-
-def _checked_weights(base_weights: ndarray | None, n: int) -> ndarray:
-    if base_weights is None:
-        return np.ones(n)
-    if base_weights.shape != (n,) or not (np.isfinite(base_weights).all() and (base_weights > 0).all()):
-        raise InputError("base weights must be positive, one a row", base_weights.shape, f"Pass {n} positive numbers.")
-    return base_weights / base_weights.mean()

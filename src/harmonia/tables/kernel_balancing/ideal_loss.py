@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float64
-from numpy import ndarray
+from numpy.typing import ArrayLike
 
 from harmonia.core.errors import InputError
+from harmonia.tables.kernel_balancing.inputs import finite, numbers
 
 
 def estimate_ideal_loss(
-    errors: Float64[ndarray, " n"],
-    weights: Float64[ndarray, " rows"] | None = None,
+    errors: ArrayLike,
+    weights: ArrayLike | None = None,
     *,
-    imputed: Float64[ndarray, " guesses"] | None = None,
+    imputed: ArrayLike | None = None,
     imputed_mean: float | None = None,
 ) -> float:
     """The mean error over all pairs, estimated from those observed.
@@ -22,25 +22,31 @@ def estimate_ideal_loss(
     ``mean_D e' + sum w (e - e') / sum w``; with neither, the naive mean.
 
     Arguments:
-        errors: At the observed pairs.
-        weights: Inverse propensities, or balancing weights.
-        imputed: A guess of the error at each observed pair.
+        errors: (n,) at the observed pairs.
+        weights: (n,) inverse propensities, or balancing weights.
+        imputed: (n,): a guess of the error at each observed pair.
         imputed_mean: Mean of the guesses over all pairs, observed or not.
 
     Raises:
-        InputError: arrays that do not fit, weights without a positive sum, or one of the imputed arguments alone.
+        InputError: arrays that do not fit or are not finite, weights that are negative or all 0, or one of the imputed
+            arguments alone.
 
     Example:
         >>> estimate_ideal_loss(np.array([0.0, 1.0]), np.array([3.0, 1.0]))
         0.25
     """
-    if not errors.size or not np.isfinite(errors).all():
-        raise InputError("there must be finite errors", f"{errors.size} numbers", "Pass one for each observed pair.")
-    w = np.ones(len(errors)) if weights is None else weights
-    if w.shape != errors.shape or not w.sum() > 0:
-        raise InputError("weights do not fit the errors", w.shape, f"Pass {len(errors)} numbers of positive sum.")
+    e = numbers(errors, "errors")
+    if e.ndim != 1 or not e.size or not np.isfinite(e).all():
+        raise InputError("there must be finite errors", f"{e.size} numbers", "Pass one for each observed pair.")
+    w = np.ones(len(e)) if weights is None else finite(weights, e.shape, "weights")
+    if (w < 0).any() or not 0 < w.sum() < np.inf:
+        mend = "Pass weights >= 0 with a positive, finite sum."
+        raise InputError("weights do not fit the errors", f"{w.min()} to {w.max()}", mend)
     if imputed is None and imputed_mean is None:
-        return float((w * errors).sum() / w.sum())
-    if imputed is None or imputed_mean is None or imputed.shape != errors.shape:
+        return float((w * e).sum() / w.sum())
+    if imputed is None or imputed_mean is None:
         raise InputError("doubly robust estimates need both", "one of them", "Pass imputed and imputed_mean.")
-    return imputed_mean + float((w * (errors - imputed)).sum() / w.sum())
+    guess, mean = finite(imputed, e.shape, "imputed errors"), float(imputed_mean)
+    if not np.isfinite(mean):
+        raise InputError("the mean of imputed errors must be finite", mean, "Pass a number.")
+    return mean + float((w * (e - guess)).sum() / w.sum())

@@ -30,7 +30,8 @@ def naive_bayes_weights(
         compat: "official" takes ``P(o) = n / (max u * max i)``, off by one in both, and needs users and items.
 
     Raises:
-        InputError: an observed value that the random sample lacks: nothing says how often it should be seen.
+        InputError: ratings that are missing, or an observed value that the random sample lacks: nothing says how often
+            it should be seen.
 
     Example:
         >>> naive_bayes_weights(np.array([0.0, 1.0, 1.0, 1.0]), np.array([0.0, 1.0]), (4, 2))
@@ -38,6 +39,8 @@ def naive_bayes_weights(
     """
     if not random_ratings.size:
         raise InputError("the random sample is empty", "0 ratings", "Pass ratings of pairs shown at random, or none.")
+    if not (np.isfinite(ratings).all() and np.isfinite(random_ratings).all()):
+        raise InputError("a rating is missing", "NaN or infinity", "Drop pairs without a rating.")
     values, code, counts = np.unique(ratings, return_inverse=True, return_counts=True)
     at_random = (random_ratings[:, None] == values).mean(0)
     if (at_random == 0).any():

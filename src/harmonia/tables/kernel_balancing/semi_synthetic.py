@@ -13,6 +13,7 @@ import numpy as np
 import polars
 from jaxtyping import Bool, Float64, Int
 from numpy import ndarray
+from scipy.special import expit
 
 from harmonia.media import Table
 
@@ -72,18 +73,14 @@ def semi_synthetic(
     x, z = generator.standard_normal((users, 4)), generator.standard_normal((items, 4))
     a, b = 0.6 * generator.standard_normal((2, 4))
     liking = np.outer(np.sin(x @ a), np.cos(z @ b)) + 0.7 * np.tanh(x @ z.T / 2)
-    propensity = _sigmoid(activity + 1.3 * liking + 0.4 * (x[:, :1] + z[:, 1]))
+    propensity = expit(activity + 1.3 * liking + 0.4 * (x[:, :1] + z[:, 1]))
     observed = generator.random((users, items)) < propensity
     if errors == "smooth":
-        made = _sigmoid(2 * liking) + 0.1 * generator.standard_normal((users, items))
+        made = expit(2 * liking) + 0.1 * generator.standard_normal((users, items))
     else:
         clicks = generator.random((users, items)) < 0.5
         made = np.square(clicks - 0.5 - 0.05 * np.tanh(liking))
     return SemiSynthetic(x, z, liking, propensity, observed, made)
-
-
-def _sigmoid(x: ndarray) -> ndarray:
-    return 1 / (1 + np.exp(-x))
 
 
 def demo_ratings() -> Table:
