@@ -25,7 +25,7 @@ from harmonia.tables.kernel_balancing import (
     semi_synthetic,
 )
 from harmonia.tables.kernel_balancing.factors import Observed, fit_factors, least_decay, loss_and_gradient
-from harmonia.tables.kernel_balancing.sampled import PairNet, exponential, gaussian
+from harmonia.tables.kernel_balancing.released import PairNet, exponential, gaussian
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,8 @@ from harmonia.tables.kernel_balancing.functions import balance_functions
 from harmonia.tables.kernel_balancing.ideal_loss import estimate_ideal_loss
 from harmonia.tables.kernel_balancing.pairs import PairKernel
 from harmonia.tables.kernel_balancing.propensity import naive_bayes_weights
-from harmonia.tables.kernel_balancing.sampled import SampledKernelBalancing, read_embedding
+from harmonia.tables.kernel_balancing.released import read_embedding
+from harmonia.tables.kernel_balancing.sampled import SampledKernelBalancing
 from harmonia.tables.kernel_balancing.semi_synthetic import SemiSynthetic, semi_synthetic
 
 __all__ = [

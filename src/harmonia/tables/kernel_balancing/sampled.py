@@ -12,12 +12,14 @@ all pairs and hundreds of anchors; this is here to compare with, and to reproduc
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from numbers import Integral
+from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int
 from numpy import ndarray
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
@@ -26,7 +28,9 @@ from torch.nn import functional as F
 from harmonia.core.errors import InputError
 from harmonia.core.progress import track
 from harmonia.tables.kernel_balancing.balancer import standardised
+from harmonia.tables.kernel_balancing.inputs import checked_weights, finite_table, indices, numbers
 from harmonia.tables.kernel_balancing.pairs import median_distance
+from harmonia.tables.kernel_balancing.released import KERNELS, PairNet
 
 _PATIENCE = 7
 """Epochs without an improvement before training ends."""
@@ -35,54 +39,6 @@ _STALLED = {"ips": 0.2, "dr": 0.4, "worst": 0.5}
 """Relative change of the anchor search's loss below which it takes further steps."""
 
 _SEARCH_STEPS = 3
-
-
-class PairNet(nn.Module):
-    """``sigma(w_u . h_i)``: the factorisation of the released code, under its key names.
-
-    Arguments:
-        users, items: How many.
-        k: Dimension of the factors.
-        generator: Draws them from [0, 1).
-
-    Example:
-        >>> net = PairNet(3, 2, 4, torch.Generator().manual_seed(0))
-        >>> net(torch.tensor([[0, 1], [2, 0]])).shape, list(net.state_dict())
-        (torch.Size([2]), ['W.weight', 'H.weight'])
-    """
-
-    def __init__(self, users: int, items: int, k: int, generator: torch.Generator) -> None:
-        super().__init__()
-        self.W = nn.Embedding(users, k, _weight=torch.rand(users, k, generator=generator))
-        self.H = nn.Embedding(items, k, _weight=torch.rand(items, k, generator=generator))
-
-    def forward(self, pairs: Int[Tensor, "n 2"]) -> Float[Tensor, " n"]:
-        """Probabilities of pairs."""
-        return torch.sigmoid((self.W(pairs[:, 0]) * self.H(pairs[:, 1])).sum(1))
-
-
-def gaussian(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], gamma: float = 0.1) -> Float[Tensor, "n m"]:
-    """``exp(-gamma |x - y|^2)``.
-
-    Example:
-        >>> float(gaussian(torch.zeros(1, 2), torch.zeros(1, 2)))
-        1.0
-    """
-    distances = x.square().sum(1)[:, None] + y.square().sum(1) - 2 * x @ y.T
-    return torch.exp(-gamma * distances)
-
-
-def exponential(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], gamma: float = 0.1) -> Float[Tensor, "n m"]:
-    """``exp(-gamma |x - y|)``.
-
-    Example:
-        >>> float(exponential(torch.zeros(1, 2), torch.zeros(1, 2)))
-        1.0
-    """
-    return torch.exp(-gamma * torch.cdist(x, y))
-
-
-_KERNELS: dict[str, Callable[..., Tensor]] = {"gaussian": gaussian, "exponential": exponential}
 
 
 class SampledKernelBalancing(BaseEstimator):
@@ -173,55 +129,52 @@ class SampledKernelBalancing(BaseEstimator):
 
     def fit(
         self,
-        X: Int[ndarray, "n 2"],
-        y: Float[ndarray, " rows"],
-        user_features: Float[ndarray, "users p"],
-        item_features: Float[ndarray, "items q"],
+        X: ArrayLike,
+        y: ArrayLike,
+        user_features: ArrayLike,
+        item_features: ArrayLike,
         *,
-        base_weights: Float[ndarray, " m"] | None = None,
+        base_weights: ArrayLike | None = None,
     ) -> SampledKernelBalancing:
         """Train.
 
         Arguments:
-            X: User and item of each observed pair, as rows of the features.
-            y: Labels, 0 or 1.
-            user_features, item_features: Covariates.
-            base_weights: Inverse propensities, which the weight network multiplies (`naive_bayes_weights`); 1 unless
-                given. Their scale matters here: it works against the weight decay.
+            X: (n, 2): user and item of each observed pair, as rows of the features.
+            y: (n,) labels, 0 or 1.
+            user_features, item_features: (users, p) and (items, q) covariates.
+            base_weights: (n,) inverse propensities, which the weight network multiplies (`naive_bayes_weights`); 1
+                unless given. Their scale matters here, for it works against the weight decay.
 
         Raises:
-            InputError: labels that are not 0 or 1, or arrays that do not fit.
+            InputError: options out of range, labels that are not 0 or 1, or arrays that do not fit or are not finite.
         """
-        if self.compat not in (None, "official") or self.kernel not in _KERNELS:
+        if self.compat not in (None, "official") or self.kernel not in KERNELS:
             raise InputError(
                 "there is no such variant", f"{self.kernel}, {self.compat}", 'Use compat="official" or None.'
             )
         if self.loss not in ("ips", "dr") or self.anchors not in ("random", "worst", "adaptive", "none"):
             raise InputError("there is no such variant", f"{self.loss}, {self.anchors}", "See the arguments.")
-        if y.shape != (len(X),) or not np.isin(y, (0, 1)).all() or not len(X):
-            raise InputError("labels are 0 or 1, one a pair", y.shape, "Binarise the ratings.")
-        shape = len(user_features), len(item_features)
-        if X.min() < 0 or X[:, 0].max() >= shape[0] or X[:, 1].max() >= shape[1]:
-            raise InputError("a pair has no features", X.max(0), "Give a row of features for each user and item.")
+        for name in ("n_anchors", "counterfactuals", "batch_size", "n_factors", "epochs"):
+            if not isinstance(getattr(self, name), Integral) or getattr(self, name) < 1:
+                raise InputError(f"{name} is a whole number", getattr(self, name), f"Give {name} >= 1.")
+        tables = [finite_table(x, of) for x, of in ((user_features, "user"), (item_features, "item"))]
+        shape = len(tables[0]), len(tables[1])
+        rows, known = _labelled(X, y, shape)
+        inverse = np.ones(len(known)) if base_weights is None else checked_weights(base_weights, len(known))
+        self._covariates(*tables)
         generator = torch.Generator().manual_seed(self.random_state)
         self.start(shape, generator)
-        self._covariates(user_features, item_features)
-        inverse = np.ones(len(y)) if base_weights is None else base_weights
-        if inverse.shape != y.shape or not (np.isfinite(inverse).all() and (inverse > 0).all()):
-            raise InputError("base weights must be positive, one a pair", inverse.shape, f"Pass {len(y)} numbers.")
-        pairs, labels, weights = torch.from_numpy(X).long(), torch.from_numpy(y).float(), torch.from_numpy(inverse)
-        size = min(self.batch_size, len(y))
-        whole = len(y) // size if self.compat else -(-len(y) // size)
+        pairs, labels, weights = torch.from_numpy(rows), torch.from_numpy(known).float(), torch.from_numpy(inverse)
+        size = min(self.batch_size, len(rows))
+        whole = len(rows) // size if self.compat else -(-len(rows) // size)
         last, waited, self.epochs_ = float("inf"), 0, 0
         for _ in track(range(self.epochs), "Training"):
-            order = torch.randperm(len(y), generator=generator)
-            drawn = torch.randperm(shape[0] * shape[1], generator=generator)
+            order = torch.randperm(len(rows), generator=generator)
+            drawn = self._drawn(shape[0] * shape[1], whole * size * self.counterfactuals, generator)
             total = 0.0
             for batch in range(whole):
                 chosen = order[batch * size : (batch + 1) * size]
                 others = drawn[batch * size * self.counterfactuals : (batch + 1) * size * self.counterfactuals]
-                if not len(others):
-                    break
                 sampled = torch.stack([others // shape[1], others % shape[1]], 1)
                 anchors = torch.randint(len(sampled), (self.n_anchors,), generator=generator)
                 total += self.step(pairs[chosen], labels[chosen], weights[chosen].float(), sampled, anchors)
@@ -232,6 +185,11 @@ class SampledKernelBalancing(BaseEstimator):
                 break
             last = total
         return self
+
+    def _drawn(self, pairs: int, count: int, generator: torch.Generator) -> Int[Tensor, " n"]:
+        """All pairs in random order, and over again where a dense table has too few of them for an epoch."""
+        orders = [torch.randperm(pairs, generator=generator) for _ in range(-(-count // pairs))]
+        return torch.cat(orders)[:count]
 
     def start(self, shape: tuple[int, int], generator: torch.Generator) -> None:
         """New networks and optimisers, untrained."""
@@ -282,7 +240,7 @@ class SampledKernelBalancing(BaseEstimator):
         """
         if self.anchors == "none":
             return self._predict_step(pairs, labels, inverse, sampled)
-        kernel, here, everywhere = _KERNELS[self.kernel], self._at(pairs), self._at(sampled)
+        kernel, here, everywhere = KERNELS[self.kernel], self._at(pairs), self._at(sampled)
         if self.anchors != "random":
             rows = kernel(everywhere, here, gamma=self._gamma)
             anchors = self._search(pairs, labels, inverse, sampled, rows, everywhere)
@@ -339,14 +297,14 @@ class SampledKernelBalancing(BaseEstimator):
                 _descend(self._by_search, value)
             loss = value.item()
         self._search_loss = loss
-        return self.epsilon_.detach()[: len(sampled)].abs().topk(self.n_anchors).indices
+        return self.epsilon_.detach()[: len(sampled)].abs().topk(min(self.n_anchors, len(sampled))).indices
 
     def _worst_case(
         self, pairs: Tensor, inverse: Tensor, rows: Tensor, everywhere: Tensor
     ) -> Callable[[Tensor], Tensor]:
         with torch.no_grad():
             w = self.weight_(pairs) * inverse
-            total = _KERNELS[self.kernel](everywhere, everywhere, gamma=self._gamma).sum(1)
+            total = KERNELS[self.kernel](everywhere, everywhere, gamma=self._gamma).sum(1)
         if not self.compat:
             w, total = w / len(w), total / len(total)
 
@@ -365,30 +323,35 @@ class SampledKernelBalancing(BaseEstimator):
                 error = error - F.binary_cross_entropy(self.imputation_(pairs), found, reduction="none")
         return lambda epsilon: inverse @ (error - epsilon @ rows).square()
 
-    def predict(self, X: Int[ndarray, "n 2"]) -> Float32[ndarray, " n"]:
-        """Probabilities of a positive rating."""
+    def predict(self, X: ArrayLike) -> Float32[ndarray, " n"]:
+        """Probabilities of a positive rating.
+
+        Arguments:
+            X: (n, 2): user and item of each pair, as rows of the features.
+
+        Raises:
+            InputError: other than two columns, or pairs without features.
+        """
         check_is_fitted(self, "prediction_")
         with torch.no_grad():
-            return self.prediction_(torch.from_numpy(X).long()).numpy()
+            return self.prediction_(torch.from_numpy(_pairs(X, (len(self._users), len(self._items))))).numpy()
+
+
+def _pairs(X: ArrayLike, shape: tuple[int, int]) -> Int[ndarray, "n 2"]:
+    pairs = np.asarray(X)
+    if pairs.ndim != 2 or pairs.shape[1] != 2 or not len(pairs):
+        raise InputError("ratings are pairs of user and item", f"shape {pairs.shape}", "Pass two columns.")
+    return np.stack([indices(pairs[:, j], shape[j], of) for j, of in enumerate(("user", "item"))], 1)
+
+
+def _labelled(X: ArrayLike, y: ArrayLike, shape: tuple[int, int]) -> tuple[Int[ndarray, "n 2"], Float[ndarray, " n"]]:
+    pairs, labels = _pairs(X, shape), numbers(y, "labels")
+    if labels.shape != (len(pairs),) or not np.isin(labels, (0, 1)).all():
+        raise InputError("labels are 0 or 1, one a pair", labels.shape, "Binarise the ratings.")
+    return pairs, labels
 
 
 def _descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
-
-
-def read_embedding(path: Any) -> Float32[ndarray, "rows k"]:
-    """Covariates as the released code stores them: ``{"weight": (rows, k)}`` in ``coat_user.pth`` and the like.
-
-    Raises:
-        InputError: no such file, or other contents.
-    """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise InputError(f"{path} holds no embedding", type(error).__name__, "Pass a released file.") from error
-    keys = list(state) if isinstance(state, dict) else type(state).__name__
-    if keys != ["weight"] or not isinstance(state["weight"], Tensor) or state["weight"].ndim != 2:
-        raise InputError(f"{path} holds no embedding", keys, 'Pass a state dict with "weight" (rows, k) alone.')
-    return state["weight"].float().numpy()

@@ -22,7 +22,8 @@ from harmonia.parts.ranking import auc, ranking_scores
 from harmonia.tables.kernel_balancing.balancer import KernelBalancer
 from harmonia.tables.kernel_balancing.debiased import DebiasedMF
 from harmonia.tables.kernel_balancing.propensity import naive_bayes_weights
-from harmonia.tables.kernel_balancing.sampled import SampledKernelBalancing, read_embedding
+from harmonia.tables.kernel_balancing.released import read_embedding
+from harmonia.tables.kernel_balancing.sampled import SampledKernelBalancing
 
 COAT = "HARMONIA_COAT"
 
