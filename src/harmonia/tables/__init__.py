@@ -10,7 +10,9 @@ __getattr__, __dir__, __all__ = lazy(
         "DebiasedMF": "kernel_balancing",
         "KernelBalancer": "kernel_balancing",
         "SampledKernelBalancing": "kernel_balancing",
+        "auc_all": "kernel_balancing",
         "balance_moments": "kernel_balancing",
         "estimate_ideal_loss": "kernel_balancing",
+        "ndcg_at_k": "kernel_balancing",
     },
 )
