@@ -6,6 +6,7 @@ import pickle
 import warnings
 
 import numpy as np
+import pandas
 import pytest
 import torch
 from hypothesis import given, settings
@@ -35,6 +36,23 @@ def problem(seed=0, n=40, count=4):
     generator = np.random.default_rng(seed)
     features = generator.standard_normal((n, count))
     return features, 0.3 * generator.standard_normal(count), generator.uniform(0.5, 2.0, n)
+
+
+def few_raters(columns):
+    """Kernel features where only the quarter of users with the lowest first covariate rates."""
+    generator = np.random.default_rng(0)
+    x, z = generator.normal(size=(40, columns)), generator.normal(size=(30, columns))
+    who = np.argsort(x[:, 0])[:10]
+    observed = np.zeros((40, 30), bool)
+    observed[who] = generator.random((10, 30)) < 0.3
+    pairs = PairKernel.of("gaussian", 1.0, standardised(x, "user"), standardised(z, "item"))
+    anchors = random_anchors(pairs, 200, np.random.default_rng(0))
+    return pairs.features(*np.nonzero(observed), anchors), pairs.mean(anchors)
+
+
+def beyond(features, target, tol):
+    """Features whose target no mean over the rows can have."""
+    return np.flatnonzero((target - tol > features.max(0)) | (target + tol < features.min(0)))
 
 
 class TestDual:
@@ -107,6 +125,47 @@ class TestDual:
         possible = balance_moments(np.linspace(0, 1, 20)[:, None], np.array([0.9]), tol=0.0)
         assert not len(possible.infeasible)
 
+    @pytest.mark.parametrize("tol", [0.0, 1e-2])
+    @pytest.mark.parametrize("columns", [1, 4])
+    def test_with_a_ridge_every_problem_has_a_solution(self, columns, tol):
+        """A quarter of the users rate: plain Newton steps take up to 318."""
+        features, target = few_raters(columns)
+        found = balance_moments(features, target, tol=tol, ridge=1e-5)
+        assert found.steps < 200
+        assert found.gap < 1e-7
+        a = found.multipliers
+        pushed = np.abs(found.imbalance + 1e-5 * a)  # stationary: within the slope of tol |a|
+        assert (pushed <= tol + 1e-6).all()
+        np.testing.assert_array_equal(found.infeasible, beyond(features, target, tol))
+
+    @pytest.mark.parametrize("tol", [0.0, 1e-3, 1e-2])
+    def test_contradictions_are_proven(self, tol):
+        found = balance_moments(*few_raters(1), tol=tol)
+        assert len(found.infeasible)
+        assert found.weights.mean() == pytest.approx(1)
+        # Equality with a target in the convex hull, on its edge, is no contradiction.
+        edge = balance_moments(np.arange(4.0)[:, None], [3.0], tol=0.0)
+        assert not len(edge.infeasible)
+        np.testing.assert_allclose(edge.weights, [0, 0, 0, 4], atol=1e-8)
+
+    @pytest.mark.parametrize("ridge", [0.0, 1e-5])
+    def test_constants_can_be_satisfied_or_not(self, ridge):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            off = balance_moments(np.ones((4, 1)), [2.0], tol=0.0, ridge=ridge)
+            among = balance_moments(np.c_[np.arange(4), np.ones(4)], [2, 2], tol=0.0, ridge=ridge)
+            right = balance_moments(np.c_[np.arange(4), np.ones(4)], [2, 1], tol=0.0, ridge=ridge)
+        assert off.infeasible.tolist() == [0]
+        assert off.imbalance.tolist() == [-1]
+        assert off.gap == 0
+        assert among.infeasible.tolist() == [1]
+        assert not len(right.infeasible)
+        np.testing.assert_allclose(among.weights, right.weights)
+
+    def test_lists_and_whole_numbers(self):
+        found = balance_moments([[0], [1], [2], [3]], [2], tol=0.0)
+        np.testing.assert_array_equal(found.weights, balance_moments(np.arange(4.0)[:, None], [2.0], tol=0.0).weights)
+
     def test_exact_balance_of_a_gaussian_shift_is_its_density_ratio(self):
         """N(0, 1) to N(m, 1): dP/dQ = exp(m x - m^2 / 2), a tilt by the first moment."""
         x = np.random.default_rng(0).standard_normal(200_000)
@@ -125,8 +184,23 @@ class TestDual:
             ({"tol": -1.0}, "tol"),
             ({"ridge": -1.0}, "ridge"),
             ({"tol": float("nan")}, "tol"),
+            ({"ridge": float("inf")}, "ridge"),
+            ({"features": [[1.0], [1.0, 2.0]]}, "as many in each row"),
+            ({"base_weights": [np.inf] * 40}, "positive"),
         ],
-        ids=["target", "nan", "empty", "zero weights", "few weights", "tol", "ridge", "nan tol"],
+        ids=[
+            "target",
+            "nan",
+            "empty",
+            "zero weights",
+            "few weights",
+            "tol",
+            "ridge",
+            "nan tol",
+            "endless ridge",
+            "ragged",
+            "endless weights",
+        ],
     )
     def test_refusals(self, change, match):
         features, target, _ = problem()
@@ -261,7 +335,7 @@ class TestFunctions:
 
 def fitted(truth, **options):
     errors = truth.errors[truth.observed] if options.get("anchors") == "adaptive" else None
-    model = KernelBalancer(**{"n_anchors": 60} | options)
+    model = KernelBalancer().set_params(**{"n_anchors": 60} | options)
     return model.fit(truth.users, truth.items, truth.user_features, truth.item_features, errors=errors)
 
 
@@ -346,6 +420,41 @@ class TestBalancer:
         at = y[torch.from_numpy(model.anchors_)]
         assert len(mean_embedding(kernel, y, at)) == 50
 
+    @pytest.mark.parametrize("shift", [8.0, 50.0])
+    def test_samples_that_do_not_overlap_are_told(self, shift):
+        generator = np.random.default_rng(0)
+        sample, target = generator.standard_normal((80, 2)), generator.standard_normal((90, 2)) + shift
+        model = KernelBalancer(n_anchors=30)
+        with pytest.warns(UserWarning, match="30 of 30 functions cannot be balanced"):
+            model.balance(sample, target)
+        assert len(model.infeasible_) == 30
+
+    @pytest.mark.parametrize("kind", [pandas.DataFrame, lambda x: x.tolist()], ids=["frame", "list"])
+    def test_frames_lists_and_whole_floats(self, truth, kind):
+        features = kind(truth.user_features), kind(truth.item_features)
+        users, items, ones = truth.users.astype(float), truth.items.tolist(), [1] * len(truth.users)
+        model = KernelBalancer(n_anchors=60).fit(users, items, *features, base_weights=ones)
+        np.testing.assert_allclose(model.weights_, fitted(truth).weights_, atol=1e-9)
+        assert model.bias_bound([1.0] * len(items)).norm == pytest.approx(0, abs=1e-9)
+        balanced = KernelBalancer(n_anchors=9).balance(*features)
+        plain = KernelBalancer(n_anchors=9).balance(truth.user_features, truth.item_features)
+        np.testing.assert_allclose(balanced, plain, atol=1e-9)
+
+    @pytest.mark.parametrize("size", [1e200, 1e-200])
+    def test_features_of_any_size(self, truth, size):
+        model = KernelBalancer(n_anchors=60)
+        model.fit(truth.users, truth.items, truth.user_features * size, truth.item_features)
+        np.testing.assert_allclose(model.weights_, fitted(truth).weights_, atol=1e-8)
+
+    def test_a_refusal_changes_nothing(self, truth):
+        model = fitted(truth)
+        before = dict(model.__dict__)
+        with pytest.raises(InputError):
+            model.fit([0, 1], [0, 1], truth.user_features, truth.item_features, base_weights=[1.0, np.nan])
+        with pytest.raises(InputError):
+            model.balance(truth.user_features, truth.user_features, base_weights=[1.0])
+        assert model.__dict__ == before
+
     def test_two_samples_leave_nothing_said_of_pairs_before(self, truth):
         model = fitted(truth, n_anchors=5)
         model.balance(truth.user_features, truth.user_features)
@@ -379,8 +488,23 @@ class TestBalancer:
             ({"user_features": np.full((5, 2), np.nan)}, "finite"),
             ({"item_features": np.arange(4.0)}, "table"),
             ({"base_weights": np.array([1.0, 0.0, 1.0])}, "positive"),
+            ({"users": np.array([0, 1, 1.5])}, "whole numbers"),
+            ({"user_features": [[1.0], [1.0, 2.0], [3.0]]}, "as many in each row"),
+            ({"user_features": [["a"], ["b"], ["c"]]}, "numbers"),
         ],
-        ids=["lengths", "empty", "index", "negative", "constant", "nan", "vector", "weights"],
+        ids=[
+            "lengths",
+            "empty",
+            "index",
+            "negative",
+            "constant",
+            "nan",
+            "vector",
+            "weights",
+            "fractions",
+            "ragged",
+            "words",
+        ],
     )
     def test_refusals(self, change, match):
         given = {"users": np.arange(3), "items": np.arange(3), "user_features": np.arange(5.0)[:, None]}
@@ -392,8 +516,16 @@ class TestBalancer:
 
     @pytest.mark.parametrize(
         "options",
-        [{"n_anchors": 0}, {"clip": 0.0}, {"bandwidth": 0.0}, {"kernel": "linear"}, {"tol": -1.0}],
-        ids=["count", "clip", "bandwidth", "kernel", "tol"],
+        [
+            {"n_anchors": 0},
+            {"n_anchors": 2.5},
+            {"clip": 0.0},
+            {"bandwidth": 0.0},
+            {"kernel": "linear"},
+            {"tol": -1.0},
+            {"ridge": np.inf},
+        ],
+        ids=["count", "fraction", "clip", "bandwidth", "kernel", "tol", "ridge"],
     )
     def test_options_are_checked(self, truth, options):
         with pytest.raises(InputError):
@@ -418,3 +550,26 @@ def test_ideal_loss():
             estimate_ideal_loss(errors, **bad)
     with pytest.raises(InputError, match="finite"):
         estimate_ideal_loss(np.array([np.nan]))
+
+
+class TestIdealLoss:
+    def test_lists(self):
+        assert estimate_ideal_loss([0, 1], [3, 1], imputed=[0, 1], imputed_mean=0.5) == 0.5
+
+    @pytest.mark.parametrize(
+        ("change", "match"),
+        [
+            ({"errors": []}, "finite errors"),
+            ({"errors": [1.0, np.nan]}, "finite errors"),
+            ({"weights": [1.0, np.inf]}, "weights"),
+            ({"weights": [-1.0, 5.0]}, "weights"),
+            ({"imputed": [np.nan, 1.0]}, "imputed"),
+            ({"imputed": [1.0]}, "imputed"),
+            ({"imputed_mean": np.nan}, "finite"),
+            ({"imputed_mean": None}, "need both"),
+        ],
+    )
+    def test_refusals(self, change, match):
+        given = {"errors": [1.0, 2.0], "weights": [1.0, 1.0], "imputed": [1.0, 1.0], "imputed_mean": 1.0} | change
+        with pytest.raises(InputError, match=match):
+            estimate_ideal_loss(**given)

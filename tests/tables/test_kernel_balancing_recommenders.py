@@ -199,6 +199,67 @@ class TestDebiased:
         )
         np.testing.assert_allclose(model.weights_, other.weights_)
 
+    @pytest.mark.parametrize("named", [False, True], ids=["rows", "index"])
+    def test_features_may_be_frames(self, truth, rows, named):
+        x, y = rows
+        frames = {side: pandas.DataFrame(table) for side, table in sides(truth).items()}
+        if named:
+            x = [[f"u{u:02d}", f"i{i:02d}"] for u, i in x]
+            frames = {
+                side: frame.rename(index=lambda row, s=side: f"{s[0]}{row:02d}") for side, frame in frames.items()
+            }
+        found = DebiasedMF(weight_decay=1e-3).fit(x, y, **frames)
+        plain = DebiasedMF(weight_decay=1e-3).fit(rows[0], y, **sides(truth))
+        np.testing.assert_allclose(found.predict(x), plain.predict(rows[0]), atol=1e-3)
+
+    def test_a_square_frame_is_read_by_rows(self):
+        frame = pandas.DataFrame([[0.0, 1.0, 4.0], [9.0, 16.0, 25.0], [36.0, 49.0, 7.0]])
+        x, y = [[0, 0], [1, 1], [2, 0], [0, 1]], [1.0, 2.0, 3.0, 4.0]
+        args = {"item_features": np.eye(2)}
+        model = DebiasedMF(balancer=KernelBalancer(n_anchors=3), weight_decay=1e-3)
+        found = model.fit(x, y, user_features=frame, **args).balancer_.pairs_.users.numpy()
+        np.testing.assert_array_equal(
+            found, model.fit(x, y, user_features=frame.to_numpy(), **args).balancer_.pairs_.users.numpy()
+        )
+
+    def test_repeated_ratings_are_weighed_before_they_are_averaged(self, rows):
+        x, y = rows
+        other = next(value for value in np.unique(y) if value != y[0])
+        model = DebiasedMF(weight_decay=1e-3, propensity_prior=np.unique(y).tolist())
+        with pytest.warns(UserWarning, match="mean is taken"):
+            model.fit(np.r_[x, x[:1]], np.r_[y, other])
+        weights = naive_bayes_weights(np.r_[y, other], np.unique(y), (40, 30))
+        base = model.balancer_.base_weights_
+        assert base[0] / base[1] == pytest.approx((weights[0] + weights[-1]) / 2 / weights[1])
+
+    @pytest.mark.parametrize("name", [None, float("nan"), pandas.NA], ids=["none", "nan", "NA"])
+    def test_nobody_is_called_nothing(self, name):
+        pairs = [["a", "x"], ["b", "y"], [name, "x"]]
+        model = DebiasedMF("naive", weight_decay=1e-3).fit(pairs[:2], [1.0, 2.0])
+        for table in (pairs, pandas.DataFrame(pairs)):
+            with pytest.raises(InputError, match="no name"):
+                DebiasedMF("naive", weight_decay=1e-3).fit(table, [1.0, 2.0, 3.0])
+            with pytest.raises(InputError, match="no name"):
+                model.predict(table)
+
+    def test_one_pair(self):
+        with pytest.raises(InputError, match="left out"):
+            DebiasedMF("naive", rating_range=(1, 5)).fit([[0, 0]], [3.0])
+        model = DebiasedMF("naive", rating_range=(1, 5), weight_decay=1e-3).fit([[0, 0]], [3.0])
+        assert model.predict([[0, 0]])[0] == pytest.approx(3, abs=1e-3)
+
+    def test_names_are_compared_as_they_read(self, rows):
+        model = DebiasedMF("naive", weight_decay=1e-3).fit(*rows)
+        np.testing.assert_array_equal(model.predict([["15", "3"], ["5", "29"]]), model.predict([[15, 3], [5, 29]]))
+        assert model.recommend("5", 3) == model.recommend(5, 3)
+
+    def test_a_refusal_changes_nothing(self, rows):
+        model = DebiasedMF(weight_decay=1e-3).fit(*rows)
+        before = dict(model.__dict__)
+        with pytest.raises(InputError, match="no information"):
+            model.fit([[0, 0], [1, 0]], [1.0, 9.0])
+        assert model.__dict__ == before
+
     def test_the_decay_is_that_with_the_least_weighted_loss(self, rows):
         model = DebiasedMF().fit(*rows)
         assert model.weight_decay_ == min(model.decay_losses_, key=model.decay_losses_.get)
@@ -233,19 +294,47 @@ class TestDebiased:
             ({"item_features": {"a": [1.0]}}, "no features"),
             ({"n_factors": 0}, "factor"),
             ({"weight_decay": -1.0}, "decay"),
+            ({"weight_decay": None}, "decay"),
+            ({"n_factors": 2.5}, "whole"),
+            ({"rating_range": (5, 1)}, "lower one first"),
+            ({"rating_range": (1, 2, 5)}, "lower one first"),
+            ({"y": ["a", "b", "c"]}, "numbers"),
+            ({"user_features": {0: [1.0], 1: [1.0, 2.0], 2: [3.0]}}, "as many in each row"),
+            ({"user_features": {0: ["a"], 1: ["b"], 2: ["c"]}}, "numbers"),
         ],
-        ids=["columns", "empty", "fractions", "nan", "length", "constant", "range", "user", "type", "factors", "decay"],
+        ids=[
+            "columns",
+            "empty",
+            "fractions",
+            "nan",
+            "length",
+            "constant",
+            "range",
+            "user",
+            "type",
+            "factors",
+            "decay",
+            "no decay",
+            "half a factor",
+            "reversed",
+            "three ends",
+            "words",
+            "ragged",
+            "word features",
+        ],
     )
     def test_refusals(self, change, match):
         given = {"X": [[0, 0], [1, 1], [2, 0]], "y": [1.0, 3.0, 2.0]} | change
         options = {k: given.pop(k) for k in ("rating_range", "n_factors", "weight_decay") if k in given}
         with pytest.raises(InputError, match=match):
-            DebiasedMF("naive", **options).fit(**given)
+            DebiasedMF("naive").set_params(**options).fit(**given)
 
     def test_unknown_users_get_no_recommendations(self, rows):
         model = DebiasedMF("naive", weight_decay=1e-3).fit(*rows)
-        with pytest.raises(InputError, match="nobody"):
+        with pytest.raises(InputError, match="unknown user 10000"):
             model.recommend(10_000)
+        with pytest.raises(InputError, match="at least one item"):
+            model.recommend(5, 0)
 
 
 class TestPropensity:
@@ -267,6 +356,8 @@ class TestPropensity:
             naive_bayes_weights(np.array([0.0, 1.0]), np.array([0.0]), (2, 2))
         with pytest.raises(InputError, match="empty"):
             naive_bayes_weights(np.array([0.0, 1.0]), np.array([]), (2, 2))
+        with pytest.raises(InputError, match="missing"):
+            naive_bayes_weights(np.array([0.0]), np.array([0.0, np.nan]), (2, 2))
         with pytest.raises(InputError, match="indices"):
             naive_bayes_weights(np.array([0.0]), np.array([0.0]), (2, 2), compat="official")
 
@@ -363,6 +454,18 @@ class TestSampled:
         ]
         assert found[0].epochs_ <= found[1].epochs_
 
+    @pytest.mark.parametrize("compat", [None, "official"])
+    def test_every_rating_of_a_dense_table_is_used(self, truth, monkeypatch, compat):
+        used, step = [], SampledKernelBalancing.step
+        monkeypatch.setattr(
+            SampledKernelBalancing, "step", lambda self, pairs, *rest: used.extend(pairs) or step(self, pairs, *rest)
+        )
+        x = np.argwhere(truth.observed)
+        model = SampledKernelBalancing(epochs=1, batch_size=32, compat=compat)
+        model.fit(x.tolist(), np.arange(len(x)) % 2 == 0, truth.user_features.tolist(), truth.item_features)
+        assert truth.observed.mean() > 1 / model.counterfactuals
+        assert len(used) == (len(x) // 32 * 32 if compat else len(x))
+
     def test_it_is_repeatable(self, truth):
         x = np.argwhere(truth.observed)
         y = (truth.liking[truth.observed] > 0).astype(np.float64)
@@ -377,14 +480,24 @@ class TestSampled:
             ({"y": np.array([0.0])}, "0 or 1"),
             ({"X": np.array([[0, 0], [9, 1]])}, "no features"),
             ({"base_weights": np.array([1.0, -1.0])}, "positive"),
+            ({"user_features": np.full((2, 2), np.nan)}, "finite"),
         ],
-        ids=["labels", "length", "index", "weights"],
+        ids=["labels", "length", "index", "weights", "nan"],
     )
-    def test_refusals(self, change, match):
+    @pytest.mark.parametrize("compat", [None, "official"])
+    def test_refusals(self, change, match, compat):
         given = {"X": np.array([[0, 0], [1, 1]]), "y": np.array([0.0, 1.0])}
         given |= {"user_features": np.eye(2), "item_features": np.eye(2)} | change
         with pytest.raises(InputError, match=match):
-            SampledKernelBalancing().fit(**given)
+            SampledKernelBalancing(compat=compat).fit(**given)
+
+    def test_options_and_pairs_are_checked(self):
+        given = [[0, 0], [1, 1]], [0, 1], np.eye(2), np.eye(2)
+        with pytest.raises(InputError, match="batch_size"):
+            SampledKernelBalancing(batch_size=0).fit(*given)
+        model = SampledKernelBalancing(epochs=1, anchors="worst", n_anchors=50).fit(*given)
+        with pytest.raises(InputError, match="no features"):
+            model.predict([[9, 0]])
 
 
 class TestReleasedCovariates:

@@ -267,14 +267,14 @@ class DebiasedMF(RegressorMixin, BaseEstimator):
     def _range(self, ratings: ndarray) -> tuple[float, float]:
         if self.rating_range is None:
             low, high = float(ratings.min()), float(ratings.max())
-            if low == high:
-                raise InputError("all ratings are equal", low, "Pass ratings that differ, or the rating_range.")
         else:
             ends = numbers(self.rating_range, "the ends of the rating_range")
-            if ends.shape != (2,) or not np.isfinite(ends).all() or not ends[0] < ends[1]:
+            if ends.shape != (2,) or not np.isfinite(ends).all() or ends[0] > ends[1]:
                 mend = "Give two numbers, the lower one first."
                 raise InputError("the rating_range is the lowest and the highest rating", self.rating_range, mend)
             low, high = ends.tolist()
+        if low == high:
+            raise InputError("all ratings are equal", low, "Pass ratings that differ, or the rating_range.")
         if ratings.min() < low or ratings.max() > high:
             got = f"{ratings.min():g} to {ratings.max():g}"
             raise InputError(f"a rating is outside {low:g} to {high:g}", got, "Mend it, or the rating_range.")

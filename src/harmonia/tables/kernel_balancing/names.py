@@ -67,14 +67,13 @@ def population(seen: ndarray, features: Any, of: str) -> tuple[ndarray, Float64[
     if features is None:
         return np.unique(seen), None
     if isinstance(features, Mapping):
-        keys, rows = list(features.keys()), list(features.values())
+        keys, table = list(features.keys()), numbers(list(features.values()), f"{of} features")
     elif hasattr(features, "iloc"):
-        keys, rows = features.index.tolist(), features.to_numpy()
+        keys, table = features.index.tolist(), numbers(features, f"{of} features")
     else:
-        rows = numbers(features, f"{of} features")
-        keys = range(len(rows)) if rows.ndim else []
-    table = numbers(rows, f"{of} features")
-    if not len(keys):
+        table = numbers(features, f"{of} features")
+        keys = list(range(len(table))) if table.ndim else []
+    if not keys:
         raise InputError(f"a {of} has no features", "an empty table", f"Give features of every {of}.")
     names = names_of(keys)
     order = np.argsort(names, kind="stable")
