@@ -56,6 +56,62 @@ def test_weights_correct_the_mean(outputs, some):
     assert outputs["effective_ratings"] < frame.height
 
 
+def test_the_bias_bound_of_the_model_is_shown(outputs):
+    assert outputs["error_bias_after"] < 0.5 * outputs["error_bias_before"]
+    assert 0 <= outputs["error_explained"] <= 1
+
+
+def ratings(seen=lambda u, i: (u + i) % 2 or not u):
+    """Twelve users rate half of six items; the first rates all."""
+    rows = [(f"u{u}", f"i{i}", float(1 + u * i % 5)) for u in range(12) for i in range(6) if seen(u, i)]
+    return polars.DataFrame(rows, schema=["user", "item", "rating"], orient="row")
+
+
+@pytest.mark.parametrize("full", ["u0", "u11"])
+def test_who_has_rated_everything_gets_no_recommendation(full):
+    frame = ratings(lambda u, i: (u + i) % 2 or f"u{u}" == full)
+    found = task.recommend(Table(frame), n_anchors=10)["recommendations"].frame
+    assert full not in found["user"]
+    assert found["user"].n_unique() == 11
+
+
+def test_everything_rated_is_told_before_the_work(monkeypatch):
+    monkeypatch.setattr(task, "DebiasedMF", None)
+    with pytest.raises(InputError, match="nothing left to recommend"):
+        task.recommend(Table(ratings(lambda u, i: True)))
+
+
+def test_a_pair_rated_twice_and_a_random_sample():
+    shown = ratings(lambda u, i: True)
+    twice = ratings()
+    twice = polars.concat([twice, twice.head(1).with_columns(rating=polars.lit(4.0))])
+    outputs = task.recommend(Table(twice), random_sample=Table(shown), n_anchors=10)
+    assert outputs["weights"].frame.height == twice.height - 1
+
+
+@pytest.mark.parametrize("word", ["random", "Random", " RANDOM "])
+@pytest.mark.parametrize("column", ["exposure", "Exposure "])
+def test_exposure_is_read_in_any_case(word, column):
+    frame = ratings().with_columns(polars.Series(column, [word, "chosen", None] * 13))
+    assert RatingTable.of(Table(frame)).at_random.sum() == 13
+
+
+def test_an_exposure_without_random_rows_is_told(monkeypatch):
+    said: list[str] = []
+    monkeypatch.setattr("harmonia.tables.kernel_balancing.rating_table.say", said.append)
+    frame = ratings().with_columns(exposure=polars.Series([True, False, True] * 13))
+    assert not RatingTable.of(Table(frame)).at_random.any()
+    assert "random in no row" in said[0]
+
+
+def test_names_of_the_metrics():
+    from harmonia.tables import auc_all, ndcg_at_k
+
+    users, relevance, scores = np.array([0, 0, 1]), np.array([0.0, 1.0, 0.0]), np.array([3.0, 2.0, 1.0])
+    assert auc_all(relevance, scores) == 0.5
+    assert ndcg_at_k(users, relevance, scores) == pytest.approx((1 + 1 / np.log2(3)) / 2)
+
+
 def test_everything_is_written(outputs, tmp_path):
     written = find_job(JOBS, "recommend").save(outputs, tmp_path, "t")
     assert sorted(path.suffix for path in written) == [".csv", ".csv", ".png", ".png", ".png"]

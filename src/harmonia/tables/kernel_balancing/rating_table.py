@@ -45,7 +45,7 @@ class RatingTable:
     Attributes:
         pairs: (n, 2) names.
         values: Ratings.
-        at_random: Which were shown at random, by a column ``exposure`` that says "random".
+        at_random: Which were shown at random, by a column ``exposure`` that says "random", in any case.
         user_features, item_features: Numbers for each name, from columns that are the same in all rows of a user, or
             of an item; None if there are none.
         titles: What items are called, by a column of words that has another one for nearly every item.
@@ -74,11 +74,12 @@ class RatingTable:
                 row = int(np.flatnonzero(table.column(name).is_null().to_numpy())[0]) + 1
                 raise InputError(f"column '{name}' has an empty cell", f"row {row}", "Drop such rows.")
         pairs = np.stack([table.column(name).cast(polars.String).to_numpy().astype(str) for name in names[:2]], 1)
+        exposures = [name for name in table.names if _plain(name) == _EXPOSURE and name not in names]
         at_random = np.zeros(len(values), dtype=bool)
-        if _EXPOSURE in table.names:
-            at_random = (table.column(_EXPOSURE).cast(polars.String) == "random").fill_null(False).to_numpy()
-        by_user, by_item = (_describing(table, name, {*names, _EXPOSURE}) for name in names[:2])
-        return cls(pairs, values, at_random, by_user, by_item, _titles(table, names[1], names))
+        for name in exposures:
+            at_random |= _shown_at_random(table, name)
+        by_user, by_item = (_describing(table, name, {*names, *exposures}) for name in names[:2])
+        return cls(pairs, values, at_random, by_user, by_item, _titles(table, names[1], [*names, *exposures]))
 
 
 def described(table: Table, of: str) -> Described:
@@ -94,6 +95,18 @@ def described(table: Table, of: str) -> Described:
         raise InputError(f"{of} features are a name and numbers, once for each {of}", got, "Pass such a table.")
     rest = Table(table.frame.drop(name))
     return dict(zip(keys.to_list(), Features.of(rest).inputs(rest)))
+
+
+def _plain(word: str) -> str:
+    return word.strip().lower()
+
+
+def _shown_at_random(table: Table, name: str) -> ndarray:
+    words = table.column(name).cast(polars.String).fill_null("").to_list()
+    found = np.array([_plain(word) == "random" for word in words])
+    if not found.any():
+        say(f"Column '{name}' says random in no row, but for instance '{words[0]}': all ratings count as chosen.")
+    return found
 
 
 def _describing(table: Table, key: str, others: set[str]) -> Described | None:

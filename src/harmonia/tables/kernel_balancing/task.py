@@ -19,7 +19,7 @@ from harmonia.tables.kernel_balancing.anchors import Anchors
 from harmonia.tables.kernel_balancing.balancer import KernelBalancer
 from harmonia.tables.kernel_balancing.comparison import ESTIMATORS, relative_error
 from harmonia.tables.kernel_balancing.debiased import DebiasedMF
-from harmonia.tables.kernel_balancing.rating_table import RatingTable, described
+from harmonia.tables.kernel_balancing.rating_table import Described, RatingTable, described
 from harmonia.tables.kernel_balancing.semi_synthetic import demo_ratings, semi_synthetic
 
 _FEWEST = 20
@@ -36,6 +36,9 @@ class Recommended(TypedDict):
     effective_ratings: Annotated[float, Field("as how many equally weighted ratings the weighted ones vary")]
     mmd_before: Annotated[float, Field("largest imbalance of any function of norm 1, unweighted")]
     mmd_after: Annotated[float, Field("the same, weighted")]
+    error_explained: Annotated[float, Field("share of the model's squared errors that features explain")]
+    error_bias_before: Annotated[float, Field("bound on the bias of the explained mean squared error, unweighted")]
+    error_bias_after: Annotated[float, Field("the same, weighted: where it hardly falls, weighting cannot help")]
 
 
 def recommend(
@@ -78,6 +81,7 @@ def recommend(
         "item_features": table.item_features if item_features is None else described(item_features, "item"),
     }
     say(f"{len(y):,} ratings of {len(np.unique(x[:, 0])):,} users and {len(np.unique(x[:, 1])):,} items.")
+    _check_unrated(x, side)
     correct, judge = _halves(len(values), seed)
     bounds = (float(min([*y, *values])), float(max([*y, *values])))
     balancer = KernelBalancer(anchors=anchors, n_anchors=n_anchors, ridge=ridge, random_state=seed)
@@ -100,6 +104,12 @@ def recommend(
     mean = float((weights * once).mean())
     say(f"Mean rating {once.mean():.3f} as rated; {mean:.3f} estimated for all pairs.")
     say(f"{fitted.ess_:,.0f} effective ratings of {len(weights):,}; weight decay {model.weight_decay_:g}.")
+    predicted = model.predict(names)
+    bias = fitted.bias_bound(np.square(predicted - once))
+    say(
+        f"Features explain {100 * bias.explained:.0f} % of the model's squared errors; the mean of that part is biased "
+        f"by at most {bias.bound_before:.3g} as rated and {bias.bound:.3g} weighted."
+    )
     return {
         "recommendations": Table(_recommendations(model, top, table.titles)),
         "weights": Table(
@@ -109,7 +119,7 @@ def recommend(
                     "item": names[:, 1],
                     "rating": once,
                     "weight": weights,
-                    "predicted": model.predict(names),
+                    "predicted": predicted,
                 }
             )
         ),
@@ -121,12 +131,26 @@ def recommend(
         "effective_ratings": fitted.ess_,
         "mmd_before": before,
         "mmd_after": after,
+        "error_explained": bias.explained,
+        "error_bias_before": bias.bound_before,
+        "error_bias_after": bias.bound,
     }
 
 
 class _Shown(NamedTuple):
     pairs: ndarray
     values: ndarray
+
+
+def _check_unrated(pairs: ndarray, side: dict[str, Described | None]) -> None:
+    """That there is something to recommend, before all the work; features may name more than was rated."""
+    users, items = (
+        len(np.unique(pairs[:, j])) if side[name] is None else len(side[name])  # type: ignore[arg-type]
+        for j, name in enumerate(("user_features", "item_features"))
+    )
+    if len(np.unique(pairs, axis=0)) == users * items:
+        got = f"{users} users and {items} items, all pairs rated"
+        raise InputError("there is nothing left to recommend", got, "Give features of items that nobody has rated.")
 
 
 def _at_random(table: RatingTable, sample: Table | None, user: str, item: str, rating: str) -> _Shown:
@@ -185,6 +209,9 @@ def _scores(
 
 def _recommendations(model: DebiasedMF, top: int, titles: dict[str, str] | None) -> polars.DataFrame:
     frames = []
+    schema = {"user": polars.String, "rank": polars.Int64, "item": polars.String, "expected_rating": polars.Float64}
+    if titles is not None:
+        schema["title"] = polars.String
     for user in track(model.user_ids_, "Recommending"):
         best = model.recommend(user, top)
         columns = {
@@ -195,7 +222,7 @@ def _recommendations(model: DebiasedMF, top: int, titles: dict[str, str] | None)
         }
         if titles is not None:
             columns["title"] = [titles.get(str(name), "") for name, _ in best]
-        frames.append(polars.DataFrame(columns, schema_overrides={"user": polars.String, "item": polars.String}))
+        frames.append(polars.DataFrame(columns, schema=schema))
     return polars.concat(frames)
 
 
