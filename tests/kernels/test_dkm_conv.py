@@ -221,7 +221,7 @@ def test_bad_images():
         ({"epochs": None}, "'epochs'"),
         ({"batch_size": 2.5}, "'batch_size'"),
         ({"margin": -1}, "'margin'"),
-        ({"lr": 0.0}, "learning rate"),
+        ({"lr": 0.0}, "'lr' is a number > 0"),
         ({}, "one value everywhere"),
     ):
         with pytest.raises(InputError, match=told):

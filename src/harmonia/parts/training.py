@@ -25,6 +25,7 @@ from typing import Any, Generic, Literal, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
+from harmonia.core.checks import check_number, check_whole
 from harmonia.core.errors import Cancelled, InputError, WeightsError, require
 from harmonia.core.media import whole_file
 from harmonia.core.progress import say, track
@@ -311,6 +312,17 @@ def _average(model: nn.Module, decay: float) -> torch.optim.swa_utils.AveragedMo
         torch._foreach_lerp_(averages, weights, 1 - now)
 
     return torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=update)
+
+
+def check_training(batch_size: Any, learning_rate: Any, weight_decay: Any) -> None:
+    """Check what estimators that train take.
+
+    Raises:
+        InputError: a batch without sequences, a rate that is not positive, a negative decay.
+    """
+    check_whole("batch_size", batch_size)
+    check_number("learning_rate", learning_rate, above=0)
+    check_number("weight_decay", weight_decay, least=0)
 
 
 def device_of(name: str) -> torch.device:

@@ -14,13 +14,13 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
+from harmonia.core.checks import check_number, check_whole
 from harmonia.core.errors import InputError
 from harmonia.kernels.dkm.export import DeepKernel
 from harmonia.kernels.dkm.fitting import PORTION, Schedule
 from harmonia.kernels.dkm.gram_kernels import KERNELS
 from harmonia.kernels.dkm.gram_layer import GramLayer
 from harmonia.kernels.dkm.network import DeepKernelMachine, DeepKernelMachineConfig
-from harmonia.kernels.dkm.parameters import check_rate, check_whole
 from harmonia.parts.gram import Marginals, choose_landmarks
 from harmonia.parts.spread import spread_of, varies
 
@@ -70,7 +70,7 @@ class DeepKernelEstimator(BaseEstimator):
             check_whole(name, value, lowest)
         if not isinstance(self.dof, Real) or not float(self.dof) >= 0:
             raise InputError("'dof' is a number >= 0", repr(self.dof), "Give e.g. 1, or infinity for a fixed kernel.")
-        check_rate(self.lr)
+        check_number("lr", self.lr, above=0)
         choices = (("kernel", tuple(KERNELS)), ("norm", NORMS), ("objective", ("kl", "taylor")))
         for name, known in choices:
             if getattr(self, name) not in known:

@@ -18,10 +18,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from harmonia.core.checks import check_whole
 from harmonia.core.errors import InputError
 from harmonia.kernels.dkm.gram_kernels import GramKernel, gram_kernel
 from harmonia.kernels.dkm.optimise import minimise
-from harmonia.kernels.dkm.parameters import check_whole
 from harmonia.kernels.dkm.triple import triangle, untriangle
 from harmonia.parts.gram import Cholesky, gaussian_kl_of_relative_factor, geodesic, jittered_cholesky
 

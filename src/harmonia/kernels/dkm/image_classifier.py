@@ -17,11 +17,11 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 from torch import Tensor
 
+from harmonia.core.checks import check_number, check_whole
 from harmonia.core.errors import InputError
 from harmonia.kernels.dkm.fitting import normal_points
 from harmonia.kernels.dkm.images import ImageWhitening, augmented, random_patches
 from harmonia.kernels.dkm.output import categorical_expectation, categorical_prediction
-from harmonia.kernels.dkm.parameters import check_rate, check_whole
 from harmonia.kernels.dkm.resnet import ConvDeepKernelMachine, ConvDeepKernelMachineConfig
 from harmonia.parts.gram import Marginals
 from harmonia.parts.training import Plan, Trained, train
@@ -101,7 +101,7 @@ class ConvDeepKernelMachineClassifier(ClassifierMixin, BaseEstimator):
         """
         for name, lowest in (("epochs", 1), ("batch_size", 1), ("margin", 0)):
             check_whole(name, getattr(self, name), lowest)
-        check_rate(self.lr)
+        check_number("lr", self.lr, above=0)
         images = self._images(X)
         y = column_or_1d(y, warn=True)
         check_classification_targets(y)

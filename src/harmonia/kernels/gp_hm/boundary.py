@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from harmonia.core.checks import is_number
 from harmonia.core.errors import InputError
-from harmonia.kernels.gp_hm.parameters import called, is_number, numbers
+from harmonia.kernels.gp_hm.parameters import called, numbers
 
 SIDES = (("left", "right"), ("bottom", "top"), ("front", "back"))
 """Names of the two ends of the first, second and third axis."""

@@ -14,8 +14,9 @@ from jaxtyping import Float, Float64
 from scipy.signal import find_peaks
 from torch import Tensor
 
+from harmonia.core.checks import check_number, is_number
 from harmonia.core.errors import InputError
-from harmonia.kernels.gp_hm.parameters import Number, Whole, check_between, is_number
+from harmonia.kernels.gp_hm.parameters import Number, Whole
 from harmonia.parts.gram import lags
 
 Envelope = Literal["gaussian", "matern52"]
@@ -76,7 +77,7 @@ class SpectralMixtureKernel1D:
             what = "'freq_scale' (in a file 'max_frequency') is a frequency >= 0, or 'auto'"
             raise InputError(what, repr(scale), "Change it.")
         if self.rate is not None:
-            check_between("rate", self.rate, 0.0)
+            check_number("rate", self.rate, above=0)
 
     def on(self, points: int, length: float) -> SpectralMixtureKernel1D:
         """The kernel with parameters to begin with, for a grid of `points` over `length`.

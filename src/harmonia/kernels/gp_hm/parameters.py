@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable, Sequence
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -20,25 +18,6 @@ Number = float | np.number
 
 Whole = int | np.integer
 """A whole number, of Python or NumPy."""
-
-
-def is_number(value: Any) -> bool:
-    """Whether a value is a real number, of Python or NumPy; True and False are none."""
-    return isinstance(value, Real) and not isinstance(value, bool)
-
-
-def check_whole(name: str, value: Any, lowest: int = 0) -> int:
-    """A parameter that is a whole number >= `lowest`; others raise `InputError`."""
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < lowest:
-        raise InputError(f"'{name}' is a whole number >= {lowest}", repr(value), "Change it.")
-    return int(value)
-
-
-def check_between(name: str, value: Any, low: float, high: float = math.inf) -> None:
-    """Raise `InputError` unless a parameter is a number in the open interval."""
-    if not (is_number(value) and low < value < high):
-        wanted = f"between {low:g} and {high:g}" if high < math.inf else f"> {low:g}"
-        raise InputError(f"'{name}' is a number {wanted}", repr(value), "Change it.")
 
 
 def numbers(what: str, given: Any, mend: str) -> Float[Tensor, "..."]:

@@ -12,10 +12,10 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
+from harmonia.core.checks import check_number, check_whole
 from harmonia.core.errors import InputError
 from harmonia.kernels.gp_hm.kernel import Envelope, SpectralMixtureKernel1D
 from harmonia.kernels.gp_hm.learning import PHASE, RATE
-from harmonia.kernels.gp_hm.parameters import check_between, check_whole
 from harmonia.parts.gram import Cholesky
 
 MOST_ROWS = 5000
@@ -65,9 +65,9 @@ class SpectralMixtureRegressor(RegressorMixin, BaseEstimator):
         X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
         if self.envelope not in get_args(Envelope):
             raise InputError("no such envelope", repr(self.envelope), "Use 'gaussian' or 'matern52'.")
-        check_whole("q", self.q, lowest=1)
-        steps = check_whole("max_iter", self.max_iter)
-        check_between("noise", self.noise, 0.0)
+        check_whole("q", self.q)
+        steps = check_whole("max_iter", self.max_iter, 0)
+        check_number("noise", self.noise, above=0)
         for what, extent in [("the targets", np.ptp(y)), *(("a column", width) for width in np.ptp(X, axis=0))]:
             if extent and not _EXTENTS[0] < extent < _EXTENTS[1]:
                 raise InputError(f"{what} cannot be squared in float64", f"a range of {extent:g}", "Scale the data.")

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float64
 from torch import Tensor
 
+from harmonia.core.checks import check_number, check_whole
 from harmonia.core.errors import InputError
 from harmonia.core.progress import track
 from harmonia.kernels.gp_hm import evaluation, galerkin, least_squares
@@ -22,7 +23,7 @@ from harmonia.kernels.gp_hm.kernel import Component, SpectralMixtureKernel1D
 from harmonia.kernels.gp_hm.learning import Spectra, evidence
 from harmonia.kernels.gp_hm.least_squares import Measurements, Posterior
 from harmonia.kernels.gp_hm.operators import Equation, Laplace, Order, orders_of
-from harmonia.kernels.gp_hm.parameters import Number, Whole, check_between, check_whole, numbers
+from harmonia.kernels.gp_hm.parameters import Number, Whole, numbers
 from harmonia.parts.gram import Kronecker
 
 Method = Literal["galerkin", "least-squares"]
@@ -146,11 +147,11 @@ class GPPDESolver:
         """
         if self.solver not in get_args(Method):
             raise InputError("no such solver", repr(self.solver), f"Use one of {', '.join(get_args(Method))}.")
-        iterations = check_whole("max_iter", self.max_iter)
-        check_between("jitter", self.jitter, 0.0, 1.0)
-        check_between("tolerance", self.tolerance, 0.0)
+        iterations = check_whole("max_iter", self.max_iter, 0)
+        check_number("jitter", self.jitter, above=0, below=1)
+        check_number("tolerance", self.tolerance, above=0)
         if self.noise is not None:
-            check_between("noise", self.noise, 0.0)
+            check_number("noise", self.noise, above=0)
         axes = axes_of(self.grid)
         orders = orders_of(self.operator, len(axes))
         kernels = kernels_of(self.kernel, axes, orders)

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_array
 
+from harmonia.core.checks import is_number
 from harmonia.core.errors import InputError
 from harmonia.kernels.private_kde.distances import PrivateDistanceSum
 from harmonia.kernels.private_kde.moments import MomentSketch
-from harmonia.kernels.private_kde.parameters import is_number
 from harmonia.parts.privacy.accounting import PrivacyAccountant
 
 

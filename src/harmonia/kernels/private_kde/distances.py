@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from jaxtyping import Float64
 
+from harmonia.core.checks import check_whole, is_number
 from harmonia.core.errors import InputError
 from harmonia.kernels.private_kde.directions import DirectionSketch
 from harmonia.kernels.private_kde.domain import Domain
 from harmonia.kernels.private_kde.haar import HaarSketch, Power
 from harmonia.kernels.private_kde.moments import MomentSketch
-from harmonia.kernels.private_kde.parameters import check_whole, is_number
 from harmonia.kernels.private_kde.shells import ShellSketch
 from harmonia.kernels.private_kde.sketch import Sketch
 from harmonia.kernels.private_kde.structure import PrivateStructure

@@ -14,9 +14,9 @@ import numpy as np
 from jaxtyping import Float64
 from scipy.optimize import nnls
 
+from harmonia.core.checks import check_whole, is_number
 from harmonia.core.errors import InputError
 from harmonia.kernels.private_kde.functions import evaluate
-from harmonia.kernels.private_kde.parameters import check_whole, is_number
 
 
 @dataclass(frozen=True, eq=False)

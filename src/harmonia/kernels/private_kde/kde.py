@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
+from harmonia.core.checks import check_whole
 from harmonia.core.errors import InputError
 from harmonia.kernels.private_kde.bandwidth import check_bandwidth
 from harmonia.kernels.private_kde.domain import Domain
 from harmonia.kernels.private_kde.fourier import FourierSketch
 from harmonia.kernels.private_kde.hermite import HermiteSketch
-from harmonia.kernels.private_kde.parameters import check_whole
 from harmonia.kernels.private_kde.similarity import Similarity
 from harmonia.kernels.private_kde.sketch import Sketch
 from harmonia.kernels.private_kde.structure import PrivateStructure

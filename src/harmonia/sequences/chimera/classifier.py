@@ -19,12 +19,13 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 from torch.nn import functional as F
 
+from harmonia.core.checks import check_whole
 from harmonia.core.errors import InputError
 from harmonia.core.weights import Checkpoint, write_safetensors
 from harmonia.parts.sequences import Scaler, SequenceInput, Sequences, class_index, listed_classes
+from harmonia.parts.training import check_training
 from harmonia.sequences.chimera.fitting import fit_model, new_model, pack, unpack
 from harmonia.sequences.chimera.network import ChimeraConfig, ChimeraModel
-from harmonia.sequences.chimera.options import check_training, whole
 
 STEPS = 64
 """Steps of the grid that the longest sequence is cut into at most, where the patch is not given."""
@@ -120,7 +121,7 @@ class ChimeraClassifier(ClassifierMixin, SequenceInput, BaseEstimator):
             InputError: sequences that are not finite or fit nowhere, fewer than two classes, impossible options.
         """
         width, state, layers, epochs = (
-            whole(name, getattr(self, name)) for name in ("d_model", "d_state", "n_layers", "epochs")
+            check_whole(name, getattr(self, name)) for name in ("d_model", "d_state", "n_layers", "epochs")
         )
         check_training(self.batch_size, self.learning_rate, self.weight_decay)
         sequences = self._read(X, reset=True)
@@ -130,7 +131,7 @@ class ChimeraClassifier(ClassifierMixin, SequenceInput, BaseEstimator):
             d_model=width,
             d_state=state,
             n_layers=layers,
-            patch=math.ceil(longest / STEPS) if self.patch is None else whole("patch", self.patch),
+            patch=math.ceil(longest / STEPS) if self.patch is None else check_whole("patch", self.patch),
             dropout=self.dropout,
             transition=self.transition,
             coupled=self.coupled,

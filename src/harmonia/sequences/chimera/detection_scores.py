@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64
 from numpy import ndarray
 
+from harmonia.core.checks import check_whole
 from harmonia.core.errors import InputError
-from harmonia.sequences.chimera.options import whole
 
 
 class AnomalyScores(NamedTuple):
@@ -63,7 +63,7 @@ def anomaly_scores(
         raise InputError("some moments are anomalies, some are not, and each has a score", got, "Pass such labels.")
     if not np.isfinite(scores).all() or not np.isfinite(threshold):
         raise InputError("scores and their threshold are finite", "NaN or infinity", "Drop such moments.")
-    buffer = whole("buffer", buffer, 0)
+    buffer = check_whole("buffer", buffer, 0)
     flags = scores > threshold
     adjusted = flags.copy()
     for start, end in events(labels):

@@ -11,14 +11,15 @@ from jaxtyping import Bool, Float64
 from numpy import ndarray
 from torch import Tensor
 
+from harmonia.core.checks import check_whole
 from harmonia.core.errors import InputError
 from harmonia.core.weights import Checkpoint, write_safetensors
 from harmonia.parts.forecasting import Windows
 from harmonia.parts.spread import spread_of
+from harmonia.parts.training import check_training
 from harmonia.sequences.chimera.data import Observed
 from harmonia.sequences.chimera.fitting import fit_model, new_model, pack, unpack
 from harmonia.sequences.chimera.network import BlockState, ChimeraConfig, ChimeraModel
-from harmonia.sequences.chimera.options import check_training, whole
 
 
 class ChimeraAnomalyDetector:
@@ -74,7 +75,7 @@ class ChimeraAnomalyDetector:
         device: str = "auto",
         random_state: int = 0,
     ) -> None:
-        lookback, steps = whole("lookback", lookback, 2), whole("steps", steps)
+        lookback, steps = check_whole("lookback", lookback, 2), check_whole("steps", steps)
         if not 0 < quantile < 1:
             raise InputError("'quantile' lies inside of (0, 1)", quantile, "Give e.g. 0.99.")
         check_training(batch_size, learning_rate, weight_decay)

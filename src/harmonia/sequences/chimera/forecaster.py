@@ -15,16 +15,17 @@ from numpy import ndarray
 from scipy.optimize import lsq_linear
 from torch import Tensor
 
+from harmonia.core.checks import check_choice, check_whole
 from harmonia.core.errors import InputError
 from harmonia.core.weights import Checkpoint, write_safetensors
 from harmonia.media import Series
 from harmonia.parts.forecasting import LinearWindow, PointForecaster, Windows
 from harmonia.parts.instance_norm import InstanceNorm
+from harmonia.parts.training import check_training
 from harmonia.sequences.chimera.data import Observed, seriation
 from harmonia.sequences.chimera.fitting import fit_model, new_model, pack, unpack
 from harmonia.sequences.chimera.late import Late
 from harmonia.sequences.chimera.network import ChimeraConfig, ChimeraModel
-from harmonia.sequences.chimera.options import check_training, one_of, whole
 from harmonia.sequences.chimera.scale import Normalise, Scale
 
 Mode = Literal["direct", "closed_loop"]
@@ -146,17 +147,21 @@ class ChimeraForecaster(PointForecaster):
         device: str = "auto",
         random_state: int = 0,
     ) -> None:
-        horizon, draws, steps = whole("horizon", horizon), whole("draws", draws), whole("steps", steps)
-        patch = None if patch is None else whole("patch", patch)
+        horizon, draws, steps = (
+            check_whole("horizon", horizon),
+            check_whole("draws", draws),
+            check_whole("steps", steps),
+        )
+        patch = None if patch is None else check_whole("patch", patch)
         check_training(batch_size, learning_rate, weight_decay)
         given = (("mode", mode, Mode), ("normalise", normalise, Normalise), ("nan", nan, Gaps))
         for name, value, kind in (*given, ("variable_order", variable_order, Order)):
-            one_of(name, value, kind)
+            check_choice(name, value, kind)
         if nan == "mask" and mode == "closed_loop":
             raise InputError("the closed loop needs a whole window", "nan='mask'", "Use mode='direct'.")
         if lookback is None:
             patch, lookback = whole_patches(max(48, 4 * horizon), patch)
-        self.horizon, self.lookback = horizon, whole("lookback", lookback, 2)
+        self.horizon, self.lookback = horizon, check_whole("lookback", lookback, 2)
         self.config = ChimeraConfig(
             d_model=d_model,
             d_state=d_state,
@@ -294,7 +299,7 @@ class ChimeraForecaster(PointForecaster):
         Raises:
             InputError: too few rows, other variables, or a horizon that a direct forecast does not have.
         """
-        steps = self.horizon if horizon is None else whole("horizon", horizon)
+        steps = self.horizon if horizon is None else check_whole("horizon", horizon)
         if steps > self.horizon and self.mode == "direct":
             mend = "Use mode='closed_loop' for longer ones, or fit with that horizon."
             raise InputError(f"this forecaster predicts 1 to {self.horizon} steps", steps, mend)
@@ -335,7 +340,7 @@ class ChimeraForecaster(PointForecaster):
         Raises:
             InputError: as `predict`.
         """
-        values, windows = self._values(data), whole("windows", windows)
+        values, windows = self._values(data), check_whole("windows", windows)
         last = len(values) - self.lookback
         starts = np.unique(np.linspace(0, last, min(windows, last + 1)).astype(np.int64))
         total = np.zeros((len(self.names_), len(self.names_)))

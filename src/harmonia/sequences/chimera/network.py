@@ -24,9 +24,9 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from harmonia.core.checks import check_choice, check_whole
 from harmonia.core.errors import InputError
 from harmonia.parts.attention import RMSNorm
-from harmonia.sequences.chimera.options import one_of, whole
 from harmonia.sequences.chimera.selective_scan import Coupling
 from harmonia.sequences.chimera.ssm import GridState, SSM2d, Transition
 
@@ -82,11 +82,11 @@ class ChimeraConfig:
 
     def __post_init__(self) -> None:
         for name in ("d_model", "d_state", "n_layers", "patch", "conv", "recent"):
-            object.__setattr__(self, name, whole(name, getattr(self, name)))
+            object.__setattr__(self, name, check_whole(name, getattr(self, name)))
         for name in ("horizon", "lookback", "classes", "variates"):
-            object.__setattr__(self, name, whole(name, getattr(self, name), 0))
-        one_of("transition", self.transition, Transition)
-        one_of("coupling", self.coupling, Coupling)
+            object.__setattr__(self, name, check_whole(name, getattr(self, name), 0))
+        check_choice("transition", self.transition, Transition)
+        check_choice("coupling", self.coupling, Coupling)
         if not 0 <= self.dropout < 1:
             raise InputError("'dropout' is a probability below 1", self.dropout, "Give e.g. 0.1.")
         if self.horizon and (self.lookback < self.patch or self.lookback % self.patch):

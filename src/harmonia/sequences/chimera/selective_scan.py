@@ -26,9 +26,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from harmonia.core.checks import check_choice
 from harmonia.core.errors import InputError
 from harmonia.parts.recurrence import GridRow, GridStates, grid_scan
-from harmonia.sequences.chimera.options import one_of
 
 Coupling = Literal["stable", "paper"]
 Hold = Literal["zoh", "euler"]
@@ -163,7 +163,7 @@ def selective_scan_2d(
                 [0.6321, 0.8647, 0.9502]])
     """
     for name, value, kind in (("coupling", coupling, Coupling), ("hold", hold, Hold), ("outer", outer, Outer)):
-        one_of(name, value, kind)
+        check_choice(name, value, kind)
     if 0 in x.shape[1:3]:
         raise InputError("the grid is empty", tuple(x.shape), "Pass a variable and a time at least.")
     if not bool((A1 < 0).all() and (A4 < 0).all()):

@@ -10,10 +10,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from harmonia.core.checks import check_choice, check_whole
 from harmonia.core.errors import InputError
 from harmonia.parts.recurrence import GridStates, grid_scan
 from harmonia.sequences.chimera.impulse import companion, companion_scan, convolve_2d
-from harmonia.sequences.chimera.options import one_of, whole
 from harmonia.sequences.chimera.selective_scan import Cells, Coupling, Hold, selective_scan_2d
 
 Transition = Literal["diag", "scalar", "companion"]
@@ -62,10 +62,10 @@ class Sweep(nn.Module):
         bounded: bool = False,
     ) -> None:
         super().__init__()
-        d_model, d_state = whole("d_model", d_model), whole("d_state", d_state)
+        d_model, d_state = check_whole("d_model", d_model), check_whole("d_state", d_state)
         for name, value, kind in (("transition", transition, Transition), ("coupling", coupling, Coupling)):
-            one_of(name, value, kind)
-        one_of("hold", hold, Hold)
+            check_choice(name, value, kind)
+        check_choice("hold", hold, Hold)
         if transition == "companion" and (selective or coupling != "stable" or hold != "zoh"):
             got = f"selective={selective}, coupling={coupling!r}, hold={hold!r}"
             mend = "Use selective=False, coupling='stable', hold='zoh'."

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any
 
 import torch
 from jaxtyping import Float64
 from torch import Tensor, nn
 
-from harmonia.core.errors import InputError
+from harmonia.core.checks import check_number, check_whole
 from harmonia.parts.training import Plan, train
 from harmonia.sequences.regenn.network import ReGENN
 from harmonia.sequences.regenn.scaling import Scaler, Scaling, Yardstick
@@ -84,10 +83,8 @@ class Training:
 
     def __post_init__(self) -> None:
         for name, value in (("steps", self.steps), ("batch_size", self.batch_size)):
-            if not isinstance(value, Integral) or value < 1:
-                raise InputError(f"'{name}' is a whole positive number", value, "Pass 1 or more.")
-        if not 0 < self.learning_rate < float("inf"):
-            raise InputError("'learning_rate' is a positive number", self.learning_rate, "Pass for instance 0.003.")
+            check_whole(name, value)
+        check_number("learning_rate", self.learning_rate, above=0)
 
     def run(
         self, network: ReGENN, scaler: Scaler, yardstick: Yardstick, learn: PanelWindows, develop: Batch | None

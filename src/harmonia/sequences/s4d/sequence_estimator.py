@@ -17,10 +17,11 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
+from harmonia.core.checks import check_number, check_whole
 from harmonia.core.errors import InputError
 from harmonia.core.weights import Checkpoint, write_safetensors
 from harmonia.parts.sequences import Scaler, SequenceInput, Sequences
-from harmonia.parts.training import Plan, Trained, train
+from harmonia.parts.training import Plan, Trained, check_training, train
 from harmonia.sequences.s4d.kernel import KernelConfig
 from harmonia.sequences.s4d.network import S4DConfig, S4DModel, ssm_param_groups
 from harmonia.sequences.s4d.saved import pack, plain, unpack
@@ -161,16 +162,9 @@ class SequenceEstimator(SequenceInput, BaseEstimator, ABC):
         return [torch.optim.AdamW(groups)]
 
     def _check_parameters(self) -> None:
-        for name in ("epochs", "batch_size"):
-            value = getattr(self, name)
-            if not isinstance(value, (int, np.integer)) or value < 1:
-                raise InputError(f"'{name}' is a whole number >= 1", repr(value), "Change it.")
-        for name in ("learning_rate", "ssm_learning_rate"):
-            value = getattr(self, name)
-            if not isinstance(value, Real) or not 0 < float(value) < math.inf:
-                raise InputError(f"'{name}' is positive", repr(value), "Give e.g. 0.004.")
-        if not isinstance(self.weight_decay, Real) or not 0 <= float(self.weight_decay) < math.inf:
-            raise InputError("'weight_decay' is 0 or positive", repr(self.weight_decay), "Give e.g. 0.01.")
+        check_whole("epochs", self.epochs)
+        check_training(self.batch_size, self.learning_rate, self.weight_decay)
+        check_number("ssm_learning_rate", self.ssm_learning_rate, above=0)
 
     def _of_one_length(self) -> bool:
         return self.flat_ and self.rate_ == 1

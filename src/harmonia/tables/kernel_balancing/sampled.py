@@ -12,7 +12,6 @@ all pairs and hundreds of anchors; this is here to compare with, and to reproduc
 from __future__ import annotations
 
 from collections.abc import Callable
-from numbers import Integral
 from typing import Literal
 
 import numpy as np
@@ -25,6 +24,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from harmonia.core.checks import check_whole
 from harmonia.core.errors import InputError
 from harmonia.core.progress import track
 from harmonia.tables.kernel_balancing.balancer import standardised
@@ -155,8 +155,7 @@ class SampledKernelBalancing(BaseEstimator):
         if self.loss not in ("ips", "dr") or self.anchors not in ("random", "worst", "adaptive", "none"):
             raise InputError("there is no such variant", f"{self.loss}, {self.anchors}", "See the arguments.")
         for name in ("n_anchors", "counterfactuals", "batch_size", "n_factors", "epochs"):
-            if not isinstance(getattr(self, name), Integral) or getattr(self, name) < 1:
-                raise InputError(f"{name} is a whole number", getattr(self, name), f"Give {name} >= 1.")
+            check_whole(name, getattr(self, name))
         tables = [finite_table(x, of) for x, of in ((user_features, "user"), (item_features, "item"))]
         shape = len(tables[0]), len(tables[1])
         rows, known = _labelled(X, y, shape)
