@@ -186,7 +186,7 @@ def report(
 
 def main() -> None:
     """Entry point: errors of ours are printed as what, got, mend, with exit code 2."""
-    # Read by OpenMP when torch is imported. Threads that spin for long while they wait make small steps fifty times
+    # Read by OpenMP when torch is imported. Threads that spin for long while they wait make small steps up to six times
     # slower where another program is busy; threads that sleep at once make them twice as slow everywhere.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")

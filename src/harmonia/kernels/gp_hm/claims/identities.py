@@ -1,4 +1,4 @@
-"""Exact statements: derivatives, Kronecker identities, spectra, and the official loop to ten digits."""
+"""Exact statements: derivatives, Kronecker identities, spectra, and the official loop beside its committed logs."""
 
 from __future__ import annotations
 
