@@ -245,7 +245,7 @@ def test_bad_input(digits):
         (lambda: fitted(backbone="encoder"), "need the generator"),
         (lambda: fitted(decay=0.0), "positive"),
         (lambda: fitted(batch_size=1), "batch_size"),
-        (lambda: fitted(device="tpu"), "no such 'device'"),
+        (lambda: fitted(device="tpu"), "an unknown device"),
         (lambda: model.generate("a", 0), "counts rows"),
         (lambda: model.partial_fit(x * 1e40, y, "c"), "Scale the columns"),
         (lambda: model.predict(x * 1e30, "a"), "Scale the columns"),

@@ -207,7 +207,7 @@ def test_padding_changes_no_class():
 def test_impossible_shapes(options, told):
     with pytest.raises(InputError, match=told):
         ChimeraConfig(**options)
-    with pytest.raises(InputError, match="unknown fields"):
+    with pytest.raises(InputError, match="fields this model does not know"):
         ChimeraConfig.of({"colour": 1})
 
 

@@ -279,7 +279,7 @@ def test_uneven_samples_are_even_ones_that_are_held():
         ({"frozen": ("C",)}, "can be frozen"),
         ({"bandlimit": 0.0}, "band limit"),
         ({"channels": 0}, "positive"),
-        ({"hippo": True}, "no such options"),
+        ({"hippo": True}, "fields this model does not know"),
     ],
     ids=str,
 )

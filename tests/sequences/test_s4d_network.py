@@ -178,7 +178,7 @@ def test_pretrained_round_trip(tmp_path):
         ({"d_model": 0}, "counted from 1"),
         ({"mixing": "none"}, "no such choice"),
         ({"depth": 3}, "does not know"),
-        ({"kernel": {"size": 3}}, "no such options"),
+        ({"kernel": {"size": 3}}, "fields this model does not know"),
     ],
     ids=str,
 )

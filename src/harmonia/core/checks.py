@@ -6,6 +6,10 @@ import math
 from numbers import Integral, Real
 from typing import Any, get_args
 
+import numpy as np
+from jaxtyping import Float64
+from numpy import ndarray
+
 from harmonia.core.errors import InputError
 
 
@@ -51,6 +55,22 @@ def check_number(
         wanted = " and ".join(f"{sign} {bound:g}" for sign, bound in bounds if math.isfinite(bound))
         raise InputError(f"'{name}' is a number {wanted}".rstrip(), repr(value), "Change it.")
     return float(value)
+
+
+def as_numbers(values: Any, what: str) -> Float64[ndarray, "*shape"]:
+    """Lists, arrays or data frames as an array of float64.
+
+    Raises:
+        InputError: words, or rows of different lengths.
+
+    Example:
+        >>> as_numbers([[1, 2], [3, 4]], "features").dtype
+        dtype('float64')
+    """
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{what} are numbers, as many in each row", error, "Pass an array of numbers.") from None
 
 
 def check_choice(name: str, value: Any, kind: Any) -> None:

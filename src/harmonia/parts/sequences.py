@@ -15,6 +15,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 from torch import Tensor
 
+from harmonia.core.checks import as_numbers
 from harmonia.core.errors import InputError
 from harmonia.core.progress import say
 from harmonia.parts.spread import spread_of
@@ -49,12 +50,12 @@ class Sequences:
         if isinstance(X, (list, tuple)) and len(X) and all(np.ndim(each) in (1, 2) for each in X):
             ragged = len({np.shape(each) for each in X}) > 1 or np.ndim(X[0]) == 2
             if ragged or all(isinstance(each, np.ndarray) for each in X):
-                return cls._listed([numbers(each, "samples") for each in X])
+                return cls._listed([as_numbers(each, "samples") for each in X])
         array = np.asarray(X.numpy(force=True) if isinstance(X, Tensor) else X)
         if array.ndim not in (2, 3) or not array.size:
             mend = "Pass (sequences, time), (sequences, time, channels), or a list of arrays."
             raise InputError("these are no sequences", f"the shape {array.shape}", mend)
-        array = numbers(array, "samples")
+        array = as_numbers(array, "samples")
         flat = array.ndim == 2
         return cls._padded(list(array[:, :, None] if flat else array), flat)
 
@@ -173,18 +174,6 @@ class SequenceInput:
             got = f"{sequences.channels} channels"
             raise InputError(f"the model was trained on {len(self.scaler_.mean)} channels", got, "Pass the same.")
         return sequences
-
-
-def numbers(values: Any, what: str) -> Float64[ndarray, "*shape"]:
-    """An array of numbers.
-
-    Raises:
-        InputError: words, or rows of different lengths.
-    """
-    try:
-        return np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{what} are numbers", error, "Pass an array of numbers.") from None
 
 
 def class_index(y: Any, count: int) -> tuple[ndarray, Int64[ndarray, " sequences"]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -18,6 +18,7 @@ from huggingface_hub import PyTorchModelHubMixin
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from harmonia.core.configuration import config_of
 from harmonia.core.errors import InputError
 from harmonia.kernels.dkm.gram_kernels import gram_kernel
 from harmonia.kernels.dkm.gram_layer import GramLayer, Objective, Passed
@@ -161,17 +162,8 @@ class DeepKernelMachineConfig:
 
     @classmethod
     def of(cls, config: DeepKernelMachineConfig | Mapping[str, Any]) -> DeepKernelMachineConfig:
-        """A config from itself or from its fields, as they are read from ``config.json``.
-
-        Raises:
-            InputError: fields that there are not.
-        """
-        if isinstance(config, DeepKernelMachineConfig):
-            return config
-        unknown = sorted(set(config) - {field.name for field in fields(cls)})
-        if unknown:
-            raise InputError("the configuration has fields this model does not know", ", ".join(unknown), "Drop them.")
-        return cls(**config)
+        """A config from itself or from its fields; see `config_of`."""
+        return config_of(cls, config)
 
     def __post_init__(self) -> None:
         for name, lowest in (("features", 1), ("outputs", 1), ("n_inducing", 1), ("n_layers", 0)):

@@ -17,10 +17,10 @@ from harmonia.networks.gkcl.memory import Coreset, SupportMemory
 from harmonia.networks.gkcl.vae import VAEConfig
 from harmonia.networks.gkcl.variational import FixedBases, VariationalBases
 from harmonia.parts.gram import Linear, squared_distances
+from harmonia.parts.training import device_of
 
 MemoryName = Literal["coreset", "generator", "gaussians", "statistics"]
 Adapt = Literal["auto", "always", "first", "never"]
-Device = Literal["auto", "cpu", "cuda"]
 
 LEAST_RATE = 5e-5
 """Learning rate below which no decay takes a task (the official code's), so that late tasks still learn."""
@@ -65,12 +65,10 @@ class Recipe:
     random_state: Any
 
     def __post_init__(self) -> None:
-        named = (("memory", self.memory, MemoryName), ("adapt", self.adapt, Adapt), ("device", self.device, Device))
-        for name, value, choices in named:
+        for name, value, choices in (("memory", self.memory, MemoryName), ("adapt", self.adapt, Adapt)):
             if value not in get_args(choices):
                 raise InputError(f"no such '{name}'", repr(value), f"Use one of: {', '.join(get_args(choices))}.")
-        if self.device == "cuda" and not torch.cuda.is_available():
-            raise InputError("there is no CUDA device", "device='cuda'", "Use device='auto' or 'cpu'.")
+        device_of(self.device)  # refuses what there is not
         if not self.batch_size >= 2:
             mend = "Give at least 2: there is no variance in a batch of one."
             raise InputError("'batch_size' is too small", self.batch_size, mend)
@@ -110,7 +108,7 @@ class Recipe:
     @property
     def torch_device(self) -> torch.device:
         """Where networks are."""
-        return torch.device("cuda" if self.device != "cpu" and torch.cuda.is_available() else "cpu")
+        return device_of(self.device)
 
     @property
     def n_support(self) -> int:

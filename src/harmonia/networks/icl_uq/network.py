@@ -8,7 +8,7 @@ GPT-2 backbone mixes them causally, and a linear layer reads the outputs at the 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
 
 import torch
@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from harmonia.core.configuration import config_of
 from harmonia.core.errors import InputError
 from harmonia.networks.icl_uq.prior import checked_pairs
 from harmonia.parts.gpt import GPT, Cache
@@ -55,17 +56,8 @@ class InContextConfig:
 
     @classmethod
     def of(cls, config: InContextConfig | Mapping[str, Any]) -> InContextConfig:
-        """A config from itself or from its fields, as they are read from ``config.json``.
-
-        Raises:
-            InputError: fields that there are not.
-        """
-        if isinstance(config, InContextConfig):
-            return config
-        unknown = sorted(set(config) - {field.name for field in fields(cls)})
-        if unknown:
-            raise InputError("the configuration has fields this model does not know", ", ".join(unknown), "Drop them.")
-        return cls(**config)
+        """A config from itself or from its fields; see `config_of`."""
+        return config_of(cls, config)
 
     def __post_init__(self) -> None:
         if min(self.dim, self.context, self.d_model, self.n_layers, self.n_heads) < 1 or self.n_out not in (1, 2):

@@ -14,12 +14,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any, Literal
 
 from scipy.optimize import brentq, minimize_scalar
 from scipy.special import log_ndtr
 
+from harmonia.core.checks import is_number
 from harmonia.core.errors import InputError
 from harmonia.parts.privacy.noise import NoiseKind, rounding_distance
 
@@ -273,7 +273,7 @@ def calibrated_ratio(kind: NoiseKind, eps: float, delta: float, numbers: int) ->
 def check_budget(eps: Any, delta: Any) -> None:
     """Raise `InputError` unless eps > 0 and 0 <= delta < 1, numbers of Python or NumPy."""
     for name, value in (("eps", eps), ("delta", delta)):
-        if not isinstance(value, Real) or isinstance(value, bool):
+        if not is_number(value):
             raise InputError(f"'{name}' is a number", repr(value), f"Give e.g. {name}={_EXAMPLES[name]}.")
     if not eps > 0:
         raise InputError("'eps' is a number above 0", repr(eps), "Give e.g. eps=1.")

@@ -22,9 +22,10 @@ from torch.nn import functional as F
 from harmonia.core.checks import check_whole
 from harmonia.core.errors import InputError
 from harmonia.core.weights import Checkpoint, write_safetensors
+from harmonia.parts.saved_network import pack, unpack
 from harmonia.parts.sequences import Scaler, SequenceInput, Sequences, class_index, listed_classes
 from harmonia.parts.training import check_training
-from harmonia.sequences.chimera.fitting import fit_model, new_model, pack, unpack
+from harmonia.sequences.chimera.fitting import fit_model, new_model
 from harmonia.sequences.chimera.network import ChimeraConfig, ChimeraModel
 
 STEPS = 64
@@ -214,7 +215,7 @@ class ChimeraClassifier(ClassifierMixin, SequenceInput, BaseEstimator):
             "flat": self.flat_,
             "features": self.n_features_in_,
         }
-        return pack("ChimeraClassifier", self.model_, described)
+        return pack("chimera", "ChimeraClassifier", self.model_, described)
 
     def save(self, path: str | Path) -> Path:
         """Write the fitted classifier as safetensors."""
@@ -228,7 +229,7 @@ class ChimeraClassifier(ClassifierMixin, SequenceInput, BaseEstimator):
         Raises:
             WeightsError: another file.
         """
-        model, described = unpack(path, "ChimeraClassifier")
+        model, described, _ = unpack(path, "chimera", "ChimeraClassifier", ChimeraModel)
         known = cls._get_param_names()
         given = {name: value for name, value in vars(model.config).items() if name in known}
         found = cls(**given, variate_embedding=model.config.variates > 0)

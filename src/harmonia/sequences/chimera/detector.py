@@ -15,10 +15,11 @@ from harmonia.core.checks import check_whole
 from harmonia.core.errors import InputError
 from harmonia.core.weights import Checkpoint, write_safetensors
 from harmonia.parts.forecasting import Windows
+from harmonia.parts.saved_network import pack, unpack
 from harmonia.parts.spread import spread_of
 from harmonia.parts.training import check_training
 from harmonia.sequences.chimera.data import Observed
-from harmonia.sequences.chimera.fitting import fit_model, new_model, pack, unpack
+from harmonia.sequences.chimera.fitting import fit_model, new_model
 from harmonia.sequences.chimera.network import BlockState, ChimeraConfig, ChimeraModel
 
 
@@ -205,7 +206,7 @@ class ChimeraAnomalyDetector:
         self._fitted()
         scales = {name: getattr(self, f"{name}_").tolist() for name in ("mean", "spread", "usual")}
         described = {"names": self.names_, "threshold": self.threshold_, "quantile": self.quantile, "scales": scales}
-        return pack("ChimeraAnomalyDetector", self.model_, described)
+        return pack("chimera", "ChimeraAnomalyDetector", self.model_, described)
 
     def save(self, path: str | Path) -> Path:
         """Write the fitted detector as safetensors."""
@@ -219,7 +220,7 @@ class ChimeraAnomalyDetector:
         Raises:
             WeightsError: another file.
         """
-        model, described = unpack(path, "ChimeraAnomalyDetector")
+        model, described, _ = unpack(path, "chimera", "ChimeraAnomalyDetector", ChimeraModel)
         found = cls(lookback=model.config.lookback, quantile=described["quantile"])
         found.config, found.model_, found.history_ = model.config, model, ()
         found.names_, found.threshold_ = tuple(described["names"]), described["threshold"]

@@ -21,9 +21,10 @@ from harmonia.core.weights import Checkpoint, write_safetensors
 from harmonia.media import Series
 from harmonia.parts.forecasting import LinearWindow, PointForecaster, Windows
 from harmonia.parts.instance_norm import InstanceNorm
+from harmonia.parts.saved_network import pack, unpack
 from harmonia.parts.training import check_training
 from harmonia.sequences.chimera.data import Observed, seriation
-from harmonia.sequences.chimera.fitting import fit_model, new_model, pack, unpack
+from harmonia.sequences.chimera.fitting import fit_model, new_model
 from harmonia.sequences.chimera.late import Late
 from harmonia.sequences.chimera.network import ChimeraConfig, ChimeraModel
 from harmonia.sequences.chimera.scale import Normalise, Scale
@@ -147,11 +148,9 @@ class ChimeraForecaster(PointForecaster):
         device: str = "auto",
         random_state: int = 0,
     ) -> None:
-        horizon, draws, steps = (
-            check_whole("horizon", horizon),
-            check_whole("draws", draws),
-            check_whole("steps", steps),
-        )
+        horizon = check_whole("horizon", horizon)
+        draws = check_whole("draws", draws)
+        steps = check_whole("steps", steps)
         patch = None if patch is None else check_whole("patch", patch)
         check_training(batch_size, learning_rate, weight_decay)
         given = (("mode", mode, Mode), ("normalise", normalise, Normalise), ("nan", nan, Gaps))
@@ -355,7 +354,7 @@ class ChimeraForecaster(PointForecaster):
 
     def _pieces(self, values: ndarray) -> Iterator[tuple[Tensor, InstanceNorm, Tensor | None]]:
         """Normalised windows in the order of the recurrence, a piece that fits into memory at a time."""
-        self._fitted()
+        self._refuse_unfitted("model_")
         if values.shape[2] != len(self.names_):
             got = f"{values.shape[2]} variables"
             raise InputError(f"this forecaster was fitted to {len(self.names_)} variables", got, "Pass the same.")
@@ -379,7 +378,7 @@ class ChimeraForecaster(PointForecaster):
 
     def _values(self, data: Any) -> Float64[ndarray, "time variables"]:
         """What follows the fit, variables in its order, NaN where nothing was seen; a window at least."""
-        self._fitted()
+        self._refuse_unfitted("model_")
         read = self._observed(data, self.names_)
         if len(read.series) < self.lookback:
             raise InputError(f"a window has {self.lookback} rows", len(read.series), "Pass more of the past.")
@@ -390,13 +389,9 @@ class ChimeraForecaster(PointForecaster):
         read = Observed.of(data, gaps=gaps) if names is None else Observed.again(data, names, gaps=gaps)
         return read.evenly()
 
-    def _fitted(self) -> None:
-        if not hasattr(self, "model_"):
-            raise InputError("this forecaster knows nothing yet", "no fit", "Call fit first.")
-
     def checkpoint(self) -> Checkpoint:
         """The fitted forecaster as one medium."""
-        self._fitted()
+        self._refuse_unfitted("model_")
         described = {
             "names": list(self.names_),
             "order": self.order_.tolist(),
@@ -404,7 +399,7 @@ class ChimeraForecaster(PointForecaster):
             "options": {name: getattr(self, name) for name in ("mode", "normalise", "variable_order", "nan", "draws")},
             "errors": self.errors_.tolist(),
         }
-        return pack("ChimeraForecaster", self.model_, described)
+        return pack("chimera", "ChimeraForecaster", self.model_, described)
 
     def save(self, path: str | Path) -> Path:
         """Write the fitted forecaster as safetensors."""
@@ -418,7 +413,7 @@ class ChimeraForecaster(PointForecaster):
         Raises:
             WeightsError: another file.
         """
-        model, described = unpack(path, "ChimeraForecaster")
+        model, described, _ = unpack(path, "chimera", "ChimeraForecaster", ChimeraModel)
         found = cls(model.config.horizon, model.config.lookback, patch=model.config.patch, **described["options"])
         found.config, found.model_, found.history_ = model.config, model, ()
         found.names_, found.order_ = tuple(described["names"]), np.array(described["order"])

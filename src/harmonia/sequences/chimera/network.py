@@ -13,7 +13,6 @@ seasonal heads add.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -25,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harmonia.core.checks import check_choice, check_whole
+from harmonia.core.configuration import config_of
 from harmonia.core.errors import InputError
 from harmonia.parts.attention import RMSNorm
 from harmonia.sequences.chimera.selective_scan import Coupling
@@ -97,18 +97,8 @@ class ChimeraConfig:
 
     @classmethod
     def of(cls, described: ChimeraConfig | Mapping[str, Any]) -> ChimeraConfig:
-        """From itself, or from a plain mapping, as files hold it.
-
-        Raises:
-            InputError: fields that there are not.
-        """
-        if isinstance(described, ChimeraConfig):
-            return described
-        names = {field.name for field in dataclasses.fields(cls)}
-        unknown = sorted(set(described) - names)
-        if unknown:
-            raise InputError("the configuration has unknown fields", ", ".join(unknown), "Leave them out.")
-        return cls(**described)
+        """A config from itself or from its fields; see `config_of`."""
+        return config_of(cls, described)
 
 
 class Streams(NamedTuple):

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from numpy import ndarray
-from sklearn.exceptions import NotFittedError
 from torch import Tensor, nn
 
 from harmonia.core.errors import InputError
@@ -170,10 +169,6 @@ class HarmonyForecaster(Forecaster):
             got = f"batch {self.batch}, steps {self.steps}, epochs {self.epochs}, learning_rate {self.learning_rate}"
             raise InputError("training takes windows, steps and a rate", got, "Pass positive numbers.")
 
-    def _check_fitted(self) -> None:
-        if not hasattr(self, "network_"):
-            raise NotFittedError("This forecaster is neither fitted nor loaded. Call fit first.")
-
     def _bounds(self, series: Sequence[Series], throttled: Sequence[ndarray]) -> list[Series]:
         """The series that are long enough, with a column for each target that is 1 where it was at its limit.
 
@@ -229,9 +224,9 @@ class HarmonyForecaster(Forecaster):
 
         Raises:
             InputError: windows of another shape, values that are not finite, or no times where it knows the calendar.
-            NotFittedError: neither fitted nor loaded.
+            NotFitted: neither fitted nor loaded.
         """
-        self._check_fitted()
+        self._refuse_unfitted("network_")
         config = self.network_.config
         if not isinstance(values, ndarray) or values.shape[1:] != (config.lookback, config.variables):
             what = f"windows are an array of the shape [batch, {config.lookback}, {config.variables}]"
@@ -255,9 +250,9 @@ class HarmonyForecaster(Forecaster):
 
         Raises:
             InputError: too short, or other variables than those it was fitted to.
-            NotFittedError: neither fitted nor loaded.
+            NotFitted: neither fitted nor loaded.
         """
-        self._check_fitted()
+        self._refuse_unfitted("network_")
         if tuple(window.names) != self.names_:
             raise InputError("the series has other variables", window.names, f"Pass {', '.join(self.names_)}.")
         if len(window) < self.lookback:
@@ -268,14 +263,14 @@ class HarmonyForecaster(Forecaster):
         """Write the network and what is needed to use it as ``.safetensors``.
 
         Raises:
-            NotFittedError: neither fitted nor loaded.
+            NotFitted: neither fitted nor loaded.
         """
-        self._check_fitted()
+        self._refuse_unfitted("network_")
         return write_safetensors(path, self.network_.state_dict(), self._metadata())
 
     def checkpoint(self) -> Checkpoint:
         """The same as an output of a job."""
-        self._check_fitted()
+        self._refuse_unfitted("network_")
         texts = {key: json.dumps(value) for key, value in self._metadata().items()}
         return Checkpoint({key: value.clone() for key, value in self.network_.state_dict().items()}, texts)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import torch
@@ -11,6 +11,7 @@ from huggingface_hub import PyTorchModelHubMixin
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from harmonia.core.configuration import config_of
 from harmonia.core.errors import InputError
 from harmonia.sequences.regenn.graph import GraphSoftEvolution
 
@@ -71,17 +72,8 @@ class ReGENNConfig:
 
     @classmethod
     def of(cls, config: ReGENNConfig | Mapping[str, Any]) -> ReGENNConfig:
-        """A config from itself or from its fields, as they are read from ``config.json``.
-
-        Raises:
-            InputError: fields that there are not.
-        """
-        if isinstance(config, ReGENNConfig):
-            return config
-        unknown = sorted(set(config) - {field.name for field in fields(cls)})
-        if unknown:
-            raise InputError("the configuration has fields this model does not know", ", ".join(unknown), "Drop them.")
-        return cls(**config)
+        """A config from itself or from its fields; see `config_of`."""
+        return config_of(cls, config)
 
     def __post_init__(self) -> None:
         if self.window < 2 or self.stride < 1:

@@ -12,8 +12,9 @@ from sklearn.base import ClassifierMixin, MultiOutputMixin, RegressorMixin
 from torch import Tensor
 from torch.nn import functional as F
 
+from harmonia.core.checks import as_numbers
 from harmonia.core.errors import InputError
-from harmonia.parts.sequences import Scaler, class_index, listed_classes, numbers
+from harmonia.parts.sequences import Scaler, class_index, listed_classes
 from harmonia.sequences.s4d.sequence_estimator import SequenceEstimator
 
 
@@ -124,7 +125,7 @@ class S4DRegressor(MultiOutputMixin, RegressorMixin, SequenceEstimator):
         sequences = self._read(X, reset=True)
         if y is None:
             raise InputError("a regressor requires y to be passed, but the target y is None", y, "Pass targets.")
-        targets = numbers(y, "targets")
+        targets = as_numbers(y, "targets")
         if targets.ndim not in (1, 2) or len(targets) != len(sequences):
             got = f"{targets.shape} for {len(sequences)}"
             raise InputError("one target, or row of targets, belongs to each sequence", got, "Pass as many.")

@@ -18,10 +18,10 @@ from harmonia.core.weights import Checkpoint, write_safetensors
 from harmonia.media import Series
 from harmonia.parts.forecasting import PointForecaster, Windows
 from harmonia.parts.instance_norm import InstanceNorm
+from harmonia.parts.saved_network import pack, plain, unpack
 from harmonia.parts.training import Plan, train
 from harmonia.sequences.s4d.kernel import KernelConfig
-from harmonia.sequences.s4d.network import S4DConfig, S4DModel, ssm_param_groups
-from harmonia.sequences.s4d.saved import pack, plain, unpack
+from harmonia.sequences.s4d.network import NOT_SAVED, S4DConfig, S4DModel, ssm_param_groups
 
 _OPTIONS = ("steps", "batch_size", "learning_rate", "weight_decay", "draws", "device", "random_state")
 
@@ -152,7 +152,7 @@ class S4DForecaster(PointForecaster):
         self, values: Float64[np.ndarray, "batch lookback variables"]
     ) -> Float64[np.ndarray, "batch horizon variables"]:
         """The median of each step."""
-        self._check_fitted()
+        self._refuse_unfitted("model_")
         if values.shape[2] != len(self.names_):
             got = f"{values.shape[2]} variables"
             raise InputError(f"this forecaster was fitted to {len(self.names_)} variables", got, "Pass the same.")
@@ -176,7 +176,7 @@ class S4DForecaster(PointForecaster):
         Raises:
             InputError: too few rows, or other variables than those of the fit.
         """
-        self._check_fitted()
+        self._refuse_unfitted("model_")
         named = isinstance(last_window, Series)
         series = last_window if named else Series(last_window)
         if named and tuple(series.names) != self.names_:
@@ -186,24 +186,20 @@ class S4DForecaster(PointForecaster):
             raise InputError(f"a window has {self.lookback} rows", len(series), "Pass more of the past.")
         return self.point(series.values[None, -self.lookback :])[0]
 
-    def _check_fitted(self) -> None:
-        if not hasattr(self, "model_"):
-            raise InputError("this forecaster knows nothing yet", "no fit", "Call fit first.")
-
     def checkpoint(self) -> Checkpoint:
         """The fitted forecaster as one medium: weights, options, variables, and the errors behind its intervals.
 
         Raises:
             InputError: no fit.
         """
-        self._check_fitted()
+        self._refuse_unfitted("model_")
         described = {
             "names": list(self.names_),
             "horizon": self.horizon,
             "lookback": self.lookback,
             "options": plain({name: getattr(self, name) for name in _OPTIONS}),
         }
-        return pack("S4DForecaster", self.model_, described, {"errors": torch.from_numpy(self.errors_)})
+        return pack("s4d", "S4DForecaster", self.model_, described, {"errors": torch.from_numpy(self.errors_)})
 
     def save(self, path: str | Path) -> Path:
         """Write the fitted forecaster as safetensors."""
@@ -217,7 +213,8 @@ class S4DForecaster(PointForecaster):
         Raises:
             WeightsError: another file, or that of another estimator.
         """
-        model, described, aside = unpack(path, "S4DForecaster", device)
+        model, described, aside = unpack(path, "s4d", "S4DForecaster", S4DModel, NOT_SAVED)
+        model.to(device)
         shape = {name: getattr(model.config, name) for name in ("d_model", "n_layers", "dropout")}
         found = cls(described["horizon"], described["lookback"], **shape, **described["options"])
         found.kernel, found.model_, found.history_ = model.config.kernel, model, ()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor, nn
 
+from harmonia.core.configuration import config_of
 from harmonia.core.errors import InputError
 from harmonia.core.progress import say
 from harmonia.parts.recurrence import DiagonalSystem, bilinear, diagonal_kernel, linear_scan, zero_order_hold
@@ -77,17 +78,10 @@ class KernelConfig:
 
     @classmethod
     def of(cls, options: KernelConfig | Mapping[str, Any]) -> KernelConfig:
-        """A config from itself or from its fields.
-
-        Raises:
-            InputError: fields that there are not.
-        """
-        if isinstance(options, KernelConfig):
-            return options
-        unknown = sorted(set(options) - {field.name for field in fields(cls)})
-        if unknown:
-            raise InputError("the kernel has no such options", ", ".join(unknown), "Remove them.")
-        return cls(**{**options, "frozen": tuple(options.get("frozen", ()))})
+        """A config from itself or from its fields; see `config_of`."""
+        if not isinstance(options, KernelConfig):
+            options = {**options, "frozen": tuple(options.get("frozen", ()))}
+        return config_of(cls, options)
 
     def __post_init__(self) -> None:
         if not isinstance(self.d_state, (int, np.integer)) or self.d_state < 2 or self.d_state % 2:

@@ -12,6 +12,7 @@ from huggingface_hub import PyTorchModelHubMixin
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from harmonia.core.configuration import config_of
 from harmonia.core.errors import InputError
 from harmonia.parts.linear import Linear
 from harmonia.sequences.s4d.kernel import KernelConfig, S4DKernel
@@ -19,6 +20,10 @@ from harmonia.sequences.s4d.layer import S4D, Mixing, drop_heads
 
 Norm = Literal["layer", "batch", "none"]
 Pooling = Literal["mean", "last", "none"]
+
+
+NOT_SAVED = "Give a file that `save` wrote; official weights go through load_checkpoint."
+"""What to do with a file that is not an estimator's."""
 
 
 @dataclass(frozen=True)
@@ -51,17 +56,10 @@ class S4DConfig:
 
     @classmethod
     def of(cls, config: S4DConfig | Mapping[str, Any]) -> S4DConfig:
-        """A config from itself or from its fields, as they are read from ``config.json``.
-
-        Raises:
-            InputError: fields that there are not.
-        """
-        if isinstance(config, S4DConfig):
-            return config
-        unknown = sorted(set(config) - {field.name for field in fields(cls)})
-        if unknown:
-            raise InputError("the configuration has fields this model does not know", ", ".join(unknown), "Drop them.")
-        return cls(**{**config, "kernel": KernelConfig.of(config.get("kernel", {}))})
+        """A config from itself or from its fields; see `config_of`."""
+        if not isinstance(config, S4DConfig):
+            config = {**config, "kernel": KernelConfig.of(config.get("kernel", {}))}
+        return config_of(cls, config)
 
     def __post_init__(self) -> None:
         for name in ("d_input", "d_output", "d_model", "n_layers"):

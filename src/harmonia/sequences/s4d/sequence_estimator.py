@@ -20,11 +20,11 @@ from torch import Tensor, nn
 from harmonia.core.checks import check_number, check_whole
 from harmonia.core.errors import InputError
 from harmonia.core.weights import Checkpoint, write_safetensors
+from harmonia.parts.saved_network import pack, plain, unpack
 from harmonia.parts.sequences import Scaler, SequenceInput, Sequences
 from harmonia.parts.training import Plan, Trained, check_training, train
 from harmonia.sequences.s4d.kernel import KernelConfig
-from harmonia.sequences.s4d.network import S4DConfig, S4DModel, ssm_param_groups
-from harmonia.sequences.s4d.saved import pack, plain, unpack
+from harmonia.sequences.s4d.network import NOT_SAVED, S4DConfig, S4DModel, ssm_param_groups
 from harmonia.sequences.s4d.stream import OnlinePredictor
 
 E = TypeVar("E", bound="SequenceEstimator")
@@ -235,7 +235,7 @@ class SequenceEstimator(SequenceInput, BaseEstimator, ABC):
             "described": getattr(self, "description_", {}),
             **self._described(),
         }
-        return pack(type(self).__name__, self.model_, described)
+        return pack("s4d", type(self).__name__, self.model_, described)
 
     def save(self, path: str | Path) -> Path:
         """Write the fitted model as safetensors; see `checkpoint`."""
@@ -249,7 +249,8 @@ class SequenceEstimator(SequenceInput, BaseEstimator, ABC):
         Raises:
             WeightsError: another file, or that of another estimator.
         """
-        model, described, _ = unpack(path, cls.__name__, device)
+        model, described, _ = unpack(path, "s4d", cls.__name__, S4DModel, NOT_SAVED)
+        model.to(device)
         config, known = model.config, cls._get_param_names()
         # Older files hold the options of the network alone, and no rate.
         shape = {f.name: getattr(config, f.name) for f in dataclasses.fields(S4DConfig)}

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from jaxtyping import Float64
 
+from harmonia.core.checks import as_numbers
 from harmonia.core.errors import InputError
-from harmonia.parts.sequences import Scaler, Sequences, numbers
+from harmonia.parts.sequences import Scaler, Sequences
 from harmonia.sequences.s4d.network import S4DModel
 
 BLOCK = 256
@@ -57,7 +58,7 @@ class OnlinePredictor:
     def push(self, samples: Any) -> Float64[np.ndarray, "time outputs"]:
         """The predictions after each of these samples, (time,) or (time, channels)."""
         found = []
-        values = Sequences.of([np.atleast_1d(numbers(samples, "samples"))]).values
+        values = Sequences.of([np.atleast_1d(as_numbers(samples, "samples"))]).values
         if values.shape[2] != len(self._scaler.mean):
             got = f"{values.shape[2]} channels"
             raise InputError(f"the model was trained on {len(self._scaler.mean)} channels", got, "Pass the same.")

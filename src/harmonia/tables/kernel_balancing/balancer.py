@@ -14,12 +14,14 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from harmonia.core.checks import as_numbers
 from harmonia.core.errors import InputError
 from harmonia.parts.gram import Kernel, mean_embedding
+from harmonia.parts.spread import varies
 from harmonia.tables.kernel_balancing.anchors import Anchors, adaptive_anchors, random_anchors, worst_anchors
 from harmonia.tables.kernel_balancing.dual import Balanced, balance_moments, effective_sample_size
 from harmonia.tables.kernel_balancing.functions import balance_functions
-from harmonia.tables.kernel_balancing.inputs import finite, finite_table, indices, numbers, positive_weights
+from harmonia.tables.kernel_balancing.inputs import finite, finite_table, indices, positive_weights
 from harmonia.tables.kernel_balancing.pairs import PairKernel, scaled_kernel
 from harmonia.tables.kernel_balancing.regression import regress
 
@@ -197,7 +199,7 @@ class KernelBalancer(BaseEstimator):
         self._check()
         if self.anchors != "random":
             raise InputError("two samples are balanced with random anchors", self.anchors, 'Use anchors="random".')
-        rows, others = numbers(sample, "the sample"), numbers(target, "the target")
+        rows, others = as_numbers(sample, "the sample"), as_numbers(target, "the target")
         if rows.ndim != 2 or others.ndim != 2 or rows.shape[1] != others.shape[1] or not len(rows):
             raise InputError("the tables do not fit", f"{rows.shape}, {others.shape}", "Pass the same columns.")
         base = positive_weights(base_weights, len(rows))
@@ -304,9 +306,8 @@ def standardised(features: Any, of: str) -> Float64[ndarray, "n q"]:
     x = finite_table(features, of)
     largest = np.abs(x).max(0)
     x = np.ldexp(x, -np.frexp(largest)[1])  # exact: squares of features of any size are finite
-    x = x - x.mean(0)
-    scale = x.std(0)
-    varies = scale > 1e-12
-    if not varies.any():
+    used = varies(x)
+    if not used.any():
         raise InputError("the covariates carry no information", f"constant {of} features", "Pass some that differ.")
-    return x[:, varies] / scale[varies]
+    x = x[:, used] - x[:, used].mean(0)
+    return x / x.std(0)

@@ -15,10 +15,10 @@ from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
+from harmonia.core.checks import as_numbers
 from harmonia.core.errors import InputError
 from harmonia.tables.kernel_balancing.balancer import KernelBalancer
 from harmonia.tables.kernel_balancing.factors import Factors, Observed, fit_factors, least_decay
-from harmonia.tables.kernel_balancing.inputs import numbers
 from harmonia.tables.kernel_balancing.names import named_pairs, names_of, population, rows_of
 from harmonia.tables.kernel_balancing.pairs import PairKernel
 from harmonia.tables.kernel_balancing.propensity import naive_bayes_weights
@@ -127,7 +127,7 @@ class DebiasedMF(RegressorMixin, BaseEstimator):
             item_features: The same for items.
         """
         self._check()
-        names, ratings = named_pairs(X), numbers(y, "ratings")
+        names, ratings = named_pairs(X), as_numbers(y, "ratings")
         if ratings.shape != (len(names[0]),):
             raise InputError("pairs and ratings differ in length", f"{len(names[0])}, {ratings.shape}", "Pair them.")
         if not np.isfinite(ratings).all():
@@ -140,7 +140,7 @@ class DebiasedMF(RegressorMixin, BaseEstimator):
             raise InputError("the doubly robust loss visits all pairs", f"{shape[0]} x {shape[1]}", 'Use loss="ips".')
         base = np.ones(len(ratings))
         if self.propensity_prior is not None and self.loss != "naive":
-            base = naive_bayes_weights(ratings, numbers(self.propensity_prior, "the prior's ratings").ravel(), shape)
+            base = naive_bayes_weights(ratings, as_numbers(self.propensity_prior, "the prior's ratings").ravel(), shape)
         users, items, (values, base) = _merged(rows_of(user_ids, names[0]), rows_of(item_ids, names[1]), ratings, base)
         if self.weight_decay == "auto" and len(values) < 2:
             raise InputError("a weight decay is chosen by ratings left out", "1 pair", "Give the weight_decay.")
@@ -268,7 +268,7 @@ class DebiasedMF(RegressorMixin, BaseEstimator):
         if self.rating_range is None:
             low, high = float(ratings.min()), float(ratings.max())
         else:
-            ends = numbers(self.rating_range, "the ends of the rating_range")
+            ends = as_numbers(self.rating_range, "the ends of the rating_range")
             if ends.shape != (2,) or not np.isfinite(ends).all() or ends[0] > ends[1]:
                 mend = "Give two numbers, the lower one first."
                 raise InputError("the rating_range is the lowest and the highest rating", self.rating_range, mend)

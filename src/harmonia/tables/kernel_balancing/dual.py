@@ -29,8 +29,9 @@ from numpy import ndarray
 from numpy.typing import ArrayLike
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
+from harmonia.core.checks import as_numbers
 from harmonia.core.errors import InputError
-from harmonia.tables.kernel_balancing.inputs import numbers, positive_weights
+from harmonia.tables.kernel_balancing.inputs import positive_weights
 
 _GAP = 1e-8
 """Largest accepted distance from the optimum, in nats of the weights' divergence."""
@@ -164,7 +165,7 @@ def _checked(
     features: ArrayLike, target: ArrayLike, base_weights: ArrayLike | None, tol: float, ridge: float
 ) -> tuple[ndarray, ndarray, ndarray]:
     """Features, target and base weights of mean 1 as float64."""
-    f, goal = numbers(features, "features"), numbers(target, "target means")
+    f, goal = as_numbers(features, "features"), as_numbers(target, "target means")
     if f.ndim != 2 or not f.size or goal.shape != f.shape[1:]:
         got = f"{f.shape} and {goal.shape}"
         raise InputError("features and their target means do not fit", got, "Pass (n, J) and (J,), both not empty.")

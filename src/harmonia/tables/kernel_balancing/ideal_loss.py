@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from harmonia.core.checks import as_numbers
 from harmonia.core.errors import InputError
-from harmonia.tables.kernel_balancing.inputs import finite, numbers
+from harmonia.tables.kernel_balancing.inputs import finite
 
 
 def estimate_ideal_loss(
@@ -35,7 +36,7 @@ def estimate_ideal_loss(
         >>> estimate_ideal_loss(np.array([0.0, 1.0]), np.array([3.0, 1.0]))
         0.25
     """
-    e = numbers(errors, "errors")
+    e = as_numbers(errors, "errors")
     if e.ndim != 1 or not e.size or not np.isfinite(e).all():
         raise InputError("there must be finite errors", f"{e.size} numbers", "Pass one for each observed pair.")
     w = np.ones(len(e)) if weights is None else finite(weights, e.shape, "weights")

@@ -8,23 +8,8 @@ import numpy as np
 from jaxtyping import Float64, Int
 from numpy import ndarray
 
+from harmonia.core.checks import as_numbers
 from harmonia.core.errors import InputError
-
-
-def numbers(values: Any, of: str) -> Float64[ndarray, "..."]:
-    """An array of float64.
-
-    Raises:
-        InputError: words, or rows of different lengths.
-
-    Example:
-        >>> numbers([[1, 2], [3, 4]], "features").dtype
-        dtype('float64')
-    """
-    try:
-        return np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{of} are numbers, as many in each row", error, "Pass a table of numbers.") from None
 
 
 def finite(values: Any, shape: tuple[int, ...], of: str) -> Float64[ndarray, "..."]:
@@ -33,7 +18,7 @@ def finite(values: Any, shape: tuple[int, ...], of: str) -> Float64[ndarray, "..
     Raises:
         InputError: another shape, or values that are no finite numbers.
     """
-    found = numbers(values, of)
+    found = as_numbers(values, of)
     if found.shape != shape or not np.isfinite(found).all():
         got = f"shape {found.shape}" if found.shape != shape else "NaN or infinity"
         raise InputError(f"{of} do not fit", got, f"Pass {shape[0]} finite numbers.")
@@ -46,7 +31,7 @@ def finite_table(features: Any, of: str) -> Float64[ndarray, "n p"]:
     Raises:
         InputError: no table, or values that are no finite numbers.
     """
-    x = numbers(features, f"{of} features")
+    x = as_numbers(features, f"{of} features")
     if x.ndim != 2 or not x.size:
         raise InputError(f"{of} features are a table", x.shape, "Pass one row for each.")
     if not np.isfinite(x).all():
@@ -72,7 +57,7 @@ def checked_weights(weights: Any, n: int) -> Float64[ndarray, " n"]:
     Raises:
         InputError: other than n of them.
     """
-    found = numbers(weights, "base weights")
+    found = as_numbers(weights, "base weights")
     if found.shape != (n,) or not (np.isfinite(found).all() and (found > 0).all()):
         got = f"shape {found.shape}" if found.shape != (n,) else f"{found.min()} to {found.max()}"
         raise InputError("base weights must be positive and finite, one a row", got, f"Pass {n} positive numbers.")
@@ -92,7 +77,7 @@ def indices(values: Any, count: int, of: str) -> Int[ndarray, " n"]:
     """
     found = np.asarray(values)
     if found.dtype.kind not in "iu":
-        found = numbers(values, f"indices of {of}s")
+        found = as_numbers(values, f"indices of {of}s")
         if not (np.isfinite(found).all() and (found == np.round(found)).all()):
             raise InputError(f"indices of {of}s are whole numbers", "others", f"Number the {of}s from 0.")
     if found.size and (found.min() < 0 or found.max() >= count):

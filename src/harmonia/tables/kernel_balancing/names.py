@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Float64, Int
 from numpy import ndarray
 
+from harmonia.core.checks import as_numbers
 from harmonia.core.errors import InputError
-from harmonia.tables.kernel_balancing.inputs import numbers
 
 
 def named_pairs(X: Any) -> tuple[ndarray, ndarray]:
@@ -67,11 +67,11 @@ def population(seen: ndarray, features: Any, of: str) -> tuple[ndarray, Float64[
     if features is None:
         return np.unique(seen), None
     if isinstance(features, Mapping):
-        keys, table = list(features.keys()), numbers(list(features.values()), f"{of} features")
+        keys, table = list(features.keys()), as_numbers(list(features.values()), f"{of} features")
     elif hasattr(features, "iloc"):
-        keys, table = features.index.tolist(), numbers(features, f"{of} features")
+        keys, table = features.index.tolist(), as_numbers(features, f"{of} features")
     else:
-        table = numbers(features, f"{of} features")
+        table = as_numbers(features, f"{of} features")
         keys = list(range(len(table))) if table.ndim else []
     if not keys:
         raise InputError(f"a {of} has no features", "an empty table", f"Give features of every {of}.")

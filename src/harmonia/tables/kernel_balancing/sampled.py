@@ -24,11 +24,11 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harmonia.core.checks import check_whole
+from harmonia.core.checks import as_numbers, check_whole
 from harmonia.core.errors import InputError
 from harmonia.core.progress import track
 from harmonia.tables.kernel_balancing.balancer import standardised
-from harmonia.tables.kernel_balancing.inputs import checked_weights, finite_table, indices, numbers
+from harmonia.tables.kernel_balancing.inputs import checked_weights, finite_table, indices
 from harmonia.tables.kernel_balancing.pairs import median_distance
 from harmonia.tables.kernel_balancing.released import KERNELS, PairNet
 
@@ -344,7 +344,7 @@ def _pairs(X: ArrayLike, shape: tuple[int, int]) -> Int[ndarray, "n 2"]:
 
 
 def _labelled(X: ArrayLike, y: ArrayLike, shape: tuple[int, int]) -> tuple[Int[ndarray, "n 2"], Float[ndarray, " n"]]:
-    pairs, labels = _pairs(X, shape), numbers(y, "labels")
+    pairs, labels = _pairs(X, shape), as_numbers(y, "labels")
     if labels.shape != (len(pairs),) or not np.isin(labels, (0, 1)).all():
         raise InputError("labels are 0 or 1, one a pair", labels.shape, "Binarise the ratings.")
     return pairs, labels
